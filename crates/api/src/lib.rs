@@ -1,0 +1,25 @@
+//! What the objects of the Kubernetes API are.
+//!
+//! This crate knows names, shapes, encodings and rules of API objects and nothing of servers: no clock, no network, no
+//! files, no randomness. Time and randomness are arguments.
+//!
+//! The parts, in the order a request meets them:
+//!
+//! - [`resource`]: the resources that are served, as data;
+//! - [`object`]: a stored object: a small header, its encoded bytes, views decoded on demand;
+//! - [`error`]: refusals, as the `Status` that clients receive;
+//! - [`write`]: a change of one object, as a value that can be printed, compared, sent or committed.
+
+pub mod error;
+pub mod object;
+pub mod resource;
+pub mod write;
+
+/// Typed views of Kubernetes objects, for reading. They are never the shape of storage: the server keeps whole objects.
+pub use k8s_openapi as k8s;
+
+pub use error::{ApiError, FieldError, FieldErrorKind, Reason};
+pub use jiff::Timestamp;
+pub use object::{Meta, Object, OwnerReference, Revision};
+pub use resource::{Resource, Scope};
+pub use write::{Change, DeleteOptions, Link, PatchKind, Precondition, Propagation, Write};

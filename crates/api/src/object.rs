@@ -1,0 +1,319 @@
+//! A stored object: a small header, its encoded bytes, views decoded on demand.
+//!
+//! An object is encoded once per revision and shared by the store, every cache and every watcher. The resource version is
+//! not part of the stored bytes, since it is known only at the commit: it is spliced in when the object is written out.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::Resource;
+
+/// The number of a commit, shown to clients as `resourceVersion`. 0 stands for "before any commit".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub u64);
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What of an object is needed without decoding it: selection, ownership, placement.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Meta {
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.namespace`; empty for cluster-scoped kinds.
+    pub namespace: String,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.generation`; 0 when absent.
+    pub generation: i64,
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.finalizers`.
+    pub finalizers: Vec<String>,
+    /// `metadata.ownerReferences`.
+    pub owners: Vec<OwnerReference>,
+    /// `metadata.creationTimestamp`.
+    pub created: Option<Timestamp>,
+    /// `metadata.deletionTimestamp`: set while the object is being deleted.
+    pub deleting: Option<Timestamp>,
+    /// `spec.nodeName` of a pod; empty elsewhere and while unbound.
+    pub node: String,
+    /// `status.phase`, where the kind has one.
+    pub phase: String,
+}
+
+/// One of an object's owners.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnerReference {
+    /// `apiVersion` of the owner.
+    pub api_version: String,
+    /// `kind` of the owner.
+    pub kind: String,
+    /// `name` of the owner.
+    pub name: String,
+    /// `uid` of the owner.
+    pub uid: String,
+    /// True for the one owner that manages the object.
+    pub controller: bool,
+    /// True when a foreground deletion of the owner waits for this object.
+    pub block_owner_deletion: bool,
+}
+
+impl Meta {
+    /// Reads the header out of a whole object.
+    pub fn of(value: &Value) -> Self {
+        let metadata = &value["metadata"];
+        let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+        let time = |v: &Value| v.as_str().and_then(|s| s.parse().ok());
+        Self {
+            name: text(&metadata["name"]),
+            namespace: text(&metadata["namespace"]),
+            uid: text(&metadata["uid"]),
+            generation: metadata["generation"].as_i64().unwrap_or_default(),
+            labels: metadata["labels"]
+                .as_object()
+                .map(|labels| labels.iter().map(|(k, v)| (k.clone(), text(v))).collect())
+                .unwrap_or_default(),
+            finalizers: metadata["finalizers"]
+                .as_array()
+                .map(|f| f.iter().map(text).collect())
+                .unwrap_or_default(),
+            owners: metadata["ownerReferences"]
+                .as_array()
+                .map(|owners| {
+                    owners
+                        .iter()
+                        .map(|o| OwnerReference {
+                            api_version: text(&o["apiVersion"]),
+                            kind: text(&o["kind"]),
+                            name: text(&o["name"]),
+                            uid: text(&o["uid"]),
+                            controller: o["controller"].as_bool().unwrap_or_default(),
+                            block_owner_deletion: o["blockOwnerDeletion"].as_bool().unwrap_or_default(),
+                        })
+                        .collect()
+                })
+                .unwrap_or_default(),
+            created: time(&metadata["creationTimestamp"]),
+            deleting: time(&metadata["deletionTimestamp"]),
+            node: text(&value["spec"]["nodeName"]),
+            phase: text(&value["status"]["phase"]),
+        }
+    }
+
+    /// The owner that manages the object.
+    pub fn controller(&self) -> Option<&OwnerReference> {
+        self.owners.iter().find(|o| o.controller)
+    }
+}
+
+/// An object as encoded for storage, before a commit gave it a revision.
+#[derive(Debug)]
+pub struct Encoded {
+    /// The stored form of the kind.
+    pub resource: &'static Resource,
+    /// The header.
+    pub meta: Meta,
+    /// JSON without `metadata.resourceVersion`; what the store keeps.
+    pub json: Bytes,
+    /// Where in `json` the resource version is spliced in: right behind `"metadata":{`.
+    splice: usize,
+    /// True when the metadata object has no other field, so that no comma follows the spliced one.
+    alone: bool,
+}
+
+impl Encoded {
+    /// Encodes a whole object. `metadata.resourceVersion` is left out; everything else is kept as it is.
+    pub fn new(resource: &'static Resource, mut value: Value) -> Self {
+        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("resourceVersion");
+        }
+        let meta = Meta::of(&value);
+        let mut json = Vec::with_capacity(2048);
+        let mut splice = 0;
+        let mut alone = true;
+        json.push(b'{');
+        let empty = serde_json::Map::new();
+        let fields = value.as_object().unwrap_or(&empty);
+        for (index, (name, field)) in fields.iter().enumerate() {
+            if index > 0 {
+                json.push(b',');
+            }
+            write_json(&mut json, &Value::String(name.clone()));
+            json.push(b':');
+            if name == "metadata" {
+                splice = json.len() + 1;
+                alone = field.as_object().is_none_or(serde_json::Map::is_empty);
+            }
+            write_json(&mut json, field);
+        }
+        json.push(b'}');
+        Self {
+            resource,
+            meta,
+            json: json.into(),
+            splice,
+            alone,
+        }
+    }
+
+    /// Reads the stored form back.
+    ///
+    /// Errors: the bytes are not a JSON object (the store is damaged or was written by something else).
+    pub fn decode(resource: &'static Resource, json: &[u8]) -> Result<Self, serde_json::Error> {
+        let value: Value = serde_json::from_slice(json)?;
+        Ok(Self::new(resource, value))
+    }
+}
+
+/// An object at one revision. Cheap to share: hold it in an [`Arc`].
+pub struct Object {
+    encoded: Arc<Encoded>,
+    revision: Revision,
+    view: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Object {
+    /// The object as a commit made it.
+    pub fn new(encoded: Arc<Encoded>, revision: Revision) -> Self {
+        Self {
+            encoded,
+            revision,
+            view: OnceLock::new(),
+        }
+    }
+
+    /// An object that came from elsewhere as a whole, such as from a foreign API server or a test; its revision is read
+    /// from `metadata.resourceVersion` (0 where that is absent or not a number).
+    pub fn from_value(resource: &'static Resource, value: Value) -> Self {
+        let revision = Revision(
+            value["metadata"]["resourceVersion"]
+                .as_str()
+                .and_then(|v| v.parse().ok())
+                .unwrap_or_default(),
+        );
+        Self::new(Arc::new(Encoded::new(resource, value)), revision)
+    }
+
+    /// The stored form of the object's kind.
+    pub fn resource(&self) -> &'static Resource {
+        self.encoded.resource
+    }
+
+    /// The header.
+    pub fn meta(&self) -> &Meta {
+        &self.encoded.meta
+    }
+
+    /// The commit that made the object what it is.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The encoded form, shared.
+    pub fn encoded(&self) -> &Arc<Encoded> {
+        &self.encoded
+    }
+
+    /// Appends the object as JSON, resource version included.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        let Encoded {
+            json, splice, alone, ..
+        } = &*self.encoded;
+        if *splice == 0 {
+            out.extend_from_slice(json);
+            return;
+        }
+        out.extend_from_slice(&json[..*splice]);
+        out.extend_from_slice(b"\"resourceVersion\":\"");
+        out.extend_from_slice(self.revision.to_string().as_bytes());
+        out.extend_from_slice(if *alone { b"\"" } else { b"\"," });
+        out.extend_from_slice(&json[*splice..]);
+    }
+
+    /// The whole object, decoded afresh, resource version included. Costs a parse: for patches and rare readers.
+    pub fn to_value(&self) -> Value {
+        let mut value: Value =
+            serde_json::from_slice(&self.encoded.json).expect("stored bytes were made by encoding a JSON value");
+        value["metadata"]["resourceVersion"] = self.revision.to_string().into();
+        value
+    }
+
+    /// A typed view for reading, decoded at the first call and shared from then on. A second type asked of the same
+    /// object is decoded on each call.
+    ///
+    /// Errors: the object does not fit the type, which validation rules out for objects that went through the registry.
+    pub fn view<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<T>, serde_json::Error> {
+        if let Some(view) = self.view.get()
+            && let Ok(view) = Arc::clone(view).downcast::<T>()
+        {
+            return Ok(view);
+        }
+        let mut json = Vec::with_capacity(self.encoded.json.len() + 40);
+        self.write_json(&mut json);
+        let view: Arc<T> = Arc::new(serde_json::from_slice(&json)?);
+        // A race decodes twice; both results are equal.
+        let _ = self.view.set(Arc::clone(&view) as Arc<dyn Any + Send + Sync>);
+        Ok(view)
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let meta = self.meta();
+        write!(
+            f,
+            "{} {}/{}@{}",
+            self.resource().kind,
+            meta.namespace,
+            meta.name,
+            self.revision
+        )
+    }
+}
+
+fn write_json(out: &mut Vec<u8>, value: &Value) {
+    serde_json::to_writer(out, value).expect("writing JSON into memory cannot fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource;
+    use serde_json::json;
+
+    fn pod() -> Value {
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "d", "uid": "u", "resourceVersion": "7"},
+               "spec": {"nodeName": "n", "containers": []}})
+    }
+
+    #[test]
+    fn the_revision_of_the_commit_is_spliced_into_the_shared_bytes() {
+        let object = Object::new(Arc::new(Encoded::new(resource::PODS, pod())), Revision(42));
+        let mut out = Vec::new();
+        object.write_json(&mut out);
+        let written: Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(written["metadata"]["resourceVersion"], "42");
+        assert_eq!(written, object.to_value());
+        assert_eq!(object.meta().node, "n");
+    }
+
+    #[test]
+    fn views_are_decoded_once_and_shared() {
+        let object = Object::from_value(resource::PODS, pod());
+        let first = object.view::<k8s_openapi::api::core::v1::Pod>().unwrap();
+        let second = object.view::<k8s_openapi::api::core::v1::Pod>().unwrap();
+        assert!(Arc::ptr_eq(&first, &second));
+        assert_eq!(first.metadata.resource_version.as_deref(), Some("7"));
+    }
+}

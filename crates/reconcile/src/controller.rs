@@ -1,0 +1,81 @@
+//! What every controller is, seen from whoever drives it.
+
+use std::fmt;
+
+use rota_api::{Object, Resource, Timestamp};
+
+use crate::plan::Plan;
+use crate::world::{World, WorldChange};
+
+/// The object a controller works for: what its queue holds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// The namespace; empty for cluster-scoped kinds.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl Key {
+    /// The key of that name.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+
+    /// The key of `object`.
+    pub fn of(object: &Object) -> Self {
+        Self::new(&object.meta().namespace, &object.meta().name)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            f.write_str(&self.name)
+        } else {
+            write!(f, "{}/{}", self.namespace, self.name)
+        }
+    }
+}
+
+/// A way to find objects of one kind by something other than their name.
+///
+/// The world always offers: by namespace and name, by owner uid, by node (pods). An index adds to these.
+#[derive(Clone, Copy)]
+pub struct Index {
+    /// The name under which it is asked, unique per kind, such as `job-unsettled`.
+    pub name: &'static str,
+    /// The kind of objects it holds.
+    pub resource: &'static Resource,
+    /// The entries under which an object is found; none leaves it out. Reads only its argument.
+    pub keys: fn(&Object) -> Vec<String>,
+}
+
+/// A controller: which kinds it watches, which of its objects a change touches, and what one of them needs now.
+///
+/// `reconcile` takes `&mut self` for memory that is only a shortcut: a controller that forgets everything between two
+/// calls must still be right.
+pub trait Controller: Send {
+    /// The name, as in `--controllers`: `job`, `cronjob`, `daemonset`, `ttl` …
+    fn name(&self) -> &'static str;
+
+    /// The component that its events name as their source, such as `job-controller`.
+    fn event_source(&self) -> &'static str;
+
+    /// The kinds it needs to see.
+    fn watches(&self) -> &'static [&'static Resource];
+
+    /// Indexes it needs beyond those that the world always offers.
+    fn indexes(&self) -> Vec<Index> {
+        Vec::new()
+    }
+
+    /// The objects of this controller that a change touches. Called after the change was applied to `world`.
+    fn touched(&mut self, change: &WorldChange, world: &World) -> Vec<Key>;
+
+    /// What the object `key` needs now. An object that no longer exists yields an empty plan.
+    fn reconcile(&mut self, key: &Key, world: &World, now: Timestamp) -> Plan;
+}

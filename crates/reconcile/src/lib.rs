@@ -1,0 +1,16 @@
+//! Controllers as pure functions from what is seen to a plan.
+//!
+//! Nothing in this crate waits, reads a clock, opens a file or talks to a server. A controller looks at a [`World`] (an
+//! indexed picture of the cluster), is told what time it is, and returns a [`Plan`]: ordered writes with preconditions,
+//! a wake-up time, and notes for people. Who carries the plan out (in process as one transaction, or request by request
+//! against a foreign cluster) is not known here.
+//!
+//! Shared by all controllers: [`plan`], [`world`], [`controller`]. Then one module per controller.
+
+pub mod controller;
+pub mod plan;
+pub mod world;
+
+pub use controller::{Controller, Index, Key};
+pub use plan::{Action, Note, NoteKind, Plan, Wake};
+pub use world::{World, WorldChange};
