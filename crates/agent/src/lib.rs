@@ -1,1 +1,3 @@
-//! (see Cargo.toml)
+//! The node agent: pods bound to a node become real or simulated containers.
+
+pub mod runtime;
