@@ -6,4 +6,4 @@
 
 pub mod port;
 
-pub use port::{Cluster, EventKind, Listing, Refusal, Selection, Watch, WatchEvent};
+pub use port::{Cluster, EventKind, Listing, Refusal, Selection, Watch, WatchEvent, Written};

@@ -66,7 +66,26 @@ pub enum EventKind {
 /// watch on from the last revision seen.
 pub type Watch = Pin<Box<dyn Stream<Item = Result<WatchEvent, ApiError>> + Send>>;
 
-/// A transaction was refused; nothing of it took effect.
+/// What a write left behind.
+#[derive(Clone, Debug)]
+pub enum Written {
+    /// The object as it is now; after a delete: while it ends.
+    Present(Arc<Object>),
+    /// The object as it last was: it no longer exists.
+    Gone(Arc<Object>),
+}
+
+impl Written {
+    /// The object, as it is or as it last was.
+    pub fn object(&self) -> &Arc<Object> {
+        match self {
+            Self::Present(object) | Self::Gone(object) => object,
+        }
+    }
+}
+
+/// A transaction was refused. Where transactions are all or nothing, nothing of it took effect; elsewhere the writes
+/// before the refused one did.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     /// Index of the write that was refused.
@@ -98,10 +117,10 @@ pub trait Cluster: Send + Sync + 'static {
         from: Revision,
     ) -> Result<Watch, ApiError>;
 
-    /// Makes one change. Returns the object as it is afterwards; for a delete, as it was last or is while it ends.
+    /// Makes one change.
     ///
     /// Errors: whatever the server refuses. A `Timeout` leaves open whether the change took effect.
-    async fn write(&self, write: Write) -> Result<Arc<Object>, ApiError>;
+    async fn write(&self, write: Write) -> Result<Written, ApiError>;
 
     /// True when [`Cluster::transact`] is all or nothing.
     fn is_transactional(&self) -> bool;
@@ -109,5 +128,5 @@ pub trait Cluster: Send + Sync + 'static {
     /// Makes all changes, in order. All or nothing where [`Cluster::is_transactional`], otherwise up to the first refusal.
     ///
     /// Errors: the first refused write and why.
-    async fn transact(&self, writes: Vec<Write>) -> Result<Vec<Arc<Object>>, Refusal>;
+    async fn transact(&self, writes: Vec<Write>) -> Result<Vec<Written>, Refusal>;
 }
