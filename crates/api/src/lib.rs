@@ -8,10 +8,14 @@
 //! - [`resource`]: the resources that are served, as data;
 //! - [`object`]: a stored object: a small header, its encoded bytes, views decoded on demand;
 //! - [`error`]: refusals, as the `Status` that clients receive;
+//! - [`codec`]: bodies of requests and replies, decoded strictly;
+//! - [`patch`]: the three patch forms;
 //! - [`write`]: a change of one object, as a value that can be printed, compared, sent or committed.
 
+pub mod codec;
 pub mod error;
 pub mod object;
+pub mod patch;
 pub mod resource;
 pub mod write;
 
