@@ -118,6 +118,9 @@ impl Meta {
 }
 
 /// An object as encoded for storage, before a commit gave it a revision.
+///
+/// The bytes begin with `kind`, `apiVersion` and `metadata`, in this order and where present, so that each form in which
+/// clients read an object (whole, as an item of a list, in another version, metadata only) is cut from the same bytes.
 #[derive(Debug)]
 pub struct Encoded {
     /// The stored form of the kind.
@@ -126,10 +129,20 @@ pub struct Encoded {
     pub meta: Meta,
     /// JSON without `metadata.resourceVersion`; what the store keeps.
     pub json: Bytes,
-    /// Where in `json` the resource version is spliced in: right behind `"metadata":{`.
+    cuts: Cuts,
+}
+
+/// Places in the encoded bytes where forms are cut.
+#[derive(Debug, Default)]
+struct Cuts {
+    /// Behind the type fields: where the first of the other fields begins.
+    fields: usize,
+    /// Where the resource version is spliced in: right behind `"metadata":{`. 0 when there is no metadata object.
     splice: usize,
     /// True when the metadata object has no other field, so that no comma follows the spliced one.
     alone: bool,
+    /// Behind the closing brace of the metadata object.
+    metadata_end: usize,
 }
 
 impl Encoded {
@@ -140,30 +153,37 @@ impl Encoded {
         }
         let meta = Meta::of(&value);
         let mut json = Vec::with_capacity(2048);
-        let mut splice = 0;
-        let mut alone = true;
+        let mut cuts = Cuts::default();
         json.push(b'{');
-        let empty = serde_json::Map::new();
-        let fields = value.as_object().unwrap_or(&empty);
-        for (index, (name, field)) in fields.iter().enumerate() {
-            if index > 0 {
-                json.push(b',');
+        for name in TYPE_FIELDS {
+            if let Some(field) = value.get(name) {
+                write_field(&mut json, name, field);
             }
-            write_json(&mut json, &Value::String(name.clone()));
-            json.push(b':');
-            if name == "metadata" {
-                splice = json.len() + 1;
-                alone = field.as_object().is_none_or(serde_json::Map::is_empty);
+        }
+        // A comma that follows the type fields belongs to them: what is cut off in front of `fields` ends with it.
+        cuts.fields = json.len() + usize::from(json.len() > 1);
+        if let Some(metadata) = value.get("metadata") {
+            write_field(&mut json, "metadata", metadata);
+            cuts.metadata_end = json.len();
+            if let Some(map) = metadata.as_object() {
+                cuts.splice = cuts.fields + "\"metadata\":{".len();
+                cuts.alone = map.is_empty();
             }
-            write_json(&mut json, field);
+        }
+        for (name, field) in value.as_object().into_iter().flatten() {
+            if name != "metadata" && !TYPE_FIELDS.contains(&name.as_str()) {
+                write_field(&mut json, name, field);
+            }
+        }
+        if cuts.fields > json.len() {
+            cuts.fields = json.len();
         }
         json.push(b'}');
         Self {
             resource,
             meta,
             json: json.into(),
-            splice,
-            alone,
+            cuts,
         }
     }
 
@@ -227,18 +247,51 @@ impl Object {
 
     /// Appends the object as JSON, resource version included.
     pub fn write_json(&self, out: &mut Vec<u8>) {
-        let Encoded {
-            json, splice, alone, ..
-        } = &*self.encoded;
-        if *splice == 0 {
-            out.extend_from_slice(json);
+        self.write_range(out, 0, self.encoded.json.len());
+    }
+
+    /// Appends the object as an item of a list: as [`Object::write_json`], without `kind` and `apiVersion`.
+    pub fn write_item(&self, out: &mut Vec<u8>) {
+        out.push(b'{');
+        self.write_range(out, self.encoded.cuts.fields, self.encoded.json.len());
+    }
+
+    /// Appends the object with this `apiVersion` in place of the stored one, for versions whose fields are equal.
+    pub fn write_json_as(&self, out: &mut Vec<u8>, api_version: &str) {
+        out.extend_from_slice(b"{\"kind\":");
+        write_json(out, &Value::from(self.encoded.resource.kind));
+        out.extend_from_slice(b",\"apiVersion\":");
+        write_json(out, &Value::from(api_version));
+        out.push(b',');
+        self.write_range(out, self.encoded.cuts.fields, self.encoded.json.len());
+    }
+
+    /// Appends the object's metadata as a `meta.k8s.io` `PartialObjectMetadata` of this version (`v1`, `v1beta1`).
+    pub fn write_partial(&self, out: &mut Vec<u8>, version: &str) {
+        let cuts = &self.encoded.cuts;
+        out.extend_from_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/");
+        out.extend_from_slice(version.as_bytes());
+        out.push(b'"');
+        if cuts.metadata_end > 0 {
+            out.push(b',');
+            self.write_range(out, cuts.fields, cuts.metadata_end);
+        }
+        out.push(b'}');
+    }
+
+    /// Appends a part of the encoded bytes, with the resource version where it belongs.
+    fn write_range(&self, out: &mut Vec<u8>, from: usize, to: usize) {
+        let Encoded { json, cuts, .. } = &*self.encoded;
+        if !(from..to).contains(&cuts.splice) || cuts.splice == 0 {
+            out.extend_from_slice(&json[from..to]);
             return;
         }
-        out.extend_from_slice(&json[..*splice]);
+        out.reserve(to - from + 48);
+        out.extend_from_slice(&json[from..cuts.splice]);
         out.extend_from_slice(b"\"resourceVersion\":\"");
         out.extend_from_slice(self.revision.to_string().as_bytes());
-        out.extend_from_slice(if *alone { b"\"" } else { b"\"," });
-        out.extend_from_slice(&json[*splice..]);
+        out.extend_from_slice(if cuts.alone { b"\"" } else { b"\"," });
+        out.extend_from_slice(&json[cuts.splice..to]);
     }
 
     /// The whole object, decoded afresh, resource version included. Costs a parse: for patches and rare readers.
@@ -282,6 +335,18 @@ impl fmt::Debug for Object {
     }
 }
 
+/// The fields that name an object's type, as they come first in its bytes.
+const TYPE_FIELDS: [&str; 2] = ["kind", "apiVersion"];
+
+fn write_field(out: &mut Vec<u8>, name: &str, field: &Value) {
+    if out.len() > 1 {
+        out.push(b',');
+    }
+    write_json(out, &Value::from(name));
+    out.push(b':');
+    write_json(out, field);
+}
+
 fn write_json(out: &mut Vec<u8>, value: &Value) {
     serde_json::to_writer(out, value).expect("writing JSON into memory cannot fail");
 }
@@ -306,6 +371,35 @@ mod tests {
         assert_eq!(written["metadata"]["resourceVersion"], "42");
         assert_eq!(written, object.to_value());
         assert_eq!(object.meta().node, "n");
+    }
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> Value {
+        let mut out = Vec::new();
+        write(&mut out);
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    #[test]
+    fn every_form_is_cut_from_the_same_bytes() {
+        let role = json!({"aggregationRule": {}, "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "resourceVersion": "7"}});
+        let bare = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {}});
+        for value in [pod(), role, bare] {
+            let object = Object::from_value(resource::PODS, value);
+            let whole = object.to_value();
+            let mut item = whole.clone();
+            item.as_object_mut()
+                .unwrap()
+                .retain(|name, _| name != "kind" && name != "apiVersion");
+            assert_eq!(written(|out| object.write_json(out)), whole);
+            assert_eq!(written(|out| object.write_item(out)), item);
+            let mut other = whole.clone();
+            other["apiVersion"] = "v2".into();
+            assert_eq!(written(|out| object.write_json_as(out, "v2")), other);
+            assert_eq!(
+                written(|out| object.write_partial(out, "v1")),
+                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": whole["metadata"]})
+            );
+        }
     }
 
     #[test]
