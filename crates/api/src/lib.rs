@@ -10,12 +10,14 @@
 //! - [`error`]: refusals, as the `Status` that clients receive;
 //! - [`codec`]: bodies of requests and replies, decoded strictly;
 //! - [`patch`]: the three patch forms;
+//! - [`placement`]: where a pod may run: taints, node selectors, node affinity;
 //! - [`write`]: a change of one object, as a value that can be printed, compared, sent or committed.
 
 pub mod codec;
 pub mod error;
 pub mod object;
 pub mod patch;
+pub mod placement;
 pub mod resource;
 pub mod write;
 
