@@ -6,6 +6,9 @@
 //! The parts, in the order a request meets them:
 //!
 //! - [`resource`]: the resources that are served, as data;
+//! - [`names`], [`quantity`], [`selector`]: texts with a grammar of their own;
+//! - [`defaults`], [`strategy`], [`validate`]: the rules of each kind, in the order in which a write meets them;
+//! - [`print`]: objects as rows of a table;
 //! - [`object`]: a stored object: a small header, its encoded bytes, views decoded on demand;
 //! - [`error`]: refusals, as the `Status` that clients receive;
 //! - [`codec`]: bodies of requests and replies, decoded strictly;
@@ -14,11 +17,18 @@
 //! - [`write`]: a change of one object, as a value that can be printed, compared, sent or committed.
 
 pub mod codec;
+pub mod defaults;
 pub mod error;
+pub mod names;
 pub mod object;
 pub mod patch;
 pub mod placement;
+pub mod print;
+pub mod quantity;
 pub mod resource;
+pub mod selector;
+pub mod strategy;
+pub mod validate;
 pub mod write;
 
 /// Typed views of Kubernetes objects, for reading. They are never the shape of storage: the server keeps whole objects.
