@@ -8,7 +8,9 @@
 //! Shared by all controllers: [`plan`], [`world`], [`controller`]. Then one module per controller.
 
 pub mod controller;
+pub mod job;
 pub mod plan;
+pub mod ttl;
 pub mod world;
 
 pub use controller::{Controller, Index, Key};

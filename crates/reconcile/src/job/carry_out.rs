@@ -1,0 +1,221 @@
+//! The plan: every decision as a write, in the order in which a crash between any two is harmless.
+//!
+//! | stage | write | a crash behind it leaves |
+//! | --- | --- | --- |
+//! | 1 | adopt and release pods | pods of ours that are not counted yet: seen next time |
+//! | 2 | status: ended pods recorded, end announced, conditions | recorded pods with finalizer: their removal is repeated |
+//! | 3 | stop the pods of a Job that ends | an announced end: the rest is stopped next time |
+//! | 4 | finalizers of recorded pods, and of pods that are too many | records without finalizer: moved into the counters; a needless pod uncounted: chosen and stopped again |
+//! | 5 | stop the pods that are too many | – |
+//! | 6 | create missing pods, in growing batches | fewer pods than wanted: created next time |
+//! | 7 | status: how many pods there are now | a stale number: written next time |
+//!
+//! Creations come behind everything that must not wait for them, since a quota may refuse them for hours.
+
+use rota_api::{DeleteOptions, Write, resource};
+
+use super::claim::{Claimed, job_owner};
+use super::judge::{Decision, Judgement, Outcome};
+use super::limits::FIRST_BATCH;
+use super::pods::{self, PodMaker};
+use super::report::{Population, Report, write_population};
+use super::seen::{SeenJob, SeenPod};
+use super::size::{NewPod, Sizing};
+use super::track::Tracking;
+use crate::{NoteKind, Plan};
+
+/// Assembles the plan.
+pub(super) fn plan(
+    job: &SeenJob<'_>,
+    claimed: &Claimed<'_>,
+    judgement: &Judgement,
+    decision: Option<&Decision>,
+    sizing: Option<Sizing>,
+    tracking: &Tracking,
+    mut report: Report<'_, '_>,
+) -> Plan {
+    let mut plan = Plan::default();
+    let pods = &claimed.pods;
+    let seen = Population::of(pods);
+    let has_sizing = sizing.is_some();
+    let sizing = sizing.unwrap_or_default();
+    take_and_let_go(&mut plan, job, claimed);
+
+    report.population(seen);
+    let mut is_suspension_news = false;
+    let mut is_finished = false;
+    match decision {
+        Some(decision) if may_finish(decision, pods, seen, tracking) => {
+            report.finish(decision);
+            is_finished = true;
+        }
+        Some(decision) => report.announce(decision),
+        None if has_sizing => is_suspension_news = report.suspension(),
+        None => {}
+    }
+    let succeeded = report.succeeded();
+    if let Some(write) = report.write() {
+        let status = plan.then(write, "report what was counted and decided");
+        note_status(
+            &mut plan,
+            status,
+            job,
+            is_suspension_news,
+            decision.filter(|_| is_finished),
+            succeeded,
+        );
+    }
+
+    let ending: Vec<&SeenPod<'_>> = if judgement.decision.is_some() && !is_finished {
+        pods.iter().filter(|pod| pod.is_active()).collect()
+    } else {
+        Vec::new()
+    };
+    stop(&mut plan, job, &ending, "the Job ends");
+    let needless: Vec<&SeenPod<'_>> = sizing.stop.iter().map(|at| &pods[*at]).collect();
+    let counted = tracking.release.iter().map(|at| (pods[*at].object, "it is counted"));
+    let uncounted = needless
+        .iter()
+        .filter(|p| p.is_tracked)
+        .map(|p| (p.object, "it is not to be counted"));
+    staged(
+        &mut plan,
+        counted
+            .chain(uncounted)
+            .map(|(pod, why)| (pods::finalizer_removal(pod), why)),
+    );
+    stop(
+        &mut plan,
+        job,
+        &needless,
+        if job.is_suspended {
+            "the Job is suspended"
+        } else {
+            "the Job needs fewer pods"
+        },
+    );
+    create(&mut plan, job, &sizing.create);
+
+    let after = seen.after(ending.iter().chain(&needless).copied(), sizing.create.len());
+    if let Some(write) = write_population(job, seen, after) {
+        plan.then(write, "report how many pods there are now");
+    }
+    if decision.is_none() {
+        for at in judgement.deadline.into_iter().chain(sizing.due) {
+            plan.wake_at(at);
+        }
+    }
+    plan
+}
+
+/// True when the end was announced by an earlier write and nothing of the Job is left: no pod that runs, none to be
+/// counted or let go. Controllers that wait for the announcement must see it before the end.
+fn may_finish(decision: &Decision, pods: &[SeenPod<'_>], seen: Population, tracking: &Tracking) -> bool {
+    decision.is_stored
+        && seen.active == 0
+        && seen.terminating == 0
+        && tracking.uncounted.count() == 0
+        && pods.iter().all(|pod| !pod.is_tracked)
+}
+
+fn take_and_let_go(plan: &mut Plan, job: &SeenJob<'_>, claimed: &Claimed<'_>) {
+    for pod in &claimed.adopt {
+        plan.act(pods::adoption(job, pod), "the selector matches and nobody controls it");
+    }
+    for pod in &claimed.release {
+        if let Some(owner) = job_owner(pod.meta()) {
+            plan.act(pods::release(owner, pod), "the selector matches no longer");
+        }
+    }
+}
+
+fn note_status(
+    plan: &mut Plan,
+    status: usize,
+    job: &SeenJob<'_>,
+    is_suspension_news: bool,
+    finished: Option<&Decision>,
+    succeeded: u32,
+) {
+    if is_suspension_news {
+        let (reason, message) = if job.is_suspended {
+            ("Suspended", "Job suspended")
+        } else {
+            ("Resumed", "Job resumed")
+        };
+        plan.note_after(status, NoteKind::Normal, job.object, reason, message);
+    }
+    match finished {
+        Some(Decision {
+            outcome: Outcome::Success,
+            ..
+        }) => {
+            if job.completions.is_some_and(|completions| succeeded > completions) {
+                let message = "Too many succeeded pods running after completion count reached";
+                plan.note_after(status, NoteKind::Warning, job.object, "TooManySucceededPods", message);
+            }
+            plan.note_after(status, NoteKind::Normal, job.object, "Completed", "Job completed");
+        }
+        Some(Decision {
+            outcome: Outcome::Failure,
+            reason,
+            message,
+            ..
+        }) => {
+            plan.note_after(status, NoteKind::Warning, job.object, reason.clone(), message.clone());
+        }
+        None => {}
+    }
+}
+
+fn stop(plan: &mut Plan, job: &SeenJob<'_>, pods: &[&SeenPod<'_>], why: &'static str) {
+    let deletions = pods.iter().map(|pod| {
+        let meta = pod.object.meta();
+        let options = DeleteOptions::default();
+        (
+            Write::delete(resource::PODS, &meta.namespace, &meta.name, options).if_uid(&meta.uid),
+            why,
+        )
+    });
+    let first = staged(plan, deletions);
+    for (position, pod) in pods.iter().enumerate() {
+        let message = format!("Deleted pod: {}", pod.object.meta().name);
+        plan.note_after(
+            first + position,
+            NoteKind::Normal,
+            job.object,
+            "SuccessfulDelete",
+            message,
+        );
+    }
+}
+
+fn create(plan: &mut Plan, job: &SeenJob<'_>, new: &[NewPod]) {
+    if new.is_empty() {
+        return;
+    }
+    let maker = PodMaker::of(job);
+    let (mut rest, mut batch) = (new, FIRST_BATCH as usize);
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(batch.min(rest.len()));
+        let first = staged(plan, now.iter().map(|pod| (maker.create(pod), "a pod is missing")));
+        for created in first..first + now.len() {
+            let message = format!("Created pod: {{created:{created}}}");
+            plan.note_after(created, NoteKind::Normal, job.object, "SuccessfulCreate", message);
+        }
+        (rest, batch) = (later, batch * 2);
+    }
+}
+
+/// Adds writes that may run at the same time, behind all before; returns the index of the first.
+fn staged(plan: &mut Plan, writes: impl Iterator<Item = (Write, &'static str)>) -> usize {
+    let first = plan.actions.len();
+    for (position, (write, why)) in writes.enumerate() {
+        if position == 0 {
+            plan.then(write, why);
+        } else {
+            plan.act(write, why);
+        }
+    }
+    first
+}

@@ -1,0 +1,164 @@
+//! The Job controller: runs pods to completion, and counts each of them exactly once.
+//!
+//! What one Job needs now is found in five steps, each a chapter of its own:
+//!
+//! | step | question | chapter |
+//! | --- | --- | --- |
+//! | adopt | which pods are the Job's? | [`claim`] |
+//! | count | which of them have ended, and what are the totals? | [`count`], [`backoff`] |
+//! | judge | has the Job come to an end? | [`judge`], [`pod_failure_policy`], [`success_policy`], [`per_index`] |
+//! | size | which pods are missing, which are too many? | [`size`], [`victims`] |
+//! | report | what is written, in which order? | [`track`], [`report`], [`pods`], [`carry_out`] |
+//!
+//! A crash between any two writes of a plan is harmless: see [`count`] for the protocol and [`carry_out`] for the order.
+//! Pods that no Job looks after any more lose their finalizer by [`orphans`].
+//!
+//! Not known here: who carries a plan out, how long ago a Job was last looked at, whether a write succeeded. What one
+//! plan leaves to do, such as the condition Complete behind SuccessCriteriaMet, the next look finds by itself.
+//! Source: `pkg/controller/job` of Kubernetes v1.36; specification of the Job kind §4.
+
+mod backoff;
+mod carry_out;
+mod claim;
+mod count;
+mod indexes;
+mod judge;
+pub mod labels;
+mod limits;
+mod orphans;
+mod per_index;
+mod pod_failure_policy;
+mod pods;
+mod report;
+mod seen;
+mod selector;
+mod size;
+mod success_policy;
+mod touched;
+mod track;
+mod victims;
+
+use std::collections::BTreeMap;
+
+use rota_api::{Resource, Timestamp, resource};
+
+pub use orphans::OrphanPods;
+pub(crate) use seen::finished;
+
+use crate::{Controller, Index, Key, NoteKind, Plan, World, WorldChange};
+use backoff::Record;
+use claim::claim;
+use count::{Tally, count};
+use judge::{Decision, judge};
+use report::{Report, whole_second};
+use seen::{SeenJob, SeenPod};
+use size::{Sizing, size};
+use track::track;
+
+static WATCHED: [&Resource; 2] = [resource::JOBS, resource::PODS];
+
+/// The Job controller.
+#[derive(Default)]
+pub struct JobController {
+    /// Failures since the last success of each Job that was looked at, with the Job's uid. A shortcut: made anew from the
+    /// finished pods when it is missing.
+    backoff: BTreeMap<Key, (String, Record)>,
+}
+
+impl Controller for JobController {
+    fn name(&self) -> &'static str {
+        "job"
+    }
+
+    fn event_source(&self) -> &'static str {
+        "job-controller"
+    }
+
+    fn watches(&self) -> &'static [&'static Resource] {
+        &WATCHED
+    }
+
+    fn indexes(&self) -> Vec<Index> {
+        vec![claim::UNSETTLED, claim::FAILED, claim::ORPHANS, claim::HAND_SELECTED]
+    }
+
+    fn touched(&mut self, change: &WorldChange, world: &World) -> Vec<Key> {
+        touched::touched(change, world)
+    }
+
+    fn reconcile(&mut self, key: &Key, world: &World, now: Timestamp) -> Plan {
+        let object = world.get(resource::JOBS, &key.namespace, &key.name);
+        let Some(job) = object.and_then(SeenJob::of).filter(|job| !job.is_finished()) else {
+            self.backoff.remove(key);
+            return Plan::default();
+        };
+        if job.is_managed_elsewhere() {
+            return Plan::default();
+        }
+        if !job.has_known_completion_mode() {
+            let mut plan = Plan::default();
+            let message = "Skipped Job sync because completion mode is unknown";
+            plan.note(NoteKind::Warning, job.object, "UnknownCompletionMode", message);
+            return plan;
+        }
+        self.plan(key, &job, world, now)
+    }
+}
+
+impl JobController {
+    /// What an unfinished Job of ours needs now.
+    fn plan(&mut self, key: &Key, job: &SeenJob<'_>, world: &World, now: Timestamp) -> Plan {
+        let now = whole_second(now);
+        let mut report = Report::of(job, now);
+        report.started();
+
+        let claimed = claim(job, world);
+        let pods = &claimed.pods;
+
+        let tally = count(job, pods);
+        let backoff = self.backoff(key, job, pods, &tally, world);
+
+        let judgement = judge(job, pods, &tally, report.start_time(), world, now);
+
+        let sizing = match judgement.decision {
+            None if !job.is_deleting => Some(size(job, pods, &tally, &judgement, backoff, now)),
+            _ => None,
+        };
+        let completed = judgement.decision.is_none() && completions_are_reached(job, pods, &tally, sizing.as_ref());
+        let decision = judgement
+            .decision
+            .clone()
+            .or_else(|| completed.then(Decision::completions_reached));
+
+        let stopping = sizing.as_ref().map_or(&[][..], |sizing| &sizing.stop);
+        let tracking = track(job, pods, &tally, &judgement, decision.as_ref(), stopping);
+        report.counted(&tally, &judgement, &tracking.uncounted);
+        carry_out::plan(job, &claimed, &judgement, decision.as_ref(), sizing, &tracking, report)
+    }
+
+    /// The failures since the last success, those counted now included.
+    fn backoff(&mut self, key: &Key, job: &SeenJob<'_>, pods: &[SeenPod<'_>], tally: &Tally, world: &World) -> &Record {
+        let uid = &job.object.meta().uid;
+        if self.backoff.get(key).is_none_or(|(of, _)| of != uid) {
+            let all = world
+                .owned_by(resource::PODS, uid)
+                .map(|pod| SeenPod::of(pod, job, false));
+            self.backoff.insert(key.clone(), (uid.clone(), Record::of_history(all)));
+        }
+        let (_, record) = self.backoff.get_mut(key).expect("inserted above");
+        let at = |positions: &[usize]| positions.iter().map(|p| &pods[*p]).collect::<Vec<_>>();
+        record.enter(at(&tally.new_succeeded).into_iter(), at(&tally.new_failed).into_iter());
+        record
+    }
+}
+
+/// True when nothing more has to run: all completions are there, or a work queue was found empty, and no pod is left.
+fn completions_are_reached(job: &SeenJob<'_>, pods: &[SeenPod<'_>], tally: &Tally, sizing: Option<&Sizing>) -> bool {
+    let active = pods.iter().filter(|pod| pod.is_active()).count();
+    let (stopped, created) = sizing.map_or((0, 0), |sizing| (sizing.stop.len(), sizing.create.len()));
+    let is_reached = match job.completions {
+        None => tally.succeeded > 0,
+        Some(completions) => tally.succeeded >= completions,
+    };
+    is_reached && active + created == stopped
+}

@@ -1,0 +1,50 @@
+//! Which Jobs a change touches.
+//!
+//! Source: the event handlers of `pkg/controller/job/job_controller.go`, specification §4.3.
+
+use rota_api::{Meta, resource};
+
+use super::claim::{HAND_SELECTED, in_namespace, job_owner, selects};
+use super::labels::{CONTROLLER_UID, LEGACY_CONTROLLER_UID};
+use crate::{Key, World, WorldChange};
+
+/// The Jobs to look at after `change`.
+pub(super) fn touched(change: &WorldChange, world: &World) -> Vec<Key> {
+    if change.resource() == resource::JOBS {
+        return vec![change.key()];
+    }
+    let old = change.old.as_ref().map(|pod| pod.meta());
+    let new = change.new.as_ref().map(|pod| pod.meta());
+    let mut keys: Vec<Key> = old.into_iter().chain(new).filter_map(|pod| owner(pod, world)).collect();
+    if let Some(new) = new.filter(|new| new.controller().is_none()) {
+        let is_news = old.is_none_or(|old| old.labels != new.labels || old.controller().is_some());
+        if is_news {
+            keys.extend(takers(new, world));
+        }
+    }
+    keys.sort();
+    keys.dedup();
+    keys
+}
+
+/// The Job that controls the pod, if it is still the one that the pod means.
+fn owner(pod: &Meta, world: &World) -> Option<Key> {
+    let owner = job_owner(pod)?;
+    let job = world.get(resource::JOBS, &pod.namespace, &owner.name)?;
+    (job.meta().uid == owner.uid).then(|| Key::of(job))
+}
+
+/// The Jobs that would adopt the pod.
+fn takers(pod: &Meta, world: &World) -> Vec<Key> {
+    let by_uid = [CONTROLLER_UID, LEGACY_CONTROLLER_UID]
+        .iter()
+        .filter_map(|label| world.get_uid(resource::JOBS, pod.labels.get(*label)?))
+        .filter(|job| job.meta().namespace == pod.namespace);
+    let namespace = in_namespace(&pod.namespace);
+    let by_hand = world.find(resource::JOBS, HAND_SELECTED.name, &namespace);
+    by_uid
+        .chain(by_hand)
+        .filter(|job| selects(job, pod))
+        .map(|job| Key::of(job))
+        .collect()
+}
