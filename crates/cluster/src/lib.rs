@@ -1,9 +1,21 @@
 //! The port through which controllers, scheduler and agents see and change a cluster.
 //!
 //! [`Cluster`] is the port; its adapters are `local` (the registry in this process, nothing serialized) and `remote`
-//! (any Kubernetes API server). Above the port: watching kinds without gaps, the driver that turns changes into calls of
-//! pure controllers, and the runner that carries their plans out.
+//! (any Kubernetes API server). Above the port: [`reflect`](mod@reflect) watches kinds without gaps, the
+//! [`driver`] turns changes into calls of pure controllers, the [`runner`] carries their plans out, [`events`] tells
+//! users.
 
+pub mod driver;
+pub mod events;
+pub mod gate;
 pub mod port;
+pub mod queue;
+pub mod reflect;
+pub mod remote;
+pub mod runner;
+pub mod timer;
 
+pub use driver::drive;
+pub use events::Recorder;
 pub use port::{Cluster, EventKind, Listing, Refusal, Selection, Watch, WatchEvent, Written};
+pub use remote::RemoteCluster;

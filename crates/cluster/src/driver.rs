@@ -1,0 +1,291 @@
+//! The driver: turns what is seen into calls of pure controllers, and has their plans carried out.
+//!
+//! ```text
+//! watches ─► world ─► touched keys ─► queue ─► reconcile ─► plan ─► runner ─► cluster
+//!              ▲                        ▲                                        │
+//!              └── gate: a key rests until the world shows what its plan did ◄───┘
+//! ```
+//!
+//! One task owns the world and calls the controllers; plans run beside it. Nothing here polls: the task is woken by a
+//! change, by a finished plan, or by the wall clock reaching the next wake-up time.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rota_api::{Resource, Revision, Timestamp};
+use rota_reconcile::{Controller, Key, Plan, Wake, World, WorldChange};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::events::Recorder;
+use crate::gate::{Expectation, Gate};
+use crate::port::{Cluster, Selection, Written};
+use crate::queue::Queue;
+use crate::reflect::{Update, reflect};
+use crate::runner::{Outcome, carry_out};
+use crate::timer::WallTimer;
+
+/// How many watch events may wait for the driver before the watches are slowed down.
+const UPDATES_MAX: usize = 8192;
+/// How many updates are entered before keys are worked on.
+const UPDATES_PER_TURN_MAX: usize = 2048;
+/// How many plans are carried out at once.
+const PLANS_IN_FLIGHT_MAX: usize = 512;
+/// How many keys are reconciled before new updates are looked at.
+const KEYS_PER_TURN_MAX: usize = 64;
+
+/// Runs `controllers` on `cluster` until `stop`.
+///
+/// Errors: the kernel refuses a timer.
+pub async fn drive(
+    cluster: Arc<dyn Cluster>,
+    controllers: Vec<Box<dyn Controller>>,
+    recorder: Recorder,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    let kinds: BTreeSet<&'static Resource> = controllers.iter().flat_map(|c| c.watches().iter().copied()).collect();
+    let (sender, mut updates) = mpsc::channel(UPDATES_MAX);
+    for kind in &kinds {
+        tokio::spawn(reflect(
+            Arc::clone(&cluster),
+            kind,
+            Selection::all(),
+            sender.clone(),
+            stop.clone(),
+        ));
+    }
+    drop(sender);
+    let (finished_sender, mut finished) = mpsc::unbounded_channel();
+    let mut driver = Driver::new(cluster, controllers, kinds, recorder, finished_sender);
+    let timer = WallTimer::new()?;
+    let mut batch = Vec::with_capacity(UPDATES_PER_TURN_MAX);
+    loop {
+        let now = Timestamp::now();
+        let more = driver.work(now);
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            Some(done) = finished.recv() => driver.finished(done, Timestamp::now()),
+            count = updates.recv_many(&mut batch, UPDATES_PER_TURN_MAX) => {
+                if count == 0 {
+                    return Ok(());
+                }
+                for update in batch.drain(..) {
+                    driver.enter(update);
+                }
+            }
+            () = timer.wait(driver.next_due()), if !more => {}
+            () = std::future::ready(()), if more => tokio::task::yield_now().await,
+        }
+    }
+}
+
+struct Driver {
+    cluster: Arc<dyn Cluster>,
+    workers: Vec<Worker>,
+    world: World,
+    gate: Gate<(usize, Key)>,
+    recorder: Recorder,
+    finished: mpsc::UnboundedSender<Finished>,
+    in_flight: usize,
+}
+
+/// One controller and its queue.
+struct Worker {
+    controller: Box<dyn Controller>,
+    queue: Queue,
+    synced: bool,
+}
+
+/// A plan that was carried out, or refused.
+struct Finished {
+    worker: usize,
+    key: Key,
+    plan: Plan,
+    outcome: Outcome,
+}
+
+impl Driver {
+    fn new(
+        cluster: Arc<dyn Cluster>,
+        controllers: Vec<Box<dyn Controller>>,
+        kinds: BTreeSet<&'static Resource>,
+        recorder: Recorder,
+        finished: mpsc::UnboundedSender<Finished>,
+    ) -> Self {
+        let mut world = World::new();
+        for kind in kinds {
+            world.watch(kind);
+        }
+        for controller in &controllers {
+            for index in controller.indexes() {
+                world.index(index);
+            }
+        }
+        let workers = controllers
+            .into_iter()
+            .map(|controller| Worker {
+                controller,
+                queue: Queue::default(),
+                synced: false,
+            })
+            .collect();
+        Self {
+            cluster,
+            workers,
+            world,
+            gate: Gate::default(),
+            recorder,
+            finished,
+            in_flight: 0,
+        }
+    }
+
+    /// Enters what became known and queues what it touches.
+    fn enter(&mut self, update: Update) {
+        let (kind, revision) = update.progress();
+        let changes = update.enter(&mut self.world);
+        for change in &changes {
+            self.touch(change);
+        }
+        let mut free = self.gate.observe(kind, revision);
+        for change in changes.iter().filter(|change| change.is_deleted()) {
+            free.extend(self.gate.observe_gone(&change.latest().meta().uid));
+        }
+        for (worker, key) in free {
+            self.workers[worker].queue.done(&key);
+        }
+    }
+
+    fn touch(&mut self, change: &WorldChange) {
+        let kind = change.resource();
+        for worker in &mut self.workers {
+            if worker.controller.watches().contains(&kind) {
+                for key in worker.controller.touched(change, &self.world) {
+                    worker.queue.add(key);
+                }
+            }
+        }
+    }
+
+    /// Reconciles keys that are due; true when some are left for the next turn.
+    fn work(&mut self, now: Timestamp) -> bool {
+        let mut more = false;
+        for index in 0..self.workers.len() {
+            let worker = &mut self.workers[index];
+            // Nothing is decided on a picture that has gaps: an unseen pod is not a missing one.
+            if !worker.synced {
+                worker.synced = self.world.is_synced(worker.controller.watches());
+                if !worker.synced {
+                    continue;
+                }
+            }
+            worker.queue.release(now);
+            for _ in 0..KEYS_PER_TURN_MAX {
+                if self.in_flight >= PLANS_IN_FLIGHT_MAX {
+                    return false;
+                }
+                let worker = &mut self.workers[index];
+                let Some(key) = worker.queue.pop() else { break };
+                let plan = worker.controller.reconcile(&key, &self.world, now);
+                self.begin(index, key, plan);
+            }
+            more |= self.workers[index].queue.depth() > 0;
+        }
+        more
+    }
+
+    fn begin(&mut self, worker: usize, key: Key, plan: Plan) {
+        if plan.actions.is_empty() {
+            let queue = &mut self.workers[worker].queue;
+            if let Wake::At(at) = plan.wake {
+                queue.add_at(key.clone(), at);
+            }
+            queue.done(&key);
+            let source = self.workers[worker].controller.event_source();
+            self.recorder.record_plan(source, &plan, &Outcome::default());
+            return;
+        }
+        tracing::debug!(controller = self.workers[worker].controller.name(), %key, plan = %plan, "plan");
+        self.in_flight += 1;
+        let cluster = Arc::clone(&self.cluster);
+        let finished = self.finished.clone();
+        tokio::spawn(async move {
+            let outcome = carry_out(&*cluster, &plan).await;
+            // The driver is gone only when everything stops.
+            let _ = finished.send(Finished {
+                worker,
+                key,
+                plan,
+                outcome,
+            });
+        });
+    }
+
+    fn finished(&mut self, done: Finished, now: Timestamp) {
+        self.in_flight -= 1;
+        let Finished {
+            worker,
+            key,
+            plan,
+            outcome,
+        } = done;
+        let controller = &self.workers[worker].controller;
+        self.recorder.record_plan(controller.event_source(), &plan, &outcome);
+        for (at, error) in &outcome.refused {
+            let write = &plan.actions[*at].write;
+            if outcome.is_stale() {
+                tracing::debug!(controller = controller.name(), %key, %write, %error, "the plan was stale");
+            } else {
+                tracing::warn!(controller = controller.name(), %key, %write, %error, "a write was refused");
+            }
+        }
+        let queue = &mut self.workers[worker].queue;
+        if !outcome.is_complete() {
+            queue.failed(&key, now);
+            return;
+        }
+        if let Wake::At(at) = plan.wake {
+            queue.add_at(key.clone(), at);
+        }
+        let expected = expectation(&outcome, self.workers[worker].controller.watches());
+        let world = &self.world;
+        let kinds: BTreeSet<&'static Resource> = plan.actions.iter().map(|a| a.write.resource).collect();
+        let is_gone = |uid: &str| kinds.iter().all(|kind| world.get_uid(kind, uid).is_none());
+        if let Some((worker, key)) = self.gate.wait((worker, key), expected, is_gone) {
+            self.workers[worker].queue.done(&key);
+        }
+    }
+
+    fn next_due(&self) -> Option<Timestamp> {
+        self.workers
+            .iter()
+            .filter(|w| w.synced)
+            .filter_map(|w| w.queue.next_due())
+            .min()
+    }
+}
+
+/// What of an outcome the world will show, given the kinds that are watched.
+fn expectation(outcome: &Outcome, watched: &[&'static Resource]) -> Expectation {
+    let mut expected = Expectation::default();
+    for written in outcome.written.iter().flatten() {
+        let object = written.object();
+        let kind = object.resource();
+        if !watched.contains(&kind) {
+            continue;
+        }
+        match written {
+            Written::Present(_) => raise(&mut expected.revisions, kind, object.revision()),
+            Written::Gone(_) => expected.gone.push(object.meta().uid.clone()),
+        }
+    }
+    expected
+}
+
+fn raise(revisions: &mut Vec<(&'static Resource, Revision)>, kind: &'static Resource, revision: Revision) {
+    match revisions.iter_mut().find(|(known, _)| *known == kind) {
+        Some((_, known)) => *known = revision.max(*known),
+        None => revisions.push((kind, revision)),
+    }
+}
