@@ -99,6 +99,53 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// The reason of that text, as another server sent it; by the HTTP code where the text is unknown.
+    pub fn parse(text: &str, code: u16) -> Self {
+        Self::ALL
+            .into_iter()
+            .find(|reason| !text.is_empty() && reason.as_str() == text)
+            .unwrap_or(match code {
+                400 => Self::BadRequest,
+                401 => Self::Unauthorized,
+                403 => Self::Forbidden,
+                404 => Self::NotFound,
+                405 => Self::MethodNotAllowed,
+                406 => Self::NotAcceptable,
+                409 => Self::Conflict,
+                410 => Self::Expired,
+                413 => Self::RequestEntityTooLarge,
+                415 => Self::UnsupportedMediaType,
+                422 => Self::Invalid,
+                429 => Self::TooManyRequests,
+                503 => Self::ServiceUnavailable,
+                504 => Self::Timeout,
+                500 => Self::InternalError,
+                _ => Self::Unknown,
+            })
+    }
+
+    const ALL: [Self; 17] = [
+        Self::BadRequest,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::NotAcceptable,
+        Self::AlreadyExists,
+        Self::Conflict,
+        Self::Expired,
+        Self::Gone,
+        Self::RequestEntityTooLarge,
+        Self::UnsupportedMediaType,
+        Self::Invalid,
+        Self::TooManyRequests,
+        Self::InternalError,
+        Self::ServiceUnavailable,
+        Self::Timeout,
+    ];
+}
+
 /// What kind of rule a field breaks: decides `causes[].reason` and the first words of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FieldErrorKind {
@@ -247,6 +294,19 @@ impl ApiError {
     pub fn with_code(mut self, code: u16) -> Self {
         self.0.code = code;
         self
+    }
+
+    /// The refusal that another server sent: `status` is its `Status` object, or whatever it sent instead, `code` the HTTP
+    /// code of the answer.
+    pub fn from_status(status: &Value, code: u16) -> Self {
+        let reason = Reason::parse(status["reason"].as_str().unwrap_or_default(), code);
+        let message = match status["message"].as_str() {
+            Some(message) if !message.is_empty() => message.to_owned(),
+            _ => format!("the server answered {code}"),
+        };
+        let mut error = Self::new(reason, message).with_code(code);
+        error.0.details = status.get("details").filter(|details| !details.is_null()).cloned();
+        error
     }
 
     /// The object is not there.
