@@ -14,6 +14,7 @@
 //! - [`codec`]: bodies of requests and replies, decoded strictly;
 //! - [`patch`]: the three patch forms;
 //! - [`placement`]: where a pod may run: taints, node selectors, node affinity;
+//! - [`table`]: what every API type looks like, as data;
 //! - [`write`]: a change of one object, as a value that can be printed, compared, sent or committed.
 
 pub mod codec;
@@ -29,6 +30,7 @@ pub mod resource;
 pub mod selector;
 pub mod strategy;
 pub mod validate;
+pub mod table;
 pub mod write;
 
 /// Typed views of Kubernetes objects, for reading. They are never the shape of storage: the server keeps whole objects.
