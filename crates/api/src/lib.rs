@@ -29,8 +29,8 @@ pub mod quantity;
 pub mod resource;
 pub mod selector;
 pub mod strategy;
-pub mod validate;
 pub mod table;
+pub mod validate;
 pub mod write;
 
 /// Typed views of Kubernetes objects, for reading. They are never the shape of storage: the server keeps whole objects.

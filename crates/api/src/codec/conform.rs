@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use super::node::Node;
 use super::{Decoded, FieldValidation, time};
 use crate::quantity::Quantity;
-use crate::table::{Schema, Shape, Target, Type, schema};
+use crate::table::{Presence, Schema, Shape, Target, Type, schema};
 
 /// How many unknown and repeated members are reported at most.
 const REPORTS_MAX: usize = 100;
@@ -84,9 +84,21 @@ pub(super) fn conform(
         FieldValidation::Strict | FieldValidation::Warn => {}
     }
     Ok(Decoded {
-        value: value.unwrap_or_else(|| Value::Object(Map::new())),
+        value: value.unwrap_or_else(|| walk.empty(&Target::Type(id))),
         warnings,
     })
+}
+
+/// True for values that equal no value where the field says so.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+    }
 }
 
 /// One step from the document's root to the place the walk is at.
@@ -176,10 +188,19 @@ impl Walk {
                 name: field.name,
             });
             match self.value(node, &field.target) {
-                Some(value) => drop(object.insert(name, value)),
-                None => drop(object.remove(&name)),
+                Some(value) if field.presence != Presence::OmitEmpty || !is_empty(&value) => {
+                    object.insert(name, value);
+                }
+                _ => {
+                    object.remove(&name);
+                }
             }
             self.path.pop();
+        }
+        for field in of.always() {
+            if !object.contains_key(field.name) {
+                object.insert(field.name.to_owned(), self.empty(&field.target));
+            }
         }
         Value::Object(object)
     }
@@ -218,11 +239,22 @@ impl Walk {
             Target::Int32 | Target::Int64 | Target::Double => Value::from(0),
             Target::Any | Target::List(_) | Target::Map(_) => Value::Null,
             Target::Type(id) => match self.schema[*id].shape {
-                Shape::Struct => Value::Object(Map::new()),
+                Shape::Struct => self.empty(target),
                 Shape::Quantity => Value::from("0"),
                 Shape::IntOrString => Value::from(0),
                 Shape::Time | Shape::MicroTime | Shape::Any => Value::Null,
             },
+        }
+    }
+
+    /// What stands for an absent field that is always written.
+    fn empty(&self, target: &Target) -> Value {
+        match target {
+            Target::Type(id) if self.schema[*id].shape == Shape::Struct => {
+                let fields = self.schema[*id].always();
+                Value::Object(fields.map(|f| (f.name.to_owned(), self.empty(&f.target))).collect())
+            }
+            _ => self.zero(target),
         }
     }
 
@@ -232,7 +264,9 @@ impl Walk {
         match BASE64.decode(&compact) {
             Ok(_) if compact.len() == text.len() => Some(Value::String(text)),
             Ok(content) => Some(Value::String(BASE64.encode(content))),
-            Err(base64::DecodeError::InvalidByte(at, _)) => self.note(&format!("illegal base64 data at input byte {at}")),
+            Err(base64::DecodeError::InvalidByte(at, _)) => {
+                self.note(&format!("illegal base64 data at input byte {at}"))
+            }
             Err(_) => self.note(&format!("illegal base64 data at input byte {}", compact.len() / 4 * 4)),
         }
     }
@@ -269,7 +303,9 @@ impl Walk {
                 Some(owner) => format!("struct field {owner}.{}", names.join(".")),
                 None => "value".to_owned(),
             };
-            self.mismatch = Some(format!("json: cannot unmarshal {what} into Go {place} of type {target}"));
+            self.mismatch = Some(format!(
+                "json: cannot unmarshal {what} into Go {place} of type {target}"
+            ));
         }
         None
     }

@@ -108,7 +108,9 @@ fn inline(out: &mut String, value: &Value, indent: usize) {
 fn is_block(text: &str) -> bool {
     text.contains('\n')
         && !text.starts_with([' ', '\n', '\t'])
-        && !text.chars().any(|c| (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{feff}' | '\u{85}' | '\u{2028}' | '\u{2029}'))
+        && !text.chars().any(|c| {
+            (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{feff}' | '\u{85}' | '\u{2028}' | '\u{2029}')
+        })
 }
 
 fn block(out: &mut String, text: &str, indent: usize) {
@@ -119,7 +121,11 @@ fn block(out: &mut String, text: &str, indent: usize) {
         1 => {}
         _ => out.push('+'),
     }
-    let kept = if text.len() - body.len() > 1 { &text[..text.len() - 1] } else { body };
+    let kept = if text.len() - body.len() > 1 {
+        &text[..text.len() - 1]
+    } else {
+        body
+    };
     for line in kept.split('\n') {
         out.push('\n');
         if !line.is_empty() {

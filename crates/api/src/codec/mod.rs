@@ -19,8 +19,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::table::schema;
 use crate::ApiError;
+use crate::table::schema;
 
 pub use conform::ConformError;
 

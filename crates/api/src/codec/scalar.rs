@@ -38,7 +38,10 @@ pub(super) fn number(text: &str) -> Option<Number> {
     }
     let value: f64 = plain.parse().ok()?;
     // Whole numbers are written without a fraction on the way to JSON.
-    #[expect(clippy::cast_possible_truncation, reason = "the guard keeps the value inside the integers")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the guard keeps the value inside the integers"
+    )]
     if value.fract() == 0.0 && value.abs() < 9e15 {
         return Some((value as i64).into());
     }
@@ -96,8 +99,12 @@ pub(super) fn needs_quotes(text: &str) -> bool {
     let first = text.chars().next().unwrap_or(' ');
     let indicator = "-?:,[]{}#&*!|>'\"%@`= ".contains(first)
         && !(matches!(first, '-' | '?' | ':') && text[1..].starts_with(|c: char| !c.is_whitespace() && c != ','));
-    let time_like = text.len() >= 8 && text.as_bytes()[..4].iter().all(u8::is_ascii_digit) && text.as_bytes()[4] == b'-';
-    let sexagesimal = text.contains(':') && text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b':' | b'.' | b'-' | b'+' | b'_'));
+    let time_like =
+        text.len() >= 8 && text.as_bytes()[..4].iter().all(u8::is_ascii_digit) && text.as_bytes()[4] == b'-';
+    let sexagesimal = text.contains(':')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || matches!(b, b':' | b'.' | b'-' | b'+' | b'_'));
     resolves
         || indicator
         || time_like
@@ -108,7 +115,9 @@ pub(super) fn needs_quotes(text: &str) -> bool {
         || text.contains(" #")
         || text.starts_with("---")
         || text.starts_with("...")
-        || text.chars().any(|c| c.is_control() || matches!(c, '\u{feff}' | '\u{2028}' | '\u{2029}' | '\u{85}'))
+        || text
+            .chars()
+            .any(|c| c.is_control() || matches!(c, '\u{feff}' | '\u{2028}' | '\u{2029}' | '\u{85}'))
 }
 
 #[cfg(test)]
@@ -144,7 +153,21 @@ mod tests {
 
     #[test]
     fn strings_that_look_like_something_else_are_quoted() {
-        for text in ["", "yes", "null", "0644", "1e3", "a: b", "x #y", "- a", "@a", "2020-01-01", "12:30", "a\nb", " a"] {
+        for text in [
+            "",
+            "yes",
+            "null",
+            "0644",
+            "1e3",
+            "a: b",
+            "x #y",
+            "- a",
+            "@a",
+            "2020-01-01",
+            "12:30",
+            "a\nb",
+            " a",
+        ] {
             assert!(needs_quotes(text), "{text}");
         }
         for text in ["a", "nginx:1.25", "*/5 x", "-c", "sh", "http://x/y", "a,b", "100m"] {

@@ -31,7 +31,10 @@ fn unknown_fields_are_reported_with_their_paths_in_the_order_of_the_text() {
     let decoded = accepted(JOB, body, Format::Json);
     assert_eq!(
         decoded.warnings,
-        ["unknown field \"spec.template.spec.containers[0].imagee\"", "unknown field \"spec.paralelism\""]
+        [
+            "unknown field \"spec.template.spec.containers[0].imagee\"",
+            "unknown field \"spec.paralelism\""
+        ]
     );
     assert_eq!(decoded.value["spec"]["paralelism"], Value::Null);
     let silent = decode(JOB, body.as_bytes(), Format::Json, FieldValidation::Ignore).expect("nothing is checked");
@@ -66,25 +69,78 @@ fn values_of_another_type_are_refused_in_upstreams_words() {
     };
     let spec = |field: &str| format!(r#"{{"spec":{{{field}}}}}"#);
     let of = "json: cannot unmarshal";
-    check(JOB, &spec(r#""parallelism":"3""#), &format!("{of} string into Go struct field JobSpec.spec.parallelism of type int32"));
-    check(JOB, &spec(r#""parallelism":3.0"#), &format!("{of} number 3.0 into Go struct field JobSpec.spec.parallelism of type int32"));
-    check(JOB, &spec(r#""parallelism":2147483648"#), &format!("{of} number 2147483648 into Go struct field JobSpec.spec.parallelism of type int32"));
-    check(JOB, &spec(r#""suspend":1"#), &format!("{of} number into Go struct field JobSpec.spec.suspend of type bool"));
-    check(JOB, r#"{"spec":[]}"#, &format!("{of} array into Go struct field Job.spec of type v1.JobSpec"));
-    check(JOB, &spec(r#""template":{"spec":{"containers":{}}}"#), &format!("{of} object into Go struct field PodSpec.spec.template.spec.containers of type []v1.Container"));
-    check(JOB, &spec(r#""template":{"spec":{"containers":[{"args":[1]}]}}"#), &format!("{of} number into Go struct field Container.spec.template.spec.containers.args of type string"));
-    check(CONFIG_MAP, r#"{"data":{"a":5}}"#, &format!("{of} number into Go struct field ConfigMap.data of type string"));
-    check(CONFIG_MAP, r#"{"binaryData":{"a":"!!"}}"#, "illegal base64 data at input byte 0");
-    check(LEASE, r#"{"spec":{"renewTime":5}}"#, &format!("{of} number into Go struct field LeaseSpec.spec.renewTime of type string"));
-    check(POD, r#"{"spec":{"containers":[{"resources":{"limits":{"cpu":{}}}}]}}"#, "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
-    check(JOB, r#"{"metadata":{"creationTimestamp":"now"}}"#, "parsing time \"now\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"now\" as \"2006\"");
+    check(
+        JOB,
+        &spec(r#""parallelism":"3""#),
+        &format!("{of} string into Go struct field JobSpec.spec.parallelism of type int32"),
+    );
+    check(
+        JOB,
+        &spec(r#""parallelism":3.0"#),
+        &format!("{of} number 3.0 into Go struct field JobSpec.spec.parallelism of type int32"),
+    );
+    check(
+        JOB,
+        &spec(r#""parallelism":2147483648"#),
+        &format!("{of} number 2147483648 into Go struct field JobSpec.spec.parallelism of type int32"),
+    );
+    check(
+        JOB,
+        &spec(r#""suspend":1"#),
+        &format!("{of} number into Go struct field JobSpec.spec.suspend of type bool"),
+    );
+    check(
+        JOB,
+        r#"{"spec":[]}"#,
+        &format!("{of} array into Go struct field Job.spec of type v1.JobSpec"),
+    );
+    check(
+        JOB,
+        &spec(r#""template":{"spec":{"containers":{}}}"#),
+        &format!("{of} object into Go struct field PodSpec.spec.template.spec.containers of type []v1.Container"),
+    );
+    check(
+        JOB,
+        &spec(r#""template":{"spec":{"containers":[{"args":[1]}]}}"#),
+        &format!("{of} number into Go struct field Container.spec.template.spec.containers.args of type string"),
+    );
+    check(
+        CONFIG_MAP,
+        r#"{"data":{"a":5}}"#,
+        &format!("{of} number into Go struct field ConfigMap.data of type string"),
+    );
+    check(
+        CONFIG_MAP,
+        r#"{"binaryData":{"a":"!!"}}"#,
+        "illegal base64 data at input byte 0",
+    );
+    check(
+        LEASE,
+        r#"{"spec":{"renewTime":5}}"#,
+        &format!("{of} number into Go struct field LeaseSpec.spec.renewTime of type string"),
+    );
+    check(
+        POD,
+        r#"{"spec":{"containers":[{"resources":{"limits":{"cpu":{}}}}]}}"#,
+        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+    );
+    check(
+        JOB,
+        r#"{"metadata":{"creationTimestamp":"now"}}"#,
+        "parsing time \"now\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"now\" as \"2006\"",
+    );
 }
 
 #[test]
 fn options_of_requests_are_refused_without_a_kind() {
     let options = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
     assert_eq!(
-        refused(options, r#"{"gracePeriodSeconds":"x"}"#, Format::Json, FieldValidation::Warn),
+        refused(
+            options,
+            r#"{"gracePeriodSeconds":"x"}"#,
+            Format::Json,
+            FieldValidation::Warn
+        ),
         "json: cannot unmarshal string into Go struct field DeleteOptions.gracePeriodSeconds of type int64"
     );
 }
@@ -96,7 +152,18 @@ fn nulls_are_absent_and_quantities_and_times_canonical() {
     assert_eq!(
         accepted(POD, body, Format::Json).value,
         json!({"metadata": {"name": "p", "annotations": {"a": ""}, "creationTimestamp": "2020-01-01T00:00:00Z"},
-               "spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}}}]}})
+               "spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}}}]}, "status": {}})
+    );
+}
+
+#[test]
+fn empty_values_are_kept_left_out_or_written_as_the_field_says() {
+    let body = r#"{"metadata":{"labels":{},"name":"j"},"spec":{"parallelism":0,"suspend":false,
+        "template":{"spec":{"hostNetwork":false,"nodeName":"","containers":[{"image":"","args":[]}]}}}}"#;
+    assert_eq!(
+        accepted(JOB, body, Format::Json).value,
+        json!({"metadata": {"name": "j"}, "status": {}, "spec": {"parallelism": 0, "suspend": false,
+               "template": {"metadata": {}, "spec": {"containers": [{"name": "", "resources": {}}]}}}})
     );
 }
 
@@ -108,8 +175,8 @@ fn yaml_reads_as_upstream_reads_it() {
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "immutable": true,
                "data": {"a": "x\ny\n", "1": "z"}})
     );
-    let merged = read(b"base: &b {x: 1, y: 2}\nd:\n  <<: *b\n  y: 3\n", Format::Yaml).expect("merge keys are read");
-    assert_eq!(merged.value["d"], json!({"x": 1, "y": 3}));
+    let merged = read(b"base: &b {x: 1, z: 2}\nd:\n  <<: *b\n  z: 3\n", Format::Yaml).expect("merge keys are read");
+    assert_eq!(merged.value["d"], json!({"x": 1, "z": 3}));
 }
 
 #[test]
@@ -117,14 +184,20 @@ fn alias_bombs_and_deep_documents_are_refused() {
     let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
     for level in 1..12 {
         let below = level - 1;
-        bomb.push_str(&format!("a{level}: &a{level} [{}]\n", vec![format!("*a{below}"); 10].join(",")));
+        bomb.push_str(&format!(
+            "a{level}: &a{level} [{}]\n",
+            vec![format!("*a{below}"); 10].join(",")
+        ));
     }
     let error = read(bomb.as_bytes(), Format::Yaml).err().expect("the bomb is refused");
     assert!(error.to_string().contains("excessive aliasing"), "{error}");
     let deep = "[".repeat(100_000);
     assert!(read(deep.as_bytes(), Format::Json).is_err());
     assert!(read(deep.as_bytes(), Format::Yaml).is_err());
-    let deep = "a:\n".repeat(1) + &(0..300).map(|i| format!("{}a:\n", " ".repeat(i + 1))).collect::<String>();
+    let deep = "a:\n".repeat(1)
+        + &(0..300)
+            .map(|i| format!("{}a:\n", " ".repeat(i + 1)))
+            .collect::<String>();
     assert!(read(deep.as_bytes(), Format::Yaml).is_err());
 }
 

@@ -60,8 +60,14 @@ mod tests {
 
     #[test]
     fn times_are_kept_in_whole_seconds_of_utc() {
-        assert_eq!(seconds("2020-01-01T02:00:01+02:00").as_deref(), Some("2020-01-01T00:00:01Z"));
-        assert_eq!(seconds("2020-01-01T00:00:01.9Z").as_deref(), Some("2020-01-01T00:00:01Z"));
+        assert_eq!(
+            seconds("2020-01-01T02:00:01+02:00").as_deref(),
+            Some("2020-01-01T00:00:01Z")
+        );
+        assert_eq!(
+            seconds("2020-01-01T00:00:01.9Z").as_deref(),
+            Some("2020-01-01T00:00:01Z")
+        );
         assert_eq!(seconds("now"), None);
         assert_eq!(seconds("2020-01-01 00:00:01Z"), None);
         assert_eq!(seconds("2020-13-01T00:00:01Z"), None);

@@ -76,7 +76,9 @@ impl Reader {
                 let plain = style == ScalarStyle::Plain && (core.is_none() || core.as_deref() != Some("str"));
                 let node = if plain {
                     scalar::resolve(&text).ok_or_else(|| {
-                        SyntaxError("error converting YAML to JSON: json: unsupported value: not a finite number".into())
+                        SyntaxError(
+                            "error converting YAML to JSON: json: unsupported value: not a finite number".into(),
+                        )
                     })?
                 } else {
                     Node::String(text.into_owned())
@@ -213,7 +215,12 @@ fn weight(node: &Node) -> usize {
         Node::Null | Node::Bool(_) | Node::Number(_) => 1,
         Node::String(text) => 1 + text.len(),
         Node::List(items) => 1 + items.iter().map(weight).sum::<usize>(),
-        Node::Map(members) => 1 + members.iter().map(|(name, node)| name.len() + weight(node)).sum::<usize>(),
+        Node::Map(members) => {
+            1 + members
+                .iter()
+                .map(|(name, node)| name.len() + weight(node))
+                .sum::<usize>()
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Reads the type table from its two files.
+//! Reads the type table from its files.
 //!
 //! The files are part of the program, so a line that does not parse is a fault of the build: the loader stops with a
 //! sentence that names the line, and the first test that touches the table shows it.
@@ -6,11 +6,13 @@
 use std::collections::HashMap;
 
 use super::{
-    Field, GroupVersionKind, ListType, PatchStrategy, Proto, Schema, Shape, Target, Type, TypeId, nesting::nesting_of,
+    Field, GroupVersionKind, ListType, PatchStrategy, Presence, Proto, Schema, Shape, Target, Type, TypeId,
+    nesting::nesting_of,
 };
 
 const FIELDS: &str = include_str!("../../data/api-schema.tsv");
 const KINDS: &str = include_str!("../../data/api-kinds.tsv");
+const PRESENCE: &str = include_str!("../../data/api-presence.tsv");
 
 /// Types that server-side apply treats as wholes. Upstream marks them at the type, not at the fields that use them.
 const ATOMIC: &[&str] = &[
@@ -39,7 +41,7 @@ const ATOMIC: &[&str] = &[
     "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference",
 ];
 
-/// Parses both files.
+/// Parses the files.
 pub(super) fn load() -> Schema {
     let rows: Vec<Row> = lines(FIELDS).map(Row::parse).collect();
     let by_name = number_types(&rows);
@@ -54,15 +56,21 @@ pub(super) fn load() -> Schema {
                 kinds: Vec::new(),
                 by_number: HashMap::new(),
                 defaults: Vec::new(),
+                always: Vec::new(),
             });
         }
         if let (true, Some(owner)) = (row.is_field(), types.last_mut()) {
             owner.fields.push(row.field(&by_name));
         }
     }
+    read_presence(&mut types, &by_name);
     number_fields(&mut types);
     let by_kind = read_kinds(&mut types, &by_name);
-    Schema { types, by_name, by_kind }
+    Schema {
+        types,
+        by_name,
+        by_kind,
+    }
 }
 
 fn lines(file: &'static str) -> impl Iterator<Item = &'static str> {
@@ -130,6 +138,7 @@ impl Row {
             name: self.name,
             target: self.target(self.target, by_name),
             required: self.required,
+            presence: Presence::default(),
             default: (!self.default.is_empty()).then(|| {
                 serde_json::from_str(self.default)
                     .unwrap_or_else(|e| panic!("the default of {}.{} is not JSON: {e}", self.owner, self.name))
@@ -167,7 +176,10 @@ impl Row {
             "number" => Target::Double,
             "" | "object" => Target::Any,
             name => Target::Type(*by_name.get(name).unwrap_or_else(|| {
-                panic!("{}.{} is of type {name}, which is not in the type table", self.owner, self.name)
+                panic!(
+                    "{}.{} is of type {name}, which is not in the type table",
+                    self.owner, self.name
+                )
             })),
         }
     }
@@ -181,10 +193,12 @@ impl Row {
                 wrapped: false,
             });
         }
-        let number = self
-            .number
-            .parse()
-            .unwrap_or_else(|e| panic!("the protobuf number of {}.{} does not parse: {e}", self.owner, self.name));
+        let number = self.number.parse().unwrap_or_else(|e| {
+            panic!(
+                "the protobuf number of {}.{} does not parse: {e}",
+                self.owner, self.name
+            )
+        });
         let wrapped = self.message.ends_with("ExtraValue>") || self.message == "Verbs";
         Some(Proto {
             inside: 0,
@@ -215,6 +229,23 @@ fn number_types(rows: &[Row]) -> HashMap<&'static str, TypeId> {
     by_name
 }
 
+fn read_presence(types: &mut [Type], by_name: &HashMap<&'static str, TypeId>) {
+    for line in lines(PRESENCE) {
+        let columns: Vec<&'static str> = line.split('\t').collect();
+        let [name, omitted, written] = columns[..] else {
+            panic!("the presence table has a line without its three columns: {line}")
+        };
+        let Some(id) = by_name.get(name) else { continue };
+        for field in &mut types[usize::from(id.0)].fields {
+            if omitted.split(',').any(|f| f == field.name) {
+                field.presence = Presence::OmitEmpty;
+            } else if written.split(',').any(|f| f == field.name) {
+                field.presence = Presence::Always;
+            }
+        }
+    }
+}
+
 fn number_fields(types: &mut [Type]) {
     for owner in types {
         owner.fields.sort_by_key(|f| f.name);
@@ -224,6 +255,9 @@ fn number_fields(types: &mut [Type]) {
             }
             if field.default.is_some() {
                 owner.defaults.push(index);
+            }
+            if field.presence == Presence::Always {
+                owner.always.push(index);
             }
         }
     }

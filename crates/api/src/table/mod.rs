@@ -4,7 +4,7 @@
 //! decoding, protobuf, strategic merge, server-side apply and the OpenAPI documents all walk this table; none of them
 //! knows a type by name. What a type *means* (defaulting beyond plain constants, validation) is not here.
 //!
-//! Source: `data/api-schema.tsv` and `data/api-kinds.tsv`, facts of `spec/api.md` §9.1; [`load`] reads them once.
+//! Source: the three files of `data/`, facts of `spec/api.md` §9.1, which `load` reads once.
 
 mod load;
 mod nesting;
@@ -79,6 +79,7 @@ pub struct Type {
     pub kinds: Vec<GroupVersionKind>,
     by_number: HashMap<(u32, u32), u16>,
     defaults: Vec<u16>,
+    always: Vec<u16>,
 }
 
 impl Type {
@@ -99,6 +100,11 @@ impl Type {
         self.defaults.iter().filter_map(|i| self.fields.get(usize::from(*i)))
     }
 
+    /// The fields that are written even when nothing was said about them.
+    pub fn always(&self) -> impl Iterator<Item = &Field> {
+        self.always.iter().filter_map(|i| self.fields.get(usize::from(*i)))
+    }
+
     /// The last part of the name, such as `JobSpec`.
     pub fn short_name(&self) -> &'static str {
         self.name.rsplit('.').next().unwrap_or(self.name)
@@ -107,7 +113,9 @@ impl Type {
     /// The last two parts of the name, such as `v1.JobSpec`: how messages of upstream's language runtime name a type.
     pub fn go_name(&self) -> &'static str {
         let package = self.name.len() - self.short_name().len();
-        let start = self.name[..package.saturating_sub(1)].rfind('.').map_or(0, |dot| dot + 1);
+        let start = self.name[..package.saturating_sub(1)]
+            .rfind('.')
+            .map_or(0, |dot| dot + 1);
         &self.name[start..]
     }
 }
@@ -149,6 +157,8 @@ pub struct Field {
     pub target: Target,
     /// True when the field must be present.
     pub required: bool,
+    /// What an empty value means.
+    pub presence: Presence,
     /// The constant that stands in for an absent field.
     pub default: Option<Value>,
     /// How lists and maps behave in server-side apply.
@@ -157,6 +167,18 @@ pub struct Field {
     pub patch: PatchStrategy,
     /// Where the field stands in protobuf; `None` for fields that have no place there (`apiVersion`, `kind`).
     pub proto: Option<Proto>,
+}
+
+/// What an empty value (`""`, 0, false, `[]`, `{}`) of a field means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Presence {
+    /// It differs from no value; both are kept as the author wrote them.
+    #[default]
+    Explicit,
+    /// It equals no value and is left out.
+    OmitEmpty,
+    /// It equals no value and is written.
+    Always,
 }
 
 /// What the values of a field are.
@@ -234,7 +256,9 @@ mod tests {
         let job = &schema[schema.by_kind("batch", "v1", "Job").expect("Job is a kind")];
         assert_eq!(job.name, "io.k8s.api.batch.v1.Job");
         assert_eq!(job.go_name(), "v1.Job");
-        let spec = schema.by_name("io.k8s.api.batch.v1.JobSpec").expect("JobSpec is a type");
+        let spec = schema
+            .by_name("io.k8s.api.batch.v1.JobSpec")
+            .expect("JobSpec is a type");
         assert_eq!(spec.field("parallelism").map(|f| &f.target), Some(&Target::Int32));
         assert_eq!(spec.field("paralelism").map(|f| f.name), None);
     }
@@ -242,7 +266,9 @@ mod tests {
     #[test]
     fn lists_know_their_keys() {
         let schema = schema();
-        let container = schema.by_name("io.k8s.api.core.v1.Container").expect("Container is a type");
+        let container = schema
+            .by_name("io.k8s.api.core.v1.Container")
+            .expect("Container is a type");
         let ports = container.field("ports").expect("a container has ports");
         assert_eq!(ports.list, ListType::Map(vec!["containerPort", "protocol"]));
         assert_eq!(ports.patch.merge_key, Some("containerPort"));
@@ -252,7 +278,10 @@ mod tests {
         let Target::Type(port) = **port else {
             panic!("ports are structs")
         };
-        assert_eq!(schema[port].defaults().map(|f| f.name).collect::<Vec<_>>(), ["protocol"]);
+        assert_eq!(
+            schema[port].defaults().map(|f| f.name).collect::<Vec<_>>(),
+            ["protocol"]
+        );
     }
 
     #[test]

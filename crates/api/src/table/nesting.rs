@@ -9,8 +9,13 @@
 pub(super) fn nesting_of(owner: &str, field: &str) -> Option<(u32, u32)> {
     let short = owner.strip_prefix("io.k8s.api.core.v1.")?;
     let (inside, members): (u32, &[&str]) = match short {
-        "ConfigMapEnvSource" | "ConfigMapKeySelector" | "ConfigMapProjection" | "ConfigMapVolumeSource"
-        | "SecretEnvSource" | "SecretKeySelector" | "SecretProjection" => (1, REFERENCE),
+        "ConfigMapEnvSource"
+        | "ConfigMapKeySelector"
+        | "ConfigMapProjection"
+        | "ConfigMapVolumeSource"
+        | "SecretEnvSource"
+        | "SecretKeySelector"
+        | "SecretProjection" => (1, REFERENCE),
         "EphemeralContainer" => (1, CONTAINER),
         "Probe" => (1, HANDLER),
         "Volume" => (2, VOLUME),
