@@ -1,20 +1,99 @@
-//! Patches of objects.
+//! Patches of objects: JSON patch, JSON merge patch, strategic merge patch.
+//!
+//! [`read`] turns a request body into a patch document, [`patch`] applies it, [`patched`] does that and brings the result
+//! into the form of its type. Which fields a patch may change, and server-side apply, are not known here.
+//!
+//! Limits: documents are bounded by the codec; a JSON patch has at most 10,000 operations.
+//!
+//! Source: `spec/api.md` §2.5; `apiserver/pkg/endpoints/handlers/patch.go`.
 
+mod json;
 mod merge;
+mod order;
+mod strategic;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{ApiError, PatchKind};
+use crate::codec::{self, Decoded, Document, FieldValidation, Format};
+use crate::{ApiError, PatchKind, Reason};
 
-/// Applies a patch document to an object.
+/// Reads the text of a patch.
 ///
-/// Errors: 400 for a document that is not a patch, 422 for one that does not fit the object.
+/// Errors: 400 when the text is not JSON (YAML for [`PatchKind::Apply`]) or no patch of that kind.
+pub fn read(kind: PatchKind, body: &[u8]) -> Result<Document, ApiError> {
+    let (format, said, wanted) = match kind {
+        PatchKind::Json => (Format::Json, "error decoding patch: ", "[]handlers.jsonPatchOp"),
+        PatchKind::Merge => (Format::Json, "error decoding patch: ", "map[string]interface {}"),
+        PatchKind::Strategic => (Format::Json, "", "map[string]interface {}"),
+        PatchKind::Apply => (Format::Yaml, "error decoding YAML: ", "map[string]interface {}"),
+    };
+    let document = codec::read(body, format).map_err(|e| ApiError::bad_request(format!("{said}{e}")))?;
+    let have = match &document.value {
+        Value::Object(_) if kind != PatchKind::Json => return Ok(document),
+        Value::Array(_) if kind == PatchKind::Json => return Ok(document),
+        Value::Null if kind == PatchKind::Merge => return Err(ApiError::bad_request("Invalid JSON Patch")),
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    Err(ApiError::bad_request(format!(
+        "{said}json: cannot unmarshal {have} into Go value of type {wanted}"
+    )))
+}
+
+/// Applies a patch document to an object. `schema_type` matters to strategic merge only.
+///
+/// Errors: 422 for a JSON patch that does not fit the object, 400 and 500 for documents that are no patches (upstream
+/// answers some of these with a server's fault; clients depend on the codes). [`PatchKind::Apply`] is not applied here.
 pub fn patch(schema_type: &str, kind: PatchKind, original: &Value, patch: &Value) -> Result<Value, ApiError> {
-    let _ = schema_type;
     match kind {
+        PatchKind::Json => json::apply(original, patch),
         PatchKind::Merge => Ok(merge::apply(original, patch)),
-        PatchKind::Json | PatchKind::Strategic | PatchKind::Apply => {
-            Err(ApiError::bad_request("this kind of patch is not understood"))
-        }
+        PatchKind::Strategic => strategic::apply(schema_type, original, patch),
+        PatchKind::Apply => Err(ApiError::internal(
+            "an apply configuration is merged by server-side apply, not as a patch",
+        )),
     }
 }
+
+/// Applies a patch document and brings the result into the form of its type, as [`codec::conform`] does. `repeated` are
+/// the reports that [`read`] made about the document.
+///
+/// Errors: those of [`patch`]; 422 when the result does not fit the type or, under strict validation, has fields that
+/// its type does not have.
+pub fn patched(
+    schema_type: &str,
+    kind: PatchKind,
+    original: &Value,
+    document: &Value,
+    repeated: &[String],
+    validation: FieldValidation,
+) -> Result<Decoded, ApiError> {
+    let result = patch(schema_type, kind, original, document)?;
+    let mut decoded = codec::conform(schema_type, result, validation).map_err(|e| unfit(document, &e))?;
+    match validation {
+        FieldValidation::Strict if !repeated.is_empty() => {
+            return Err(unfit(
+                document,
+                &format!("strict decoding error: {}", repeated.join(", ")),
+            ));
+        }
+        FieldValidation::Warn => decoded.warnings.splice(0..0, repeated.iter().cloned()).for_each(drop),
+        FieldValidation::Strict | FieldValidation::Ignore => {}
+    }
+    Ok(decoded)
+}
+
+/// 422 for a patch whose result is not an object of the type.
+fn unfit(document: &Value, why: &dyn std::fmt::Display) -> ApiError {
+    let body = format!("Invalid value: {document}: {why}");
+    ApiError::new(Reason::Invalid, format!(" \"\" is invalid: patch: {body}")).with_details(json!({
+        "causes": [{"reason": "FieldValueInvalid", "message": body, "field": "patch"}],
+    }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,52 @@
+//! The order of a merged list.
+//!
+//! Elements that the patch names come in the patch's order; elements that only the server has keep their order among
+//! themselves and stand in front of the first patch element that followed them on the server.
+//!
+//! Source: `apimachinery/pkg/util/strategicpatch/patch.go` (`normalizeElementOrder`).
+
+use serde_json::Value;
+
+/// What tells the elements of a list apart: the value of their merge key, or the scalar itself.
+pub(super) fn identity<'a>(item: &'a Value, merge_key: Option<&str>) -> Option<&'a Value> {
+    match merge_key {
+        Some(key) => item.get(key),
+        None => Some(item),
+    }
+}
+
+/// Puts `merged` in order: as `wanted` says for the elements it names, as `server` has them for the rest.
+pub(super) fn arrange(merged: Vec<Value>, wanted: &[Value], server: &[Value], merge_key: Option<&str>) -> Vec<Value> {
+    let place = |list: &[Value], item: &Value| {
+        let id = identity(item, merge_key)?;
+        list.iter().position(|have| identity(have, merge_key) == Some(id))
+    };
+    let (mut named, mut others): (Vec<Value>, Vec<Value>) =
+        merged.into_iter().partition(|item| place(wanted, item).is_some());
+    named.sort_by_key(|item| place(wanted, item));
+    // Elements that the server does not have either go last, in the order in which they came.
+    others.sort_by_key(|item| place(server, item).unwrap_or(usize::MAX));
+
+    let mut arranged = Vec::with_capacity(named.len() + others.len());
+    let mut others = others.into_iter().peekable();
+    for item in named {
+        while let Some(other) = others.peek() {
+            match (place(server, other), place(server, &item)) {
+                (Some(before), Some(after)) if before < after => arranged.extend(others.next()),
+                _ => break,
+            }
+        }
+        arranged.push(item);
+    }
+    arranged.extend(others);
+    arranged
+}
+
+/// True when the elements of `patch`, deletions aside, appear in `order` in the same relative order.
+pub(super) fn agrees(patch: &[Value], order: &[Value], merge_key: Option<&str>) -> bool {
+    let mut rest = order.iter();
+    patch.iter().filter(|item| item.get("$patch").is_none()).all(|item| {
+        let id = identity(item, merge_key);
+        id.is_some() && rest.any(|have| identity(have, merge_key) == id)
+    })
+}
