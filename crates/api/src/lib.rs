@@ -31,6 +31,7 @@ pub mod selector;
 pub mod strategy;
 pub mod table;
 pub mod validate;
+mod value;
 pub mod write;
 
 /// Typed views of Kubernetes objects, for reading. They are never the shape of storage: the server keeps whole objects.

@@ -83,12 +83,16 @@ pub fn dns_label(text: &str) -> Vec<String> {
         wrong.push(too_long(LABEL_MAX, "characters"));
     }
     if !is_dns_label_form(text) {
-        wrong.push(pattern_message(
-            "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end \
-             with an alphanumeric character",
-            "[a-z0-9]([-a-z0-9]*[a-z0-9])?",
-            &["my-name", "123-abc"],
-        ));
+        wrong.push(if text.split('.').all(is_dns_label_form) {
+            "must not contain dots".to_owned()
+        } else {
+            pattern_message(
+                "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end \
+                 with an alphanumeric character",
+                "[a-z0-9]([-a-z0-9]*[a-z0-9])?",
+                &["my-name", "123-abc"],
+            )
+        });
     }
     wrong
 }

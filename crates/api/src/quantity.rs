@@ -160,6 +160,12 @@ impl Quantity {
         self.nanos % (NANOS / 1000) == 0
     }
 
+    /// The least amount of whole thousandths that is not less.
+    #[must_use]
+    pub fn rounded_up_to_millis(&self) -> Self {
+        Self::from_nanos(ceil(self.nanos, NANOS / 1000) * (NANOS / 1000), self.format)
+    }
+
     /// The family of suffixes.
     pub fn format(&self) -> Format {
         self.format

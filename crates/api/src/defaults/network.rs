@@ -1,0 +1,70 @@
+//! Defaults of Services, Endpoints and EndpointSlices.
+//!
+//! Addresses and node ports are allocated by the registry, not here. Source: kubernetes `pkg/apis/core/v1/defaults.go`,
+//! `pkg/apis/discovery/v1/defaults.go`.
+
+use serde_json::{Value, json};
+
+use crate::value::{default_text, default_to, ensure_object, list_mut, object_mut, present, set, text};
+
+/// A `Service`.
+pub(super) fn service(object: &mut Value) {
+    let spec = ensure_object(object, "spec");
+    default_text(spec, "sessionAffinity", "None");
+    match text(spec, "sessionAffinity") {
+        "None" => set(spec, "sessionAffinityConfig", Value::Null),
+        "ClientIP" => {
+            let config = ensure_object(ensure_object(spec, "sessionAffinityConfig"), "clientIP");
+            default_to(config, "timeoutSeconds", 10_800);
+        }
+        _ => {}
+    }
+    default_text(spec, "type", "ClusterIP");
+    for port in list_mut(spec, "ports") {
+        default_text(port, "protocol", "TCP");
+        let unset = matches!(&port["targetPort"], Value::Null) || port["targetPort"] == 0 || port["targetPort"] == "";
+        if unset && let Some(number) = present(port, "port").cloned() {
+            set(port, "targetPort", number);
+        }
+    }
+    let kind = text(spec, "type").to_owned();
+    let reachable_from_outside = matches!(kind.as_str(), "NodePort" | "LoadBalancer");
+    if reachable_from_outside {
+        default_text(spec, "externalTrafficPolicy", "Cluster");
+    }
+    if reachable_from_outside || kind == "ClusterIP" {
+        default_to(spec, "internalTrafficPolicy", "Cluster");
+    }
+    if kind == "LoadBalancer" {
+        default_to(spec, "allocateLoadBalancerNodePorts", true);
+    }
+    if let Some(status) = object_mut(object, "status")
+        && let Some(balancer) = object_mut(status, "loadBalancer")
+    {
+        for ingress in list_mut(balancer, "ingress") {
+            if !text(ingress, "ip").is_empty() {
+                default_to(ingress, "ipMode", "VIP");
+            }
+        }
+    }
+}
+
+/// An `Endpoints`.
+pub(super) fn endpoints(object: &mut Value) {
+    for subset in list_mut(object, "subsets") {
+        for port in list_mut(subset, "ports") {
+            default_text(port, "protocol", "TCP");
+        }
+    }
+}
+
+/// An `EndpointSlice`.
+pub(super) fn endpoint_slice(object: &mut Value) {
+    for port in list_mut(object, "ports") {
+        default_to(port, "name", "");
+        default_to(port, "protocol", "TCP");
+    }
+    for endpoint in list_mut(object, "endpoints") {
+        default_to(endpoint, "conditions", json!({}));
+    }
+}

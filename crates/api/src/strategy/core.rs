@@ -1,0 +1,72 @@
+//! Namespaces, Services, Secrets.
+//!
+//! Source: kubernetes `pkg/registry/core/{namespace,service,secret}/strategy.go`.
+
+use serde_json::{Value, json};
+
+use crate::value::{copy, default_text, ensure_object, list, set, text};
+
+/// The finalizer that keeps a namespace until its content is gone.
+const NAMESPACE_FINALIZER: &str = "kubernetes";
+
+pub(super) fn create_namespace(namespace: &mut Value) {
+    let spec = ensure_object(namespace, "spec");
+    let mut finalizers = list(spec, "finalizers").to_vec();
+    if !finalizers.iter().any(|f| f == NAMESPACE_FINALIZER) {
+        finalizers.push(NAMESPACE_FINALIZER.into());
+    }
+    set(spec, "finalizers", finalizers);
+}
+
+pub(super) fn update_namespace(new: &mut Value, old: &Value) {
+    copy(&old["spec"], ensure_object(new, "spec"), "finalizers");
+}
+
+/// A write of the finalizers of a namespace's spec.
+pub(super) fn only_finalizers(new: &mut Value, old: &Value) {
+    copy(old, new, "status");
+}
+
+/// A type set once stays when an update leaves it out.
+pub(super) fn update_secret(new: &mut Value, old: &Value) {
+    default_text(new, "type", text(old, "type"));
+}
+
+/// A new kind of Service drops what belonged to the former.
+pub(super) fn update_service(new: &mut Value, old: &Value) {
+    let kind = text(&new["spec"], "type").to_owned();
+    let same = |field: &str| new["spec"][field] == old["spec"][field];
+    let outside = matches!(kind.as_str(), "NodePort" | "LoadBalancer");
+    let mut dropped: Vec<&str> = Vec::new();
+    if kind != "LoadBalancer" {
+        for field in ["allocateLoadBalancerNodePorts", "loadBalancerClass"] {
+            if same(field) {
+                dropped.push(field);
+            }
+        }
+    }
+    if !outside && same("externalTrafficPolicy") {
+        dropped.push("externalTrafficPolicy");
+    }
+    let balanced_locally = kind == "LoadBalancer" && text(&new["spec"], "externalTrafficPolicy") == "Local";
+    if !balanced_locally && same("healthCheckNodePort") {
+        dropped.push("healthCheckNodePort");
+    }
+    if kind == "ExternalName" {
+        let families = [
+            "clusterIP",
+            "clusterIPs",
+            "ipFamilies",
+            "ipFamilyPolicy",
+            "internalTrafficPolicy",
+        ];
+        dropped.extend(families.into_iter().filter(|field| same(field)));
+    }
+    let spec = ensure_object(new, "spec");
+    for field in dropped {
+        crate::value::remove(spec, field);
+    }
+    if kind != "LoadBalancer" && text(&old["spec"], "type") == "LoadBalancer" {
+        set(new, "status", json!({"loadBalancer": {}}));
+    }
+}

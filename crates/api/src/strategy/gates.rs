@@ -1,0 +1,60 @@
+//! Fields behind feature gates that are off in 1.36: dropped, unless the stored object has them already.
+//!
+//! Source: `spec/daemonset.md` §1.6; kubernetes `pkg/api/pod/util.go` (`dropDisabledFields`).
+
+use serde_json::Value;
+
+use crate::value::{list_mut, object_mut, remove};
+
+pub(super) fn drop_at_create(object: &mut Value) {
+    if let Some(spec) = pod_spec_mut(object) {
+        drop_disabled(spec);
+    }
+}
+
+pub(super) fn drop_at_update(new: &mut Value, old: &Value) {
+    let in_use = pod_spec(old).is_some_and(uses_disabled);
+    if !in_use {
+        drop_at_create(new);
+    }
+}
+
+/// Where a kind keeps the spec of its pods.
+const PATHS: &[&str] = &[
+    "/spec/jobTemplate/spec/template/spec",
+    "/spec/template/spec",
+    "/template/spec",
+    "/spec",
+];
+
+fn pod_spec_mut(object: &mut Value) -> Option<&mut Value> {
+    let path = PATHS.iter().find(|path| object.pointer(path).is_some())?;
+    object.pointer_mut(path)
+}
+
+fn pod_spec(object: &Value) -> Option<&Value> {
+    PATHS.iter().find_map(|path| object.pointer(path))
+}
+
+fn drop_disabled(spec: &mut Value) {
+    for field in ["containers", "initContainers", "ephemeralContainers"] {
+        for container in list_mut(spec, field) {
+            if let Some(lifecycle) = object_mut(container, "lifecycle") {
+                remove(lifecycle, "stopSignal");
+            }
+        }
+    }
+    for volume in list_mut(spec, "volumes") {
+        if let Some(projected) = object_mut(volume, "projected") {
+            for source in list_mut(projected, "sources") {
+                remove(source, "clusterTrustBundle");
+            }
+        }
+    }
+}
+
+fn uses_disabled(spec: &Value) -> bool {
+    let mut copy = spec.clone();
+    drop_disabled(&mut copy);
+    copy != *spec
+}
