@@ -176,7 +176,7 @@ pub(super) fn finalizer_removal(pod: &Object) -> Write {
 
 fn patch(pod: &Object, metadata: Value) -> Write {
     let meta = pod.meta();
-    let patch = json!({"metadata": metadata});
+    let patch = Map::from_iter([("metadata".to_owned(), metadata)]).into();
     Write::patch(
         resource::PODS,
         &meta.namespace,

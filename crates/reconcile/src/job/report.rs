@@ -196,7 +196,8 @@ pub(super) fn write_population(job: &SeenJob<'_>, told: Population, now: Populat
 
 fn status_patch(job: &SeenJob<'_>, status: Value) -> Write {
     let meta = job.object.meta();
-    Write::merge_status(resource::JOBS, &meta.namespace, &meta.name, json!({"status": status})).if_uid(&meta.uid)
+    let patch = Map::from_iter([("status".to_owned(), status)]).into();
+    Write::merge_status(resource::JOBS, &meta.namespace, &meta.name, patch).if_uid(&meta.uid)
 }
 
 /// Times of the API have no fractions of a second.

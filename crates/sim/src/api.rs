@@ -1,0 +1,460 @@
+//! An API server reduced to what controllers can notice of it.
+//!
+//! Objects with names, uids and revisions; defaults and generated fields of Jobs; graceful deletion, finalizers and the
+//! garbage that owners leave. One commit may hold many writes. Not known here: who asks, admission (except the quota of
+//! pods), and validation beyond what `rota_api` knows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use rota_api::{ApiError, Change, DeleteOptions, Object, Propagation, Resource, Write, names, resource};
+use rota_reconcile::{Key, WorldChange};
+use serde_json::{Value, json};
+
+use crate::patch;
+
+/// Seconds that a pod may take to end when nobody says otherwise.
+const GRACE_PERIOD_SECS: i64 = 30;
+
+type Objects = BTreeMap<(&'static str, Key), Arc<Object>>;
+
+/// The server.
+pub struct Api {
+    objects: Objects,
+    /// The time of the server.
+    pub now: Timestamp,
+    revision: u64,
+    counter: u64,
+    /// Every change since the log was last taken: the object before and after.
+    log: Vec<WorldChange>,
+    /// Every object that ever was: `Kind/name` by uid.
+    pub names: BTreeMap<String, String>,
+    /// How many objects each owner has ever had, by `Kind/name`.
+    pub created: BTreeMap<String, u64>,
+}
+
+impl Api {
+    /// An empty server at this time.
+    pub fn new(now: Timestamp) -> Self {
+        Self {
+            objects: BTreeMap::new(),
+            now,
+            revision: 0,
+            counter: 0,
+            log: Vec::new(),
+            names: BTreeMap::new(),
+            created: BTreeMap::new(),
+        }
+    }
+
+    /// The object of that name.
+    pub fn get(&self, resource: &'static Resource, namespace: &str, name: &str) -> Option<&Arc<Object>> {
+        self.objects.get(&(resource.plural, Key::new(namespace, name)))
+    }
+
+    /// All objects of a kind, in order of namespace and name.
+    pub fn all(&self, resource: &'static Resource) -> impl Iterator<Item = &Arc<Object>> {
+        let kind = self.objects.range((resource.plural, Key::new("", ""))..);
+        kind.take_while(|((plural, _), _)| *plural == resource.plural)
+            .map(|(_, object)| object)
+    }
+
+    /// Takes the changes since the last call, in order.
+    pub fn take_log(&mut self) -> Vec<WorldChange> {
+        std::mem::take(&mut self.log)
+    }
+
+    /// Makes one change, in a commit of its own. Returns the object as it is or last was.
+    pub fn write(&mut self, write: &Write) -> Result<Arc<Object>, ApiError> {
+        self.revision += 1;
+        self.make(write)
+    }
+
+    /// Makes all changes in one commit, or none.
+    pub fn transact(&mut self, writes: &[Write]) -> Result<Vec<Arc<Object>>, (usize, ApiError)> {
+        self.revision += 1;
+        let before = (self.objects.clone(), self.log.len(), self.created.clone());
+        let mut made = Vec::with_capacity(writes.len());
+        for (at, write) in writes.iter().enumerate() {
+            match self.make(write) {
+                Ok(object) => made.push(object),
+                Err(error) => {
+                    self.objects = before.0;
+                    self.log.truncate(before.1);
+                    self.created = before.2;
+                    return Err((at, error));
+                }
+            }
+        }
+        Ok(made)
+    }
+
+    fn make(&mut self, write: &Write) -> Result<Arc<Object>, ApiError> {
+        if let Change::Create(value) = &write.change {
+            return self.create(write.resource, value.clone());
+        }
+        let old = self
+            .get(write.resource, &write.namespace, &write.name)
+            .cloned()
+            .ok_or_else(|| ApiError::not_found(write.resource, &write.name))?;
+        let is_other = write
+            .precondition
+            .uid
+            .as_ref()
+            .is_some_and(|uid| *uid != old.meta().uid);
+        let is_newer = write
+            .precondition
+            .revision
+            .is_some_and(|revision| revision != old.revision());
+        if is_other || is_newer {
+            return Err(ApiError::modified(write.resource, &write.name));
+        }
+        match &write.change {
+            Change::Create(_) => unreachable!("handled above"),
+            Change::Update { object, subresource } => self.change(&old, object.clone(), *subresource),
+            Change::Patch {
+                kind,
+                patch: document,
+                subresource,
+            } => {
+                let new = patch::apply(*kind, &old.to_value(), document)
+                    .ok_or_else(|| ApiError::bad_request("the patch does not fit"))?;
+                self.change(&old, new, *subresource)
+            }
+            Change::Delete(options) => self.delete(&old, options),
+            Change::Post { .. } => Err(ApiError::method_not_supported(write.resource, "post")),
+        }
+    }
+
+    /// Creates an object of a user, or of a controller.
+    pub fn create(&mut self, resource: &'static Resource, mut value: Value) -> Result<Arc<Object>, ApiError> {
+        self.counter += 1;
+        let base = value["metadata"]["generateName"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        if value["metadata"]["name"].is_null() {
+            // Spread, so that the order of names says nothing about the order of creation.
+            let random = self.counter.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 16;
+            value["metadata"]["name"] = names::generate(&base, random).into();
+        }
+        let name = value["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let namespace = value["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+        if self.get(resource, &namespace, &name).is_some() {
+            return Err(ApiError::already_exists(resource, &name));
+        }
+        value["apiVersion"] = resource.api_version().into();
+        value["kind"] = resource.kind.into();
+        value["metadata"]["uid"] = format!("{:08x}-0000-4000-8000-{:012x}", self.counter, self.counter).into();
+        value["metadata"]["creationTimestamp"] = seconds(self.now).into();
+        if resource == resource::PODS {
+            self.admit_pod(&namespace, &name)?;
+            default_pod(&mut value);
+        } else if resource == resource::JOBS {
+            default_job(&mut value);
+        }
+        let object = self.put(resource, None, value);
+        self.names
+            .insert(object.meta().uid.clone(), format!("{}/{name}", resource.kind));
+        for owner in object.meta().owners.iter().filter(|owner| owner.controller) {
+            *self
+                .created
+                .entry(format!("{}/{}", owner.kind, owner.name))
+                .or_default() += 1;
+        }
+        Ok(object)
+    }
+
+    fn admit_pod(&self, namespace: &str, name: &str) -> Result<(), ApiError> {
+        for quota in self
+            .all(resource::RESOURCE_QUOTAS)
+            .filter(|q| q.meta().namespace == namespace)
+        {
+            let hard = quota.to_value()["spec"]["hard"]["pods"]
+                .as_str()
+                .and_then(|n| n.parse().ok());
+            let alive = |pod: &&Arc<Object>| {
+                pod.meta().namespace == namespace && !matches!(pod.meta().phase.as_str(), "Succeeded" | "Failed")
+            };
+            let used = self.all(resource::PODS).filter(alive).count();
+            if let Some(hard) = hard.filter(|hard: &usize| used >= *hard) {
+                let quota = &quota.meta().name;
+                let why =
+                    format!("exceeded quota: {quota}, requested: pods=1, used: pods={used}, limited: pods={hard}");
+                return Err(ApiError::forbidden(resource::PODS, name, why));
+            }
+        }
+        Ok(())
+    }
+
+    fn change(
+        &mut self,
+        old: &Arc<Object>,
+        mut new: Value,
+        subresource: Option<&str>,
+    ) -> Result<Arc<Object>, ApiError> {
+        let resource = old.resource();
+        let before = old.to_value();
+        if subresource == Some("status") {
+            new["spec"] = before["spec"].clone();
+        } else {
+            new["status"] = before["status"].clone();
+            if resource == resource::JOBS && new["spec"] != before["spec"] {
+                check_job_update(&new, &before)?;
+                new["metadata"]["generation"] = (old.meta().generation + 1).into();
+            }
+        }
+        for fixed in ["uid", "name", "namespace", "creationTimestamp"] {
+            new["metadata"][fixed] = before["metadata"][fixed].clone();
+        }
+        remove_nulls(&mut new);
+        if new == before {
+            return Ok(Arc::clone(old));
+        }
+        let is_released = old.meta().deleting.is_some() && is_free(&new);
+        if is_released {
+            return Ok(self.remove(old));
+        }
+        Ok(self.put(resource, Some(old), new))
+    }
+
+    fn delete(&mut self, old: &Arc<Object>, options: &DeleteOptions) -> Result<Arc<Object>, ApiError> {
+        let mut value = old.to_value();
+        let metadata = &mut value["metadata"];
+        let grace = if old.resource() == resource::PODS {
+            let has_ended = matches!(old.meta().phase.as_str(), "Succeeded" | "Failed");
+            let at_once = old.meta().node.is_empty() || has_ended;
+            let own = GRACE_PERIOD_SECS;
+            if at_once {
+                0
+            } else {
+                options.grace_period_secs.unwrap_or(own)
+            }
+        } else {
+            0
+        };
+        let grace = metadata["deletionGracePeriodSeconds"]
+            .as_i64()
+            .map_or(grace, |before| before.min(grace));
+        if let Some(finalizer) = propagation_finalizer(old, options)
+            && !old.meta().finalizers.iter().any(|f| f == finalizer)
+        {
+            let mut finalizers = old.meta().finalizers.clone();
+            finalizers.push(finalizer.to_owned());
+            metadata["finalizers"] = finalizers.into();
+        }
+        if old.meta().deleting.is_none() && old.meta().generation > 0 {
+            metadata["generation"] = (old.meta().generation + 1).into();
+        }
+        if old.meta().deleting.is_none() || metadata["deletionGracePeriodSeconds"] != grace {
+            metadata["deletionTimestamp"] = seconds(self.now + SignedDuration::from_secs(grace)).into();
+            metadata["deletionGracePeriodSeconds"] = grace.into();
+        }
+        if is_free(&value) {
+            return Ok(self.remove(old));
+        }
+        if value == old.to_value() {
+            return Ok(Arc::clone(old));
+        }
+        Ok(self.put(old.resource(), Some(old), value))
+    }
+
+    fn put(&mut self, resource: &'static Resource, old: Option<&Arc<Object>>, mut value: Value) -> Arc<Object> {
+        value["metadata"]["resourceVersion"] = self.revision.to_string().into();
+        let object = Arc::new(Object::from_value(resource, value));
+        self.objects
+            .insert((resource.plural, Key::of(&object)), Arc::clone(&object));
+        self.log.push(WorldChange {
+            old: old.cloned(),
+            new: Some(Arc::clone(&object)),
+        });
+        object
+    }
+
+    fn remove(&mut self, old: &Arc<Object>) -> Arc<Object> {
+        self.objects.remove(&(old.resource().plural, Key::of(old)));
+        self.log.push(WorldChange {
+            old: Some(Arc::clone(old)),
+            new: None,
+        });
+        Arc::clone(old)
+    }
+
+    /// One step of the garbage collector; true when something was done.
+    pub fn collect_garbage(&mut self) -> bool {
+        let Some(write) = self.garbage() else { return false };
+        self.write(&write).is_ok()
+    }
+
+    fn garbage(&self) -> Option<Write> {
+        let uids: BTreeMap<&str, &Arc<Object>> = self.objects.values().map(|o| (o.meta().uid.as_str(), o)).collect();
+        for object in self.objects.values() {
+            let meta = object.meta();
+            let write_of = |write: Write| Some(write.if_uid(&meta.uid));
+            let gone = |uid: &str| {
+                uids.get(uid)
+                    .is_none_or(|owner| owner.meta().deleting.is_some() && has_finalizer(owner, "foregroundDeletion"))
+            };
+            if !meta.owners.is_empty() && meta.deleting.is_none() && meta.owners.iter().all(|o| gone(&o.uid)) {
+                let options = DeleteOptions {
+                    propagation: Some(Propagation::Background),
+                    ..Default::default()
+                };
+                return write_of(Write::delete(object.resource(), &meta.namespace, &meta.name, options));
+            }
+            let orphaning =
+                |o: &&rota_api::OwnerReference| uids.get(o.uid.as_str()).is_some_and(|w| has_finalizer(w, "orphan"));
+            if let Some(owner) = meta.owners.iter().find(orphaning) {
+                let patch = json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": owner.uid}]}});
+                let kind = rota_api::PatchKind::Strategic;
+                return write_of(Write::patch(
+                    object.resource(),
+                    &meta.namespace,
+                    &meta.name,
+                    kind,
+                    patch,
+                    None,
+                ));
+            }
+            let holds = self
+                .objects
+                .values()
+                .any(|other| other.meta().owners.iter().any(|o| o.uid == meta.uid));
+            for finalizer in ["foregroundDeletion", "orphan"] {
+                if has_finalizer(object, finalizer) && !holds {
+                    let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": [finalizer]}});
+                    let kind = rota_api::PatchKind::Strategic;
+                    return write_of(Write::patch(
+                        object.resource(),
+                        &meta.namespace,
+                        &meta.name,
+                        kind,
+                        patch,
+                        None,
+                    ));
+                }
+            }
+        }
+        None
+    }
+}
+
+fn has_finalizer(object: &Object, finalizer: &str) -> bool {
+    object.meta().finalizers.iter().any(|f| f == finalizer)
+}
+
+fn propagation_finalizer(object: &Object, options: &DeleteOptions) -> Option<&'static str> {
+    let orphans_by_default = object.resource() == resource::JOBS;
+    match options.propagation {
+        Some(Propagation::Foreground) => Some("foregroundDeletion"),
+        Some(Propagation::Orphan) => Some("orphan"),
+        Some(Propagation::Background) => None,
+        None => orphans_by_default.then_some("orphan"),
+    }
+}
+
+/// True for an object being deleted that nothing holds any more.
+fn is_free(value: &Value) -> bool {
+    let metadata = &value["metadata"];
+    let is_held = metadata["finalizers"].as_array().is_some_and(|f| !f.is_empty());
+    !is_held && metadata["deletionGracePeriodSeconds"] == 0
+}
+
+fn remove_nulls(value: &mut Value) {
+    if let Some(metadata) = value["metadata"].as_object_mut() {
+        metadata.retain(|_, field| !field.is_null() && field.as_array().is_none_or(|list| !list.is_empty()));
+    }
+}
+
+/// A time as the API writes it.
+pub fn seconds(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn default_pod(pod: &mut Value) {
+    set_default(&mut pod["spec"], "restartPolicy", json!("Always"));
+    for list in ["containers", "initContainers"] {
+        for variable in each(&mut pod["spec"], list).flat_map(|container| each(container, "env")) {
+            if let Some(field) = variable.pointer_mut("/valueFrom/fieldRef") {
+                set_default(field, "apiVersion", json!("v1"));
+            }
+        }
+    }
+    pod["status"] = json!({"phase": "Pending"});
+}
+
+fn each<'v>(holder: &'v mut Value, list: &str) -> impl Iterator<Item = &'v mut Value> + use<'v> {
+    holder.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+fn set_default(holder: &mut Value, field: &str, value: Value) {
+    if holder[field].is_null() {
+        holder[field] = value;
+    }
+}
+
+fn default_job(job: &mut Value) {
+    let (name, uid) = (job["metadata"]["name"].clone(), job["metadata"]["uid"].clone());
+    job["metadata"]["generation"] = 1.into();
+    job["status"] = json!({});
+    let spec = &mut job["spec"];
+    if spec["completions"].is_null() && spec["parallelism"].is_null() {
+        spec["completions"] = 1.into();
+    }
+    let limit = if spec["backoffLimitPerIndex"].is_null() {
+        6
+    } else {
+        i32::MAX
+    };
+    let replacement = if spec.get("podFailurePolicy").is_none_or(Value::is_null) {
+        "TerminatingOrFailed"
+    } else {
+        "Failed"
+    };
+    for (field, value) in [
+        ("parallelism", json!(1)),
+        ("backoffLimit", json!(limit)),
+        ("completionMode", json!("NonIndexed")),
+        ("manualSelector", json!(false)),
+        ("suspend", json!(false)),
+        ("podReplacementPolicy", json!(replacement)),
+    ] {
+        set_default(spec, field, value);
+    }
+    if let Some(policy) = spec.get_mut("podFailurePolicy") {
+        for pattern in each(policy, "rules").flat_map(|rule| each(rule, "onPodConditions")) {
+            set_default(pattern, "status", json!("True"));
+        }
+    }
+    if spec["manualSelector"] == false {
+        let labels = &mut spec["template"]["metadata"]["labels"];
+        for prefix in ["", "batch.kubernetes.io/"] {
+            set_default(labels, &format!("{prefix}job-name"), name.clone());
+            set_default(labels, &format!("{prefix}controller-uid"), uid.clone());
+        }
+        set_default(
+            &mut spec["selector"]["matchLabels"],
+            "batch.kubernetes.io/controller-uid",
+            uid,
+        );
+    }
+    if job["metadata"]["labels"].is_null() {
+        job["metadata"]["labels"] = job["spec"]["template"]["metadata"]["labels"].clone();
+    }
+}
+
+/// Completions are fixed, except that those of an Indexed Job may follow its parallelism.
+fn check_job_update(new: &Value, old: &Value) -> Result<(), ApiError> {
+    let (new, old) = (&new["spec"], &old["spec"]);
+    if new["completions"] == old["completions"] {
+        return Ok(());
+    }
+    if old["completionMode"] == "Indexed" && new["completions"] == new["parallelism"] {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        rota_api::Reason::Invalid,
+        "spec.completions: field is immutable",
+    ))
+}

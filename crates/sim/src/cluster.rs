@@ -1,0 +1,431 @@
+//! Controllers over a server: queues, timers, and plans carried out in either of the two ways.
+//!
+//! Plays the parts of the runner (reads its own writes, retries what was refused), of the scheduler (binds each pod to the
+//! first node whose labels it wants) and of the clock. A pod's node agent is played by whoever uses this.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use rota_api::{ApiError, Change, Object, Resource, Write, resource};
+use rota_reconcile::{Action, Controller, Key, NoteKind, Plan, Wake, World, WorldChange};
+use serde_json::{Value, json};
+
+use crate::api::Api;
+
+/// Rounds without the clock moving after which the controllers are held to fight each other.
+const ROUNDS_AT_ONE_INSTANT_MAX: usize = 20_000;
+
+/// How plans are carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// All of a plan in one commit; write by write where that is refused for good, as the runner does.
+    Transaction,
+    /// Write by write, as against a foreign server.
+    Sequential,
+}
+
+/// An event as people see it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Event {
+    /// `Kind/name` of the object it is about.
+    pub object: String,
+    /// The machine-readable word.
+    pub reason: String,
+    /// The sentence.
+    pub message: String,
+    /// `Normal` or `Warning`.
+    pub kind: &'static str,
+}
+
+/// A server with controllers.
+pub struct Cluster {
+    /// The server.
+    pub api: Api,
+    /// What the controllers see of it.
+    pub world: World,
+    /// How plans are carried out.
+    pub mode: Mode,
+    /// Crash behind this many more writes: the rest of that plan is lost, and every controller starts anew.
+    pub crash_after: Option<usize>,
+    /// Events and how often each happened.
+    pub events: BTreeMap<Event, u64>,
+    /// The most pods that each owner had alive at one moment, by `Kind/name`.
+    pub alive_max: BTreeMap<String, usize>,
+    /// Every status that a watch of Jobs showed, by name.
+    pub job_history: BTreeMap<String, Vec<Value>>,
+    make: fn() -> Vec<Box<dyn Controller>>,
+    controllers: Vec<Box<dyn Controller>>,
+    due: BTreeSet<(usize, Key)>,
+    timers: BTreeMap<(usize, Key), Timestamp>,
+    failures: BTreeMap<(usize, Key), u32>,
+    last_change: Timestamp,
+}
+
+impl Cluster {
+    /// An empty cluster with these controllers at this time.
+    pub fn new(make: fn() -> Vec<Box<dyn Controller>>, now: Timestamp) -> Self {
+        let controllers = make();
+        let mut world = World::new();
+        for controller in &controllers {
+            for kind in controller.watches() {
+                world.reset(kind, Vec::new());
+            }
+            for index in controller.indexes() {
+                world.index(index);
+            }
+        }
+        Self {
+            api: Api::new(now),
+            world,
+            mode: Mode::Transaction,
+            crash_after: None,
+            events: BTreeMap::new(),
+            alive_max: BTreeMap::new(),
+            job_history: BTreeMap::new(),
+            make,
+            controllers,
+            due: BTreeSet::new(),
+            timers: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            last_change: now,
+        }
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.api.now
+    }
+
+    /// Creates an object as a user would.
+    ///
+    /// Errors: the server refuses it.
+    pub fn create(&mut self, resource: &'static Resource, object: Value) -> Result<Arc<Object>, ApiError> {
+        self.write(&Write::create(resource, object))
+    }
+
+    /// Makes one change as a user would.
+    ///
+    /// Errors: the server refuses it.
+    pub fn write(&mut self, write: &Write) -> Result<Arc<Object>, ApiError> {
+        let made = self.api.write(write);
+        self.observe();
+        made
+    }
+
+    /// Merges `status` into the status of a pod, as its node agent would.
+    ///
+    /// Errors: the server refuses it.
+    pub fn pod_status(&mut self, namespace: &str, name: &str, status: Value) -> Result<Arc<Object>, ApiError> {
+        let kind = rota_api::PatchKind::Strategic;
+        let patch = serde_json::Map::from_iter([("status".to_owned(), status)]).into();
+        self.write(&Write::patch(
+            resource::PODS,
+            namespace,
+            name,
+            kind,
+            patch,
+            Some("status"),
+        ))
+    }
+
+    /// Runs until no object has changed for `quiet_secs`, the clock moving on.
+    pub fn settle(&mut self, quiet_secs: f64) {
+        let quiet = SignedDuration::from_secs_f64(quiet_secs);
+        self.last_change = self.now();
+        loop {
+            self.work();
+            let end = self.last_change + quiet;
+            match self.timers.values().min().copied() {
+                Some(at) if at <= end => self.api.now = at.max(self.api.now),
+                _ => {
+                    self.api.now = end;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Runs until `held` or for at most `max_secs`; tells after how many seconds, if it came true.
+    pub fn run_until(&mut self, max_secs: f64, held: impl Fn(&Self) -> bool) -> Option<f64> {
+        let start = self.now();
+        let end = start + SignedDuration::from_secs_f64(max_secs);
+        loop {
+            self.work();
+            if held(self) {
+                return Some(self.now().duration_since(start).as_secs_f64());
+            }
+            match self.timers.values().min().copied() {
+                Some(at) if at <= end => self.api.now = at.max(self.api.now),
+                _ => {
+                    self.api.now = end;
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Runs for `secs`, whatever happens.
+    pub fn run_for(&mut self, secs: f64) {
+        self.run_until(secs, |_| false);
+    }
+
+    /// Does all that can be done at this instant.
+    fn work(&mut self) {
+        for _ in 0..ROUNDS_AT_ONE_INSTANT_MAX {
+            let now = self.now();
+            let ripe: Vec<_> = self
+                .timers
+                .iter()
+                .filter(|(_, at)| **at <= now)
+                .map(|(k, _)| k.clone())
+                .collect();
+            for key in ripe {
+                self.timers.remove(&key);
+                self.due.insert(key);
+            }
+            if self.bind_pods() {
+                continue;
+            }
+            if let Some((controller, key)) = self.due.pop_first() {
+                self.reconcile(controller, key);
+            } else if self.api.collect_garbage() {
+                self.observe();
+            } else {
+                return;
+            }
+        }
+        panic!("the controllers do not come to rest: {:?}", self.due);
+    }
+
+    fn reconcile(&mut self, controller: usize, key: Key) {
+        let now = self.now();
+        let plan = self.controllers[controller].reconcile(&key, &self.world, now);
+        if let Wake::At(at) = plan.wake {
+            self.timers.insert((controller, key.clone()), at);
+        }
+        let queued = (controller, key);
+        match self.carry_out(&plan) {
+            Ok(()) => {
+                self.failures.remove(&queued);
+            }
+            Err(error) if error.is_conflict() || error.is_not_found() => {
+                self.due.insert(queued);
+            }
+            Err(_) => {
+                let failures = self.failures.entry(queued.clone()).or_default();
+                let delay = SignedDuration::from_secs(1 << (*failures).min(6));
+                *failures += 1;
+                let at = self.timers.entry(queued).or_insert(now + delay);
+                *at = (*at).min(now + delay);
+            }
+        }
+    }
+
+    /// Carries a plan out up to the first refusal.
+    fn carry_out(&mut self, plan: &Plan) -> Result<(), ApiError> {
+        let mut made: Vec<Option<Arc<Object>>> = vec![None; plan.actions.len()];
+        let mut result = Ok(());
+        let writes: Vec<Write> = plan.actions.iter().map(|action| action.write.clone()).collect();
+        let crashes = self.crash_after.is_some_and(|left| left < writes.len());
+        let mut in_one = false;
+        if self.mode == Mode::Transaction && !writes.is_empty() {
+            if crashes {
+                // The commit that the crash hits did not happen.
+                self.restart();
+                return Ok(());
+            }
+            match self.api.transact(&writes) {
+                Ok(objects) => {
+                    in_one = true;
+                    made = objects.into_iter().map(Some).collect();
+                    self.crash_after = self.crash_after.map(|left| left - writes.len());
+                }
+                Err((_, error)) if error.is_conflict() || error.is_not_found() => return Err(error),
+                Err(_) => {}
+            }
+        }
+        if !in_one {
+            let mut refused_in = None;
+            for (at, Action { write, stage, .. }) in plan.actions.iter().enumerate() {
+                if refused_in.is_some_and(|refused| refused != *stage) {
+                    break;
+                }
+                if self.crash_after == Some(0) {
+                    self.observe();
+                    self.restart();
+                    return Ok(());
+                }
+                self.crash_after = self.crash_after.map(|left| left - 1);
+                match self.api.write(write) {
+                    Ok(object) => made[at] = Some(object),
+                    Err(error) => {
+                        self.note_refusal(write, &error);
+                        refused_in = Some(*stage);
+                        result = Err(error);
+                    }
+                }
+            }
+        }
+        self.note(plan, &made);
+        self.observe();
+        result
+    }
+
+    /// What a crash leaves: the objects. Memory, queues and timers are lost; everything is looked at anew.
+    fn restart(&mut self) {
+        self.crash_after = None;
+        self.controllers = (self.make)();
+        self.timers.clear();
+        self.failures.clear();
+        let mut seen = Vec::new();
+        for controller in &self.controllers {
+            for kind in controller.watches() {
+                seen.extend(self.api.all(kind).cloned());
+            }
+        }
+        for object in seen {
+            let change = WorldChange {
+                old: None,
+                new: Some(object),
+            };
+            self.touch(&change);
+        }
+    }
+
+    fn note(&mut self, plan: &Plan, made: &[Option<Arc<Object>>]) {
+        for note in &plan.notes {
+            if note
+                .after
+                .is_some_and(|action| made.get(action).is_none_or(Option::is_none))
+            {
+                continue;
+            }
+            let mut message = note.message.clone();
+            for (at, object) in made.iter().enumerate() {
+                if let Some(object) = object {
+                    message = message.replace(&format!("{{created:{at}}}"), &object.meta().name);
+                }
+            }
+            let event = Event {
+                object: format!("{}/{}", note.regarding.resource.kind, note.regarding.name),
+                reason: note.reason.to_string(),
+                message,
+                kind: match note.kind {
+                    NoteKind::Normal => "Normal",
+                    NoteKind::Warning => "Warning",
+                },
+            };
+            *self.events.entry(event).or_default() += 1;
+        }
+    }
+
+    fn note_refusal(&mut self, write: &Write, error: &ApiError) {
+        let Change::Create(object) = &write.change else { return };
+        let owner = &object["metadata"]["ownerReferences"][0];
+        let event = Event {
+            object: format!(
+                "{}/{}",
+                owner["kind"].as_str().unwrap_or_default(),
+                owner["name"].as_str().unwrap_or_default()
+            ),
+            reason: "FailedCreate".to_owned(),
+            message: format!("Error creating: {}", error.message()),
+            kind: "Warning",
+        };
+        *self.events.entry(event).or_default() += 1;
+    }
+
+    /// Shows the controllers what has changed.
+    fn observe(&mut self) {
+        for WorldChange { old, new } in self.api.take_log() {
+            self.last_change = self.api.now;
+            if let Some(job) = new.as_ref().filter(|o| o.resource() == resource::JOBS) {
+                let history = self.job_history.entry(job.meta().name.clone()).or_default();
+                let status = job.to_value()["status"].take();
+                if history.last() != Some(&status) {
+                    history.push(status);
+                }
+            }
+            if let Some(pod) = new
+                .as_ref()
+                .filter(|o| o.resource() == resource::PODS && o.meta().node.is_empty())
+            {
+                self.count_alive(pod);
+            }
+            let change = match (&old, &new) {
+                (_, Some(new)) => {
+                    // Two writes of one commit have one revision; a watch shows the last of them.
+                    if let Some(known) = self
+                        .world
+                        .get(new.resource(), &new.meta().namespace, &new.meta().name)
+                        .cloned()
+                        && known.revision() == new.revision()
+                    {
+                        self.world.delete(&known);
+                    }
+                    self.world.apply(Arc::clone(new))
+                }
+                (Some(old), None) => self.world.delete(old),
+                (None, None) => None,
+            };
+            if change.is_some() {
+                self.touch(&WorldChange { old, new });
+            }
+        }
+    }
+
+    fn count_alive(&mut self, of: &Object) {
+        let Some(owner) = of.meta().controller() else { return };
+        let is_alive = |pod: &&Arc<Object>| {
+            let meta = pod.meta();
+            let has_ended = matches!(meta.phase.as_str(), "Succeeded" | "Failed");
+            meta.controller() == Some(owner) && meta.deleting.is_none() && !has_ended
+        };
+        let alive = self.api.all(resource::PODS).filter(is_alive).count();
+        let most = self
+            .alive_max
+            .entry(format!("{}/{}", owner.kind, owner.name))
+            .or_default();
+        *most = alive.max(*most);
+    }
+
+    fn touch(&mut self, change: &WorldChange) {
+        for (at, controller) in self.controllers.iter_mut().enumerate() {
+            if controller.watches().contains(&change.resource()) {
+                let keys = controller.touched(change, &self.world);
+                self.due.extend(keys.into_iter().map(|key| (at, key)));
+            }
+        }
+    }
+
+    /// Binds pods to nodes; true when there were any.
+    fn bind_pods(&mut self) -> bool {
+        let nodes: Vec<Arc<Object>> = self.api.all(resource::NODES).cloned().collect();
+        let is_unbound = |pod: &&Arc<Object>| {
+            let meta = pod.meta();
+            meta.node.is_empty() && meta.phase == "Pending" && meta.deleting.is_none()
+        };
+        let unbound: Vec<Arc<Object>> = self.api.all(resource::PODS).filter(is_unbound).cloned().collect();
+        let mut is_news = false;
+        for pod in unbound {
+            let value = pod.to_value();
+            let fits = |node: &&Arc<Object>| {
+                let mut wanted = value["spec"]["nodeSelector"].as_object().into_iter().flatten();
+                wanted.all(|(k, v)| node.meta().labels.get(k).map(String::as_str) == v.as_str())
+            };
+            let meta = pod.meta();
+            if let Some(node) = nodes.iter().find(fits) {
+                let patch = json!({"spec": {"nodeName": node.meta().name}});
+                is_news |= self
+                    .write(&Write::merge(resource::PODS, &meta.namespace, &meta.name, patch))
+                    .is_ok();
+            } else if !nodes.is_empty() && value["status"]["conditions"].is_null() {
+                let unschedulable = json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]);
+                let status = json!({"conditions": unschedulable});
+                is_news |= self.pod_status(&meta.namespace, &meta.name, status).is_ok();
+            }
+        }
+        is_news
+    }
+}

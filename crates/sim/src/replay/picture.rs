@@ -1,0 +1,338 @@
+//! What two runs of the same scenario have in common.
+
+use std::collections::BTreeMap;
+
+use rota_api::{Object, resource};
+use serde_json::{Map, Value, json};
+
+use super::script::{list, text};
+use crate::cluster::Cluster;
+
+/// The rows of pods, with what is the same in all of them put back in.
+pub fn unfold_pods(expect: &Value) -> Value {
+    let common = expect["podsCommon"].as_object();
+    let rows = list(&expect["pods"]).iter().map(|row| {
+        let mut whole = common.cloned().unwrap_or_default();
+        whole.extend(row.as_object().cloned().unwrap_or_default());
+        Value::Object(whole)
+    });
+    rows.collect()
+}
+
+/// Upstream's recorder drops the events of an object beyond so many.
+const EVENTS_IN_BURST_MAX: u64 = 25;
+
+/// Where the cluster differs from what was recorded.
+pub fn compare(expected: &Value, cluster: &Cluster) -> Vec<String> {
+    let names = Names::of(cluster);
+    let mut differences = Vec::new();
+    let mut check = |what: &str, expected: &Value, actual: Value| {
+        if !agrees(expected, &actual) {
+            differences.push(format!("{what}\n    recorded {expected}\n    here     {actual}"));
+        }
+    };
+    check("created", &expected["created"], json!(cluster.api.created));
+    let recorded = list(&expected["events"]);
+    let total: u64 = recorded.iter().filter_map(|event| event["count"].as_u64()).sum();
+    if total < EVENTS_IN_BURST_MAX {
+        let coarse = recorded.iter().any(|event| text(&event["message"]).starts_with('('));
+        let here = sum_events(&events_of(cluster, &names), coarse);
+        check("events", &sum_events(&expected["events"], coarse), here);
+    }
+    let jobs = cluster
+        .api
+        .all(resource::JOBS)
+        .map(|job| names.forget(&job_picture(job)));
+    check("jobs", &recorded_jobs(&expected["jobs"]), jobs.collect());
+    check(
+        "podCount",
+        &expected["podCount"],
+        cluster.api.all(resource::PODS).count().into(),
+    );
+    let pods = cluster
+        .api
+        .all(resource::PODS)
+        .map(|pod| names.forget(&pod_picture(pod)))
+        .collect();
+    let recorded = if expected["pods"].is_string() {
+        expected["pods"].clone()
+    } else {
+        sort_rows(list(&expected["pods"]))
+    };
+    check("pods", &recorded, count_alike(pods));
+    differences
+}
+
+/// Equal, apart from what the recording calls unstable or does not tell.
+fn agrees(expected: &Value, actual: &Value) -> bool {
+    match (expected, actual) {
+        (Value::String(word), _) if word == "<unstable>" || word == "<any>" => true,
+        (Value::Null, Value::Object(fields)) => fields.is_empty(),
+        (Value::Null, Value::Array(items)) => items.is_empty(),
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| agrees(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.iter()
+                .all(|(key, value)| agrees(value, b.get(key).unwrap_or(&Value::Null)))
+                && b.keys().all(|key| a.contains_key(key))
+        }
+        _ => expected == actual,
+    }
+}
+
+/// Names and uids that differ from run to run, and what stands for them.
+struct Names(Vec<(String, String)>);
+
+impl Names {
+    fn of(cluster: &Cluster) -> Self {
+        Self(
+            cluster
+                .api
+                .names
+                .iter()
+                .map(|(uid, name)| (uid.clone(), format!("<uid:{name}>")))
+                .collect(),
+        )
+    }
+
+    fn forget(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => self
+                .0
+                .iter()
+                .fold(text.clone(), |text, (uid, word)| text.replace(uid, word))
+                .into(),
+            Value::Array(items) => items.iter().map(|item| self.forget(item)).collect(),
+            Value::Object(fields) => Value::Object(
+                fields
+                    .iter()
+                    .map(|(key, field)| (key.clone(), self.forget(field)))
+                    .collect(),
+            ),
+            _ => value.clone(),
+        }
+    }
+}
+
+/// The name of a pod without its random end.
+fn plain_name(name: &str, generate_name: Option<&str>) -> String {
+    match generate_name {
+        Some(base) => format!("{}<rand>", base.chars().take(58).collect::<String>()),
+        None => name.to_owned(),
+    }
+}
+
+fn keep(from: &Value, fields: &[&str], into: &mut Map<String, Value>) {
+    for field in fields {
+        if let Some(value) = from.get(*field).filter(|value| !value.is_null()) {
+            into.insert((*field).to_owned(), value.clone());
+        }
+    }
+}
+
+const JOB_SPEC: &[&str] = &[
+    "activeDeadlineSeconds",
+    "backoffLimit",
+    "completionMode",
+    "completions",
+    "managedBy",
+    "manualSelector",
+    "parallelism",
+    "podReplacementPolicy",
+    "selector",
+    "suspend",
+];
+
+fn job_picture(job: &Object) -> Value {
+    let value = job.to_value();
+    let mut picture = Map::new();
+    let metadata = &value["metadata"];
+    keep(
+        metadata,
+        &["name", "labels", "annotations", "finalizers", "generation"],
+        &mut picture,
+    );
+    keep(metadata, &["deletionGracePeriodSeconds"], &mut picture);
+    if metadata["deletionTimestamp"].is_string() {
+        picture.insert("deleting".into(), true.into());
+    }
+    let mut spec = Map::new();
+    keep(&value["spec"], JOB_SPEC, &mut spec);
+    picture.insert("spec".into(), spec.into());
+    picture.insert("status".into(), status_picture(&value["status"]));
+    Value::Object(picture)
+}
+
+fn status_picture(status: &Value) -> Value {
+    let mut picture = status.clone();
+    for time in ["startTime", "completionTime"] {
+        if picture[time].is_null() {
+            picture.as_object_mut().map(|status| status.remove(time));
+        } else {
+            picture[time] = "<time>".into();
+        }
+    }
+    if let Some(conditions) = picture.get_mut("conditions").and_then(Value::as_array_mut) {
+        for condition in conditions.iter_mut() {
+            let mut kept = Map::new();
+            keep(condition, &["message", "reason", "status", "type"], &mut kept);
+            kept.insert("lastTransitionTime".into(), "<time>".into());
+            *condition = kept.into();
+        }
+        conditions.sort_by_key(|condition| text(&condition["type"]).to_owned());
+    }
+    let message = |text: &str| random_ends_forgotten(text);
+    for condition in picture
+        .get_mut("conditions")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        condition["message"] = message(text(&condition["message"])).into();
+    }
+    picture
+}
+
+/// Names of pods in a sentence, such as `ns/j-1-abcde`, without their random ends.
+fn random_ends_forgotten(sentence: &str) -> String {
+    let word = |word: &str| match word.strip_prefix("ns/").and_then(|name| name.rsplit_once('-')) {
+        Some((base, _)) => format!("<ns>/{base}-<rand>"),
+        None => word.to_owned(),
+    };
+    sentence.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
+fn recorded_jobs(jobs: &Value) -> Value {
+    let strip = |job: &Value| {
+        let mut job = job.clone();
+        if let Some(job) = job.as_object_mut() {
+            job.remove("template");
+        }
+        job
+    };
+    if jobs.is_array() {
+        list(jobs).iter().map(strip).collect()
+    } else {
+        jobs.clone()
+    }
+}
+
+fn pod_picture(pod: &Object) -> Value {
+    let value = pod.to_value();
+    let mut picture = Map::new();
+    let (metadata, spec, status) = (&value["metadata"], &value["spec"], &value["status"]);
+    let fields = ["generateName", "labels", "annotations", "finalizers", "ownerReferences"];
+    keep(metadata, &fields, &mut picture);
+    keep(metadata, &["deletionGracePeriodSeconds"], &mut picture);
+    picture.insert(
+        "name".into(),
+        plain_name(text(&metadata["name"]), metadata["generateName"].as_str()).into(),
+    );
+    if metadata["deletionTimestamp"].is_string() {
+        picture.insert("deleting".into(), true.into());
+    }
+    keep(
+        spec,
+        &["hostname", "subdomain", "nodeName", "restartPolicy", "tolerations"],
+        &mut picture,
+    );
+    let selector = spec["nodeSelector"].as_object();
+    if selector.is_some_and(|selector| selector.keys().any(|key| key != "scenario")) {
+        picture.insert("nodeSelector".into(), spec["nodeSelector"].clone());
+    }
+    let containers = list(&spec["containers"]);
+    let is_plain = matches!(containers, [one] if one["image"] == "app:1" && one["env"].is_null());
+    if !is_plain {
+        let kept = containers.iter().map(|container| {
+            let mut kept = Map::new();
+            keep(container, &["name", "image", "env"], &mut kept);
+            Value::Object(kept)
+        });
+        picture.insert("containers".into(), kept.collect());
+    }
+    keep(status, &["phase"], &mut picture);
+    for field in ["reason", "message"] {
+        if !status[field].is_null() {
+            picture.insert(format!("status.{field}"), status[field].clone());
+        }
+    }
+    let mut conditions: Vec<Value> = list(&status["conditions"]).iter().map(condition_picture).collect();
+    conditions.sort_by_key(|condition| text(&condition["type"]).to_owned());
+    picture.insert("conditions".into(), conditions.into());
+    Value::Object(picture)
+}
+
+fn condition_picture(condition: &Value) -> Value {
+    let mut kept = Map::new();
+    keep(condition, &["type", "status", "reason", "message"], &mut kept);
+    Value::Object(kept)
+}
+
+fn count_alike(pods: Vec<Value>) -> Value {
+    let mut counts: BTreeMap<String, (Value, u64)> = BTreeMap::new();
+    for pod in pods {
+        counts.entry(pod.to_string()).or_insert((pod, 0)).1 += 1;
+    }
+    let rows: Vec<Value> = counts
+        .into_values()
+        .map(|(mut pod, count)| {
+            pod["count"] = count.into();
+            pod
+        })
+        .collect();
+    sort_rows(&rows)
+}
+
+fn sort_rows(rows: &[Value]) -> Value {
+    let mut rows = rows.to_vec();
+    rows.sort_by_key(ToString::to_string);
+    rows.into()
+}
+
+fn events_of(cluster: &Cluster, names: &Names) -> Value {
+    let events = cluster.events.iter().map(|(event, count)| {
+        let message = match event.message.rsplit_once(": ") {
+            Some((what @ ("Created pod" | "Deleted pod"), pod)) => {
+                format!("{what}: {}", generated_name(&event.object, pod))
+            }
+            _ => random_ends_forgotten(&event.message),
+        };
+        json!({"object": event.object, "reason": event.reason, "message": message, "type": event.kind, "count": count})
+    });
+    names.forget(&events.collect())
+}
+
+/// The plain name of a pod that may be gone: those of a Job begin with the Job's name and end in five random characters.
+fn generated_name(owner: &str, pod: &str) -> String {
+    let job = owner.strip_prefix("Job/").unwrap_or(owner);
+    let is_generated =
+        pod.len() > 5 && (pod.starts_with(&format!("{job}-")) || pod.starts_with(&job[..job.len().min(50)]));
+    if is_generated {
+        format!("{}<rand>", &pod[..pod.len() - 5])
+    } else {
+        pod.to_owned()
+    }
+}
+
+/// Events alike in all but their count as one. `coarse`: upstream's recorder has joined some; then messages say nothing.
+fn sum_events(events: &Value, coarse: bool) -> Value {
+    if events.is_string() {
+        return events.clone();
+    }
+    let mut sums: BTreeMap<Vec<String>, Value> = BTreeMap::new();
+    for event in list(events) {
+        let quota = text(&event["message"]).starts_with("Error creating: pods");
+        let message = if coarse || quota { "" } else { text(&event["message"]) };
+        let key = [
+            text(&event["object"]),
+            text(&event["reason"]),
+            text(&event["type"]),
+            message,
+        ];
+        let sum = sums.entry(key.map(str::to_owned).to_vec()).or_insert(json!(0));
+        *sum = match (sum.as_u64(), event["count"].as_u64()) {
+            (Some(a), Some(b)) => json!(a + b),
+            _ => json!("<unstable>"),
+        };
+    }
+    sums.into_iter().map(|(key, count)| json!([key, count])).collect()
+}
