@@ -12,6 +12,7 @@
 //! - [`object`]: a stored object: a small header, its encoded bytes, views decoded on demand;
 //! - [`error`]: refusals, as the `Status` that clients receive;
 //! - [`codec`]: bodies of requests and replies, decoded strictly;
+//! - [`discovery`]: the documents from which clients learn what is served;
 //! - [`patch`]: the three patch forms;
 //! - [`placement`]: where a pod may run: taints, node selectors, node affinity;
 //! - [`table`]: what every API type looks like, as data;
@@ -19,6 +20,7 @@
 
 pub mod codec;
 pub mod defaults;
+pub mod discovery;
 pub mod error;
 pub mod names;
 pub mod object;
