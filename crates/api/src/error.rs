@@ -269,6 +269,8 @@ pub struct Refusal {
     pub message: String,
     /// `Status.details`, where there is any.
     pub details: Option<Value>,
+    /// `Status.metadata.continue`: where a list that can no longer be shown consistently may go on.
+    pub continue_token: Option<String>,
 }
 
 impl ApiError {
@@ -279,7 +281,15 @@ impl ApiError {
             code: reason.code(),
             message: message.into(),
             details: None,
+            continue_token: None,
         }))
+    }
+
+    /// The same refusal of a list, with a token to go on from.
+    #[must_use]
+    pub fn with_continue(mut self, token: impl Into<String>) -> Self {
+        self.0.continue_token = Some(token.into());
+        self
     }
 
     /// The same refusal with `Status.details`.
@@ -473,6 +483,9 @@ impl ApiError {
         }
         if let Some(details) = &self.0.details {
             status["details"] = details.clone();
+        }
+        if let Some(token) = &self.0.continue_token {
+            status["metadata"]["continue"] = token.as_str().into();
         }
         status
     }

@@ -298,7 +298,9 @@ impl Object {
     pub fn to_value(&self) -> Value {
         let mut value: Value =
             serde_json::from_slice(&self.encoded.json).expect("stored bytes were made by encoding a JSON value");
-        value["metadata"]["resourceVersion"] = self.revision.to_string().into();
+        if self.revision > Revision(0) {
+            value["metadata"]["resourceVersion"] = self.revision.to_string().into();
+        }
         value
     }
 

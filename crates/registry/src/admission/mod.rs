@@ -1,0 +1,67 @@
+//! Admission that users rely on: what the cluster adds to objects and what it refuses besides their own rules.
+//!
+//! One module per upstream plugin, called in upstream's order. They see a session, so that objects created earlier in the same
+//! transaction count.
+//!
+//! Source: `spec/api.md` §8; kubernetes `pkg/kubeapiserver/options/plugins.go`.
+
+mod namespace_lifecycle;
+mod node_taint;
+mod priority;
+mod service_account;
+mod tolerations;
+
+use rota_api::{ApiError, Resource, resource};
+use serde_json::Value;
+
+use crate::session::Session;
+
+pub(crate) use namespace_lifecycle::namespace_is_open;
+
+/// Adds to a new object, before its kind prepares and validates it.
+///
+/// Errors: 403, in the plugin's words.
+pub(crate) fn change_new(
+    session: &mut Session<'_>,
+    resource: &'static Resource,
+    value: &mut Value,
+) -> Result<(), ApiError> {
+    if resource == resource::PODS {
+        service_account::admit(session, value)?;
+        priority::admit(session, value)?;
+        tolerations::admit(value);
+    } else if resource == resource::NODES {
+        node_taint::admit(value);
+    }
+    Ok(())
+}
+
+/// Adds to a changed object, before its kind prepares and validates it.
+///
+/// Errors: 403, in the plugin's words.
+pub(crate) fn change_update(
+    _session: &mut Session<'_>,
+    resource: &'static Resource,
+    value: &mut Value,
+    _old: &Value,
+) -> Result<(), ApiError> {
+    if resource == resource::PODS {
+        tolerations::admit(value);
+    }
+    Ok(())
+}
+
+/// Refuses a new, valid object.
+///
+/// Errors: 403, in the plugin's words.
+pub(crate) fn check_new(session: &mut Session<'_>, resource: &'static Resource, value: &Value) -> Result<(), ApiError> {
+    if resource == resource::PRIORITY_CLASSES {
+        priority::check_default(session, value)?;
+    }
+    Ok(())
+}
+
+/// The refusal of an object by a plugin.
+fn deny(resource: &Resource, value: &Value, why: impl std::fmt::Display) -> ApiError {
+    ApiError::forbidden(resource, crate::fields::text(value, "name"), why)
+}

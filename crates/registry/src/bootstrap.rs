@@ -1,0 +1,118 @@
+//! What every cluster and every namespace has from the start.
+//!
+//! Upstream has controllers that add these objects a moment later; here a namespace and its first objects are one commit.
+//!
+//! Source: `spec/api.md` §8; kubernetes `pkg/controlplane/controller/{systemnamespaces,kubernetesservice}`,
+//! `controller/serviceaccount`, `controller/certificates/rootcacertpublisher`.
+
+use rota_api::{ApiError, Reason, Resource, Write, resource};
+use serde_json::{Value, json};
+
+use crate::caller::Caller;
+use crate::registry::Registry;
+
+/// The namespaces of every cluster.
+pub const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
+
+/// Where the API server is reached from inside the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiServer {
+    /// The cluster address of Service `kubernetes`: the first of the service range.
+    pub cluster_ip: String,
+    /// The address the server listens on.
+    pub address: String,
+    /// The port the server listens on.
+    pub port: u16,
+}
+
+/// Creates what is missing of the objects that every cluster has. Objects that exist stay as they are.
+///
+/// Errors: what the registry refuses, apart from objects that exist.
+pub async fn ensure(registry: &Registry, server: Option<&ApiServer>) -> Result<(), ApiError> {
+    let caller = Caller::system("system:apiserver");
+    for write in namespaces()
+        .chain(priority_classes())
+        .chain(server.into_iter().flat_map(kubernetes_service))
+    {
+        match registry.write(&caller, write).await {
+            Ok(_) => {}
+            Err(error) if error.reason() == Reason::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn namespaces() -> impl Iterator<Item = Write> {
+    NAMESPACES
+        .iter()
+        .map(|name| Write::create(resource::NAMESPACES, json!({"metadata": {"name": name}})))
+}
+
+fn priority_classes() -> impl Iterator<Item = Write> {
+    let class = |name: &str, value: i64, description: &str| {
+        Write::create(
+            resource::PRIORITY_CLASSES,
+            json!({"metadata": {"name": name}, "value": value, "description": description}),
+        )
+    };
+    [
+        class(
+            "system-node-critical",
+            2_000_001_000,
+            "Used for system critical pods that must not be moved from their current node.",
+        ),
+        class(
+            "system-cluster-critical",
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
+    ]
+    .into_iter()
+}
+
+fn kubernetes_service(server: &ApiServer) -> impl Iterator<Item = Write> {
+    let ApiServer {
+        cluster_ip,
+        address,
+        port,
+    } = server;
+    let service = json!({
+        "metadata": {"name": "kubernetes", "namespace": "default",
+                     "labels": {"component": "apiserver", "provider": "kubernetes"}},
+        "spec": {"type": "ClusterIP", "clusterIP": cluster_ip, "clusterIPs": [cluster_ip], "ipFamilies": ["IPv4"],
+                 "ipFamilyPolicy": "SingleStack", "sessionAffinity": "None",
+                 "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}]},
+    });
+    let endpoints = json!({
+        "metadata": {"name": "kubernetes", "namespace": "default",
+                     "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+        "subsets": [{"addresses": [{"ip": address}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}],
+    });
+    let slice = json!({
+        "metadata": {"name": "kubernetes", "namespace": "default",
+                     "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    });
+    [
+        Write::create(resource::SERVICES, service),
+        Write::create(resource::ENDPOINTS, endpoints),
+        Write::create(resource::ENDPOINT_SLICES, slice),
+    ]
+    .into_iter()
+}
+
+/// The objects that a new namespace begins with.
+pub(crate) fn in_namespace(namespace: &str, cluster_ca: &str) -> [(&'static Resource, Value); 2] {
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": "default", "namespace": namespace}});
+    let ca = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "kube-root-ca.crt", "namespace": namespace, "annotations": {"kubernetes.io/description":
+            "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the \
+             internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes \
+             clusters."}},
+        "data": {"ca.crt": cluster_ca}});
+    [(resource::SERVICE_ACCOUNTS, account), (resource::CONFIG_MAPS, ca)]
+}

@@ -1,0 +1,36 @@
+//! Who makes a change, and how it is to be made.
+
+/// The identity and the options of a request. Whether the identity may do it was decided before the registry is called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// The user's name.
+    pub user: String,
+    /// The groups the user is in.
+    pub groups: Vec<String>,
+    /// Under whose name the changed fields are recorded.
+    pub field_manager: String,
+    /// Do everything except the commit.
+    pub dry_run: bool,
+    /// Take fields over from other managers (server-side apply only).
+    pub force: bool,
+}
+
+impl Caller {
+    /// A part of the control plane, such as `system:kube-scheduler`.
+    pub fn system(user: impl Into<String>) -> Self {
+        let user = user.into();
+        Self {
+            field_manager: user.clone(),
+            user,
+            groups: vec!["system:authenticated".to_owned()],
+            ..Self::default()
+        }
+    }
+
+    /// The same caller, who only wants to see what would happen.
+    #[must_use]
+    pub fn dry_run(mut self) -> Self {
+        self.dry_run = true;
+        self
+    }
+}

@@ -1,0 +1,192 @@
+//! Changes that are not committed yet, on top of the present state.
+//!
+//! A session evaluates the writes of one transaction: each sees what those before it did. It notes for every object it relied
+//! on the revision it saw, so that the commit is refused if somebody else was faster, and is then evaluated afresh.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rota_api::object::Encoded;
+use rota_api::{Object, Resource, Revision, Timestamp};
+use rota_store::{Compare, Op, Txn};
+use serde_json::Value;
+
+use crate::key;
+use crate::registry::Registry;
+
+/// One transaction while it is evaluated.
+pub(crate) struct Session<'a> {
+    /// Where the present state is.
+    pub(crate) registry: &'a Registry,
+    /// When; the same instant for all writes of the transaction.
+    pub(crate) now: Timestamp,
+    slots: Vec<Slot>,
+    places: HashMap<Bytes, Place>,
+}
+
+/// The place of an object in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place(usize);
+
+/// An object in a session.
+struct Slot {
+    key: Bytes,
+    resource: &'static Resource,
+    before: Option<Arc<Object>>,
+    change: Option<Change>,
+    encoded: Option<Arc<Encoded>>,
+}
+
+/// What a session did to an object. Values have no resource version.
+enum Change {
+    /// It is now this.
+    Set(Value),
+    /// It is gone; if it was changed on the way, this is its last state.
+    Removed(Option<Value>),
+}
+
+impl<'a> Session<'a> {
+    /// A session without changes.
+    pub(crate) fn new(registry: &'a Registry) -> Self {
+        Self {
+            registry,
+            now: registry.env().now(),
+            slots: Vec::new(),
+            places: HashMap::new(),
+        }
+    }
+
+    /// The place of an object, existing or not. The commit will be refused if someone else changes the object meanwhile.
+    pub(crate) fn place(&mut self, resource: &'static Resource, namespace: &str, name: &str) -> Place {
+        let key = key::of(resource, namespace, name);
+        if let Some(place) = self.places.get(&key) {
+            return *place;
+        }
+        let place = Place(self.slots.len());
+        let resource = resource.stored();
+        self.slots.push(Slot {
+            before: self.registry.cache().get(resource, namespace, name),
+            key: key.clone(),
+            resource,
+            change: None,
+            encoded: None,
+        });
+        self.places.insert(key, place);
+        place
+    }
+
+    /// True when there is an object.
+    pub(crate) fn exists(&self, place: Place) -> bool {
+        let slot = &self.slots[place.0];
+        match &slot.change {
+            None => slot.before.is_some(),
+            Some(Change::Set(_)) => true,
+            Some(Change::Removed(_)) => false,
+        }
+    }
+
+    /// The object, with its resource version as long as it is unchanged.
+    pub(crate) fn value(&self, place: Place) -> Option<Value> {
+        let slot = &self.slots[place.0];
+        match &slot.change {
+            None => slot.before.as_ref().map(|object| object.to_value()),
+            Some(Change::Set(value)) => {
+                let mut value = value.clone();
+                crate::fields::set_resource_version(&mut value, slot.revision());
+                Some(value)
+            }
+            Some(Change::Removed(_)) => None,
+        }
+    }
+
+    /// The object if the session has not changed it.
+    pub(crate) fn unchanged(&self, place: Place) -> Option<&Arc<Object>> {
+        let slot = &self.slots[place.0];
+        slot.before.as_ref().filter(|_| slot.change.is_none())
+    }
+
+    /// The revision of the object before the session; 0 if there was none.
+    pub(crate) fn revision(&self, place: Place) -> Revision {
+        self.slots[place.0].revision()
+    }
+
+    /// Creates or changes the object.
+    pub(crate) fn set(&mut self, place: Place, value: Value) {
+        self.slots[place.0].change = Some(Change::Set(value));
+    }
+
+    /// Removes the object. `last` is what it became just before, where that differs from the stored state.
+    pub(crate) fn remove(&mut self, place: Place, last: Option<Value>) {
+        self.slots[place.0].change = Some(Change::Removed(last));
+    }
+
+    /// An object as this session sees it, for rules that only look. The commit does not depend on it.
+    pub(crate) fn look(&self, resource: &'static Resource, namespace: &str, name: &str) -> Option<Cow<'_, Value>> {
+        let key = key::of(resource, namespace, name);
+        if let Some(place) = self.places.get(&key) {
+            let slot = &self.slots[place.0];
+            return match &slot.change {
+                None => slot.before.as_ref().map(|object| Cow::Owned(object.to_value())),
+                Some(Change::Set(value)) => Some(Cow::Borrowed(value)),
+                Some(Change::Removed(_)) => None,
+            };
+        }
+        let object = self.registry.cache().get(resource.stored(), namespace, name)?;
+        Some(Cow::Owned(object.to_value()))
+    }
+
+    /// Encodes what was changed and makes it a transaction. Empty when nothing was changed.
+    pub(crate) fn encode_txn(&mut self) -> Txn {
+        let mut txn = Txn::default();
+        for slot in &mut self.slots {
+            let op = match slot.change.take() {
+                None => None,
+                Some(Change::Set(value)) => {
+                    let encoded = Arc::new(Encoded::new(slot.resource, value));
+                    slot.encoded = Some(Arc::clone(&encoded));
+                    Some(Op::Put {
+                        key: slot.key.clone(),
+                        value: encoded.json.clone(),
+                        attachment: Some(encoded),
+                    })
+                }
+                Some(Change::Removed(last)) => {
+                    slot.encoded = match last {
+                        Some(last) => Some(Arc::new(Encoded::new(slot.resource, last))),
+                        None => slot.before.as_ref().map(|object| Arc::clone(object.encoded())),
+                    };
+                    slot.before.is_some().then(|| Op::Delete {
+                        key: slot.key.clone(),
+                        attachment: slot.encoded.clone().map(|encoded| encoded as _),
+                    })
+                }
+            };
+            txn.compares.push(Compare {
+                key: slot.key.clone(),
+                modified: slot.revision().0,
+            });
+            txn.ops.extend(op);
+        }
+        if txn.ops.is_empty() {
+            txn.compares.clear();
+        }
+        txn
+    }
+
+    /// The object as the transaction made it, after [`Session::encode_txn`]: at `committed`, or as it was if it was not changed.
+    pub(crate) fn result(&self, place: Place, committed: Revision) -> Option<Arc<Object>> {
+        let slot = &self.slots[place.0];
+        match &slot.encoded {
+            Some(encoded) => Some(Arc::new(Object::new(Arc::clone(encoded), committed))),
+            None => slot.before.clone(),
+        }
+    }
+}
+
+impl Slot {
+    fn revision(&self) -> Revision {
+        self.before.as_ref().map_or(Revision(0), |object| object.revision())
+    }
+}

@@ -1,0 +1,333 @@
+//! Laws of writes: what a client that creates, changes and deletes objects can rely on.
+
+mod support;
+
+use rota_api::{DeleteOptions, Propagation, Reason, Revision, Write, resource};
+use rota_registry::{Effect, ListOptions, WatchOptions};
+use serde_json::json;
+use support::{NOW, World, config_map, edited, held, merge, pod, seen};
+
+#[tokio::test]
+async fn a_created_object_has_uid_time_and_revision_and_is_there_at_once() {
+    let world = World::new().await;
+    let written = world.create(resource::CONFIG_MAPS, config_map("m")).await;
+    assert_eq!(written.effect, Effect::Created);
+    let value = world.get(resource::CONFIG_MAPS, "m").unwrap().to_value();
+    assert_eq!(value["metadata"]["creationTimestamp"], NOW);
+    assert_eq!(value["metadata"]["uid"].as_str().map(str::len), Some(36));
+    assert_eq!(
+        value["metadata"]["resourceVersion"],
+        world.registry.revision().to_string()
+    );
+}
+
+#[tokio::test]
+async fn a_name_can_be_taken_only_once() {
+    let world = World::new().await;
+    world.create(resource::CONFIG_MAPS, config_map("m")).await;
+    let error = world
+        .write(Write::create(resource::CONFIG_MAPS, config_map("m")))
+        .await
+        .unwrap_err();
+    assert_eq!(error.message(), "configmaps \"m\" already exists");
+}
+
+#[tokio::test]
+async fn a_generated_name_begins_with_its_base() {
+    let world = World::new().await;
+    let mut map = config_map("");
+    map["metadata"] = json!({"namespace": "default", "generateName": "m-"});
+    let written = world.create(resource::CONFIG_MAPS, map).await;
+    let name = &written.object.meta().name;
+    assert!(name.starts_with("m-") && name.len() == 7, "{name}");
+}
+
+#[tokio::test]
+async fn nothing_is_created_in_a_missing_or_terminating_namespace() {
+    let world = World::new().await;
+    let mut map = config_map("m");
+    map["metadata"]["namespace"] = "gone".into();
+    let error = world
+        .write(Write::create(resource::CONFIG_MAPS, map.clone()))
+        .await
+        .unwrap_err();
+    assert_eq!(error.message(), "namespaces \"gone\" not found");
+    world
+        .create(
+            resource::NAMESPACES,
+            json!({"metadata": {"name": "gone"}, "spec": {"finalizers": ["kubernetes"]}}),
+        )
+        .await;
+    let ending = world
+        .delete(resource::NAMESPACES, "gone", DeleteOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(ending.effect, Effect::Ending);
+    let error = world
+        .write(Write::create(resource::CONFIG_MAPS, map))
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason(), Reason::Forbidden);
+    assert!(error.message().contains("because it is being terminated"));
+}
+
+#[tokio::test]
+async fn a_namespace_begins_with_its_account_and_certificate() {
+    let world = World::new().await;
+    assert!(world.get(resource::SERVICE_ACCOUNTS, "default").is_ok());
+    assert!(world.get(resource::CONFIG_MAPS, "kube-root-ca.crt").is_ok());
+}
+
+#[tokio::test]
+async fn an_update_of_an_old_revision_is_refused() {
+    let world = World::new().await;
+    let first = world.create(resource::CONFIG_MAPS, config_map("m")).await.object;
+    world
+        .write(edited(&first, |m| m["data"]["a"] = "2".into()))
+        .await
+        .unwrap();
+    let error = world
+        .write(edited(&first, |m| m["data"]["a"] = "3".into()))
+        .await
+        .unwrap_err();
+    assert!(error.is_conflict());
+    assert!(error.message().contains("the object has been modified"));
+}
+
+#[tokio::test]
+async fn a_change_that_changes_nothing_is_not_stored() {
+    let world = World::new().await;
+    world.create(resource::CONFIG_MAPS, config_map("m")).await;
+    let before = world.registry.revision();
+    let written = world
+        .write(merge(resource::CONFIG_MAPS, "m", json!({"data": {"a": "1"}})))
+        .await
+        .unwrap();
+    assert_eq!(written.effect, Effect::Unchanged);
+    assert_eq!(world.registry.revision(), before);
+}
+
+#[tokio::test]
+async fn what_only_the_server_sets_survives_a_client_that_sets_it() {
+    let world = World::new().await;
+    let object = world.create(resource::CONFIG_MAPS, config_map("m")).await.object;
+    let write = edited(&object, |m| {
+        m["metadata"]["creationTimestamp"] = "2000-01-01T00:00:00Z".into();
+        m["metadata"]["deletionTimestamp"] = "2000-01-01T00:00:00Z".into();
+        m["data"]["a"] = "2".into();
+    });
+    let value = world.write(write).await.unwrap().object.to_value();
+    assert_eq!(value["metadata"]["creationTimestamp"], NOW);
+    assert_eq!(value["metadata"].get("deletionTimestamp"), None);
+}
+
+#[tokio::test]
+async fn a_dry_run_shows_the_result_and_stores_nothing() {
+    let mut world = World::new().await;
+    world.caller.dry_run = true;
+    let before = world.registry.revision();
+    let shown = world.create(resource::CONFIG_MAPS, config_map("m")).await.object;
+    assert_eq!(shown.to_value()["metadata"].get("resourceVersion"), None);
+    assert!(world.get(resource::CONFIG_MAPS, "m").unwrap_err().is_not_found());
+    assert_eq!(world.registry.revision(), before);
+}
+
+#[tokio::test]
+async fn a_finalizer_keeps_an_object_until_it_is_removed() {
+    let world = World::new().await;
+    world.create(resource::CONFIG_MAPS, held("m", &["a.example/x"])).await;
+    let ending = world
+        .delete(resource::CONFIG_MAPS, "m", DeleteOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(ending.effect, Effect::Ending);
+    let value = ending.object.to_value();
+    assert_eq!(value["metadata"]["deletionTimestamp"], NOW);
+    assert_eq!(value["metadata"]["deletionGracePeriodSeconds"], 0);
+    let gone = world
+        .write(merge(
+            resource::CONFIG_MAPS,
+            "m",
+            json!({"metadata": {"finalizers": null}}),
+        ))
+        .await
+        .unwrap();
+    assert_eq!(gone.effect, Effect::Removed);
+    assert_eq!(gone.object.revision(), ending.object.revision());
+    assert!(world.get(resource::CONFIG_MAPS, "m").unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+async fn propagation_is_written_as_a_finalizer() {
+    let world = World::new().await;
+    for (propagation, expected) in [
+        (Some(Propagation::Orphan), vec!["a.example/x", "orphan"]),
+        (Some(Propagation::Foreground), vec!["a.example/x", "foregroundDeletion"]),
+        (Some(Propagation::Background), vec!["a.example/x"]),
+        (None, vec!["a.example/x"]),
+    ] {
+        let name = format!("m{}", expected.last().unwrap().len());
+        world.create(resource::CONFIG_MAPS, held(&name, &["a.example/x"])).await;
+        let options = DeleteOptions {
+            propagation,
+            ..DeleteOptions::default()
+        };
+        let ending = world.delete(resource::CONFIG_MAPS, &name, options).await.unwrap();
+        assert_eq!(ending.object.meta().finalizers, expected);
+        world
+            .write(merge(
+                resource::CONFIG_MAPS,
+                &name,
+                json!({"metadata": {"finalizers": null}}),
+            ))
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_bound_pod_is_given_its_grace_period_which_can_only_be_shortened() {
+    let world = World::new().await;
+    world.create(resource::PODS, pod("p", "n")).await;
+    for (asked, granted) in [(Some(60), 60), (Some(10), 10), (Some(50), 10), (None, 10)] {
+        let options = DeleteOptions {
+            grace_period_secs: asked,
+            ..DeleteOptions::default()
+        };
+        let ending = world.delete(resource::PODS, "p", options).await.unwrap();
+        assert_eq!(ending.effect, Effect::Ending);
+        let value = ending.object.to_value();
+        assert_eq!(value["metadata"]["deletionGracePeriodSeconds"], granted);
+        let expected = format!("2026-03-01T12:{:02}:{:02}Z", granted / 60, granted % 60);
+        assert_eq!(value["metadata"]["deletionTimestamp"], expected);
+    }
+    let options = DeleteOptions {
+        grace_period_secs: Some(0),
+        ..DeleteOptions::default()
+    };
+    let gone = world.delete(resource::PODS, "p", options).await.unwrap();
+    assert_eq!(gone.effect, Effect::Removed);
+}
+
+#[tokio::test]
+async fn an_unbound_or_finished_pod_is_deleted_at_once() {
+    let world = World::new().await;
+    world.create(resource::PODS, pod("unbound", "")).await;
+    let gone = world
+        .delete(resource::PODS, "unbound", DeleteOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(gone.effect, Effect::Removed);
+    assert_eq!(gone.object.revision(), world.registry.revision());
+}
+
+#[tokio::test]
+async fn deleting_another_object_of_the_same_name_is_refused() {
+    let world = World::new().await;
+    let object = world.create(resource::CONFIG_MAPS, config_map("m")).await.object;
+    let delete = Write::delete(resource::CONFIG_MAPS, "default", "m", DeleteOptions::default());
+    let error = world.write(delete.clone().if_uid("other")).await.unwrap_err();
+    assert!(error.message().starts_with(
+        "Operation cannot be fulfilled on ConfigMap \"m\": the UID in the precondition (other) does not match"
+    ));
+    let error = world.write(delete.clone().if_revision(Revision(1))).await.unwrap_err();
+    assert!(error.message().contains("the ResourceVersion in the precondition (1)"));
+    let gone = world.write(delete.if_uid(&object.meta().uid)).await.unwrap();
+    assert_eq!(gone.effect, Effect::Removed);
+}
+
+#[tokio::test]
+async fn a_transaction_is_one_revision_or_nothing() {
+    let world = World::new().await;
+    let before = world.registry.revision();
+    let writes = vec![
+        Write::create(resource::CONFIG_MAPS, config_map("a")),
+        merge(resource::CONFIG_MAPS, "a", json!({"data": {"b": "2"}})),
+        Write::create(resource::CONFIG_MAPS, config_map("b")),
+    ];
+    let written = world.registry.transact(&world.caller, writes).await.unwrap();
+    assert_eq!(world.registry.revision(), Revision(before.0 + 1));
+    assert!(written.iter().all(|w| w.object.revision() == world.registry.revision()));
+    assert_eq!(
+        world.get(resource::CONFIG_MAPS, "a").unwrap().to_value()["data"],
+        json!({"a": "1", "b": "2"})
+    );
+
+    let writes = vec![
+        Write::create(resource::CONFIG_MAPS, config_map("c")),
+        Write::create(resource::CONFIG_MAPS, config_map("a")),
+    ];
+    let refused = world.registry.transact(&world.caller, writes).await.unwrap_err();
+    assert_eq!(refused.at, 1);
+    assert!(world.get(resource::CONFIG_MAPS, "c").unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+async fn a_write_can_use_what_an_earlier_create_of_its_transaction_brought_about() {
+    let world = World::new().await;
+    let writes = vec![
+        Write::create(resource::CONFIG_MAPS, config_map("a")),
+        Write::create(resource::CONFIG_MAPS, config_map("b")).link("/data/uid", 0, "/metadata/uid"),
+    ];
+    let written = world.registry.transact(&world.caller, writes).await.unwrap();
+    assert_eq!(
+        written[1].object.to_value()["data"]["uid"],
+        json!(written[0].object.meta().uid)
+    );
+}
+
+#[tokio::test]
+async fn binding_sets_the_node_once() {
+    let world = World::new().await;
+    world.create(resource::PODS, pod("p", "")).await;
+    let bind = |node: &str| {
+        let body = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": node}});
+        Write::post(resource::PODS, "default", "p", "binding", body)
+    };
+    let bound = world.write(bind("n")).await.unwrap();
+    assert_eq!(bound.object.meta().node, "n");
+    let error = world.write(bind("other")).await.unwrap_err();
+    assert_eq!(
+        error.message(),
+        "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node \"n\""
+    );
+}
+
+#[tokio::test]
+async fn one_stored_event_is_shown_in_both_groups() {
+    let world = World::new().await;
+    let event = json!({"metadata": {"namespace": "default", "name": "e"}, "involvedObject": {"namespace": "default", "name": "p"},
+        "message": "m", "reason": "R", "type": "Normal"});
+    world.create(resource::EVENTS, event).await;
+    let shown = world.get(resource::EVENTS_V1, "e").unwrap().to_value();
+    assert_eq!(shown["note"], "m");
+    assert_eq!(shown["apiVersion"], "events.k8s.io/v1");
+}
+
+#[tokio::test]
+async fn a_collection_is_deleted_one_by_one_and_returned_as_it_was() {
+    let world = World::new().await;
+    let options = WatchOptions {
+        namespace: Some("default".to_owned()),
+        labels: "v".to_owned(),
+        ..WatchOptions::default()
+    };
+    let mut watch = world.watch(resource::CONFIG_MAPS, options).await;
+    for name in ["a", "b", "c"] {
+        world.create(resource::CONFIG_MAPS, support::labelled(name, "1")).await;
+    }
+    let selected = ListOptions {
+        namespace: Some("default".to_owned()),
+        labels: "v=1".to_owned(),
+        ..ListOptions::default()
+    };
+    let deleted = world
+        .registry
+        .delete_collection(&world.caller, resource::CONFIG_MAPS, &selected, |namespace, name| {
+            Write::delete(resource::CONFIG_MAPS, namespace, name, DeleteOptions::default())
+        })
+        .await
+        .unwrap();
+    assert_eq!(deleted.items.len(), 3);
+    assert_eq!(seen(&mut watch), ["+a", "+b", "+c", "-a", "-b", "-c"]);
+}
