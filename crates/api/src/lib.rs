@@ -15,6 +15,7 @@
 //! - [`discovery`]: the documents from which clients learn what is served;
 //! - [`patch`]: the three patch forms;
 //! - [`placement`]: where a pod may run: taints, node selectors, node affinity;
+//! - [`table`]: what every API type looks like, as data;
 //! - [`write`]: a change of one object, as a value that can be printed, compared, sent or committed.
 
 pub mod codec;
@@ -30,6 +31,7 @@ pub mod quantity;
 pub mod resource;
 pub mod selector;
 pub mod strategy;
+pub mod table;
 pub mod validate;
 mod value;
 pub mod write;

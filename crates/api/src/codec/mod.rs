@@ -1,0 +1,190 @@
+//! Bodies of requests and replies: JSON, YAML and protobuf to and from values.
+//!
+//! Reading has two steps: a reader turns text into a `Node`, a tree that still knows the order and the
+//! repetitions of the text, and [`conform`] walks it along the type table. What a kind means is not known here; what the
+//! media types are called is the front's business.
+//!
+//! Limits: documents are at most [`DEPTH_MAX`] levels deep, and what YAML aliases add is bounded.
+//!
+//! Source: `spec/api.md` §1.6, §2.8; `sigs.k8s.io/json`, `sigs.k8s.io/yaml`.
+
+mod conform;
+mod emit;
+mod node;
+mod scalar;
+mod time;
+mod yaml;
+
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::ApiError;
+use crate::table::schema;
+
+pub use conform::ConformError;
+
+/// How deep a document may nest.
+pub const DEPTH_MAX: usize = 128;
+
+/// How a body is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// `application/json`.
+    Json,
+    /// `application/yaml`.
+    Yaml,
+    /// `application/vnd.kubernetes.protobuf`.
+    Protobuf,
+}
+
+/// What happens to unknown and duplicate fields of a request: the `fieldValidation` option.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FieldValidation {
+    /// They are dropped silently.
+    Ignore,
+    /// They are dropped, each with a warning.
+    #[default]
+    Warn,
+    /// The request is refused.
+    Strict,
+}
+
+/// A decoded body.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decoded {
+    /// The object: only fields of its type, nulls dropped.
+    pub value: Value,
+    /// What the client is to be warned of, without header framing.
+    pub warnings: Vec<String>,
+}
+
+/// A text that is not JSON or not YAML, or nests too deep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyntaxError(String);
+
+impl fmt::Display for SyntaxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for SyntaxError {}
+
+/// Reads a body as an object of the type `schema_type`, such as `io.k8s.api.batch.v1.Job`.
+///
+/// `apiVersion` and `kind` of the body are kept but not compared with anything: which ones fit is the caller's business.
+///
+/// Errors: 400 when the body has no such form, or, under [`FieldValidation::Strict`], has unknown or duplicate fields.
+pub fn decode(
+    schema_type: &str,
+    body: &[u8],
+    format: Format,
+    validation: FieldValidation,
+) -> Result<Decoded, ApiError> {
+    let read = match format {
+        Format::Json => node::from_json(body).map(|node| (node, Vec::new())),
+        Format::Yaml => yaml::read(body),
+        Format::Protobuf => {
+            return Err(ApiError::bad_request("protobuf bodies are not understood"));
+        }
+    };
+    let (node, repeated) = read.map_err(|e| {
+        ApiError::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): {e}",
+            names_of(schema_type, &Value::Null).0
+        ))
+    })?;
+    let repeated = match (format, validation, repeated.is_empty()) {
+        // Under strict validation upstream's YAML reader reports all of its findings as one.
+        (Format::Yaml, FieldValidation::Strict, false) => {
+            vec![format!("yaml: unmarshal errors:\n  {}", repeated.join("\n  "))]
+        }
+        _ => repeated,
+    };
+    let said = (node.text("kind"), node.text("apiVersion"));
+    conform::conform(schema_type, node, repeated, validation).map_err(|error| {
+        if is_option(schema_type) {
+            return ApiError::bad_request(error.to_string());
+        }
+        let said = serde_json::json!({"kind": said.0, "apiVersion": said.1});
+        let (kind, version) = names_of(schema_type, &said);
+        let (expected, _) = names_of(schema_type, &Value::Null);
+        ApiError::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {expected}: {error}"
+        ))
+    })
+}
+
+/// Brings a value that did not come from a request's text, such as a patched object, into the form of its type.
+///
+/// Errors: as [`decode`], but bare: the caller knows which sentence they belong into.
+pub fn conform(schema_type: &str, value: Value, validation: FieldValidation) -> Result<Decoded, ConformError> {
+    conform::conform(schema_type, node::Node::from(value), Vec::new(), validation)
+}
+
+/// A document as it is, without a type: patches, apply configurations, configuration files.
+pub struct Document {
+    /// The content; the last of repeated keys wins.
+    pub value: Value,
+    /// The repeated keys, as strict decoding reports them.
+    pub repeated: Vec<String>,
+}
+
+/// Reads JSON or YAML (its first document) without a type.
+///
+/// Errors: the text is neither, or nests too deep. Protobuf has no form without a type.
+pub fn read(body: &[u8], format: Format) -> Result<Document, SyntaxError> {
+    match format {
+        Format::Json => {
+            let node = node::from_json(body)?;
+            let mut repeated = Vec::new();
+            node.repeated(&mut String::new(), &mut repeated);
+            Ok(Document {
+                value: node.into_value(),
+                repeated,
+            })
+        }
+        Format::Yaml => {
+            let (node, repeated) = yaml::read(body)?;
+            Ok(Document {
+                value: node.into_value(),
+                repeated,
+            })
+        }
+        Format::Protobuf => Err(SyntaxError("protobuf cannot be read without a type".into())),
+    }
+}
+
+/// Writes a value in `format`.
+///
+/// Errors: the value has no protobuf form, since its `apiVersion` and `kind` are not in the type table.
+pub fn encode(value: &Value, format: Format) -> Result<Vec<u8>, ApiError> {
+    match format {
+        Format::Json => serde_json::to_vec(value).map_err(ApiError::internal),
+        Format::Yaml => Ok(emit::yaml(value).into_bytes()),
+        Format::Protobuf => Err(ApiError::internal("the object has no protobuf form")),
+    }
+}
+
+/// Kind and version as messages name them: what the body says, else what the type is called.
+fn names_of(schema_type: &str, said: &Value) -> (String, String) {
+    let mut parts = schema_type.rsplit('.');
+    let kind = parts.next().unwrap_or_default();
+    let version = parts.next().unwrap_or_default();
+    let text = |field: &str| said[field].as_str().filter(|s| !s.is_empty());
+    (
+        text("kind").unwrap_or(kind).to_owned(),
+        text("apiVersion")
+            .map_or(version, |v| v.rsplit('/').next().unwrap_or(v))
+            .to_owned(),
+    )
+}
+
+/// True for types that are options of requests and belong to no single group.
+fn is_option(schema_type: &str) -> bool {
+    schema().by_name(schema_type).is_some_and(|t| t.kinds.len() > 1)
+}
+
+#[cfg(test)]
+mod tests;

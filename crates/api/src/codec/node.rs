@@ -1,0 +1,170 @@
+//! A document as it was written: members in their order, repetitions included.
+//!
+//! Values of `serde_json` sort members and keep the last of equal keys; reports about unknown and duplicate fields need
+//! to know better. What a document means is not known here.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Number, Value};
+
+use super::SyntaxError;
+
+/// A node of a document.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Node {
+    Null,
+    Bool(bool),
+    Number(Number),
+    String(String),
+    List(Vec<Node>),
+    Map(Vec<(String, Node)>),
+}
+
+/// Reads JSON. Its depth is bounded by the parser.
+pub(super) fn from_json(body: &[u8]) -> Result<Node, SyntaxError> {
+    serde_json::from_slice(body).map_err(|e| {
+        if e.is_eof() {
+            SyntaxError("unexpected end of JSON input".into())
+        } else {
+            SyntaxError(e.to_string())
+        }
+    })
+}
+
+impl Node {
+    /// What messages of upstream's language runtime call a node of this kind.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "bool",
+            Self::Number(_) => "number",
+            Self::String(_) => "string",
+            Self::List(_) => "array",
+            Self::Map(_) => "object",
+        }
+    }
+
+    /// The last member of that name, where it is a string.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        let Self::Map(members) = self else { return None };
+        match &members.iter().rev().find(|(key, _)| key == name)?.1 {
+            Self::String(text) => Some(text.clone()),
+            Self::Null | Self::Bool(_) | Self::Number(_) | Self::List(_) | Self::Map(_) => None,
+        }
+    }
+
+    /// The same content without order and repetitions.
+    pub(super) fn into_value(self) -> Value {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(b) => Value::Bool(b),
+            Self::Number(n) => Value::Number(n),
+            Self::String(s) => Value::String(s),
+            Self::List(items) => Value::Array(items.into_iter().map(Self::into_value).collect()),
+            Self::Map(members) => Value::Object(members.into_iter().map(|(k, v)| (k, v.into_value())).collect()),
+        }
+    }
+
+    /// Reports repeated members below `path`, in the order of the document.
+    pub(super) fn repeated(&self, path: &mut String, found: &mut Vec<String>) {
+        let length = path.len();
+        match self {
+            Self::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    path.push_str(&format!("[{index}]"));
+                    item.repeated(path, found);
+                    path.truncate(length);
+                }
+            }
+            Self::Map(members) => {
+                let mut seen = std::collections::BTreeSet::new();
+                for (name, member) in members {
+                    if length > 0 {
+                        path.push('.');
+                    }
+                    path.push_str(name);
+                    if !seen.insert(name) {
+                        found.push(format!("duplicate field {path:?}"));
+                    }
+                    member.repeated(path, found);
+                    path.truncate(length);
+                }
+            }
+            Self::Null | Self::Bool(_) | Self::Number(_) | Self::String(_) => {}
+        }
+    }
+}
+
+impl From<Value> for Node {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(b) => Self::Bool(b),
+            Value::Number(n) => Self::Number(n),
+            Value::String(s) => Self::String(s),
+            Value::Array(items) => Self::List(items.into_iter().map(Self::from).collect()),
+            Value::Object(members) => Self::Map(members.into_iter().map(|(k, v)| (k, Self::from(v))).collect()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+        Ok(Node::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+        Ok(Node::Number(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
+        Ok(Number::from_f64(value).map_or(Node::Null, Node::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
+        Ok(Node::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Node, E> {
+        Ok(Node::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element()? {
+            items.push(item);
+        }
+        Ok(Node::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = access.next_entry()? {
+            members.push(member);
+        }
+        Ok(Node::Map(members))
+    }
+}
