@@ -10,6 +10,7 @@
 pub mod controller;
 pub mod job;
 pub mod plan;
+pub mod pod_gc;
 pub mod ttl;
 pub mod world;
 

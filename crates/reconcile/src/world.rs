@@ -197,6 +197,12 @@ impl World {
             .flat_map(move |kind| kind.listed(kind.entries.get(index).and_then(|entries| entries.get(entry))))
     }
 
+    /// How many objects an index holds under `entry`; costs the same for any number.
+    pub fn count_of(&self, resource: &'static Resource, index: &str, entry: &str) -> usize {
+        let entries = self.kinds.get(resource).and_then(|kind| kind.entries.get(index));
+        entries.and_then(|entries| entries.get(entry)).map_or(0, BTreeSet::len)
+    }
+
     /// All objects of a kind in a namespace, in order of name.
     pub fn in_namespace(&self, resource: &'static Resource, namespace: &str) -> impl Iterator<Item = &Arc<Object>> {
         let from = Key::new(namespace, "");

@@ -1,21 +1,29 @@
 //! An API server reduced to what controllers can notice of it.
 //!
-//! Objects with names, uids and revisions; defaults and generated fields of Jobs; graceful deletion, finalizers and the
-//! garbage that owners leave. One commit may hold many writes. Not known here: who asks, admission (except the quota of
-//! pods), and validation beyond what `rota_api` knows.
+//! Objects with names, uids and revisions, defaulted, prepared and validated by the rules of `rota_api`; graceful deletion,
+//! finalizers and the garbage that owners leave. One commit may hold many writes. Not known here: who asks, and admission
+//! (except the quota of pods).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use rota_api::{ApiError, Change, DeleteOptions, Object, Propagation, Resource, Write, names, resource};
+use rota_api::validate::{self, Checks};
+use rota_api::{
+    ApiError, Change, DeleteOptions, FieldError, Object, PatchKind, Propagation, Resource, Write, defaults, names,
+    patch, resource, strategy,
+};
 use rota_reconcile::{Key, WorldChange};
 use serde_json::{Value, json};
 
-use crate::patch;
-
 /// Seconds that a pod may take to end when nobody says otherwise.
 const GRACE_PERIOD_SECS: i64 = 30;
+
+/// Schedules are not the subject here.
+const CHECKS: Checks = Checks {
+    schedule: |_| Ok(()),
+    time_zone: |_| Ok(()),
+};
 
 type Objects = BTreeMap<(&'static str, Key), Arc<Object>>;
 
@@ -118,8 +126,7 @@ impl Api {
                 patch: document,
                 subresource,
             } => {
-                let new = patch::apply(*kind, &old.to_value(), document)
-                    .ok_or_else(|| ApiError::bad_request("the patch does not fit"))?;
+                let new = patch::patch(write.resource.schema, *kind, &old.to_value(), document)?;
                 self.change(&old, new, *subresource)
             }
             Change::Delete(options) => self.delete(&old, options),
@@ -150,10 +157,10 @@ impl Api {
         value["metadata"]["creationTimestamp"] = seconds(self.now).into();
         if resource == resource::PODS {
             self.admit_pod(&namespace, &name)?;
-            default_pod(&mut value);
-        } else if resource == resource::JOBS {
-            default_job(&mut value);
         }
+        defaults::apply(resource, &mut value);
+        strategy::prepare_create(resource, &mut value);
+        refuse(resource, &name, &validate::create(resource, &value, &CHECKS))?;
         let object = self.put(resource, None, value);
         self.names
             .insert(object.meta().uid.clone(), format!("{}/{name}", resource.kind));
@@ -196,24 +203,18 @@ impl Api {
     ) -> Result<Arc<Object>, ApiError> {
         let resource = old.resource();
         let before = old.to_value();
-        if subresource == Some("status") {
-            new["spec"] = before["spec"].clone();
-        } else {
-            new["status"] = before["status"].clone();
-            if resource == resource::JOBS && new["spec"] != before["spec"] {
-                check_job_update(&new, &before)?;
-                new["metadata"]["generation"] = (old.meta().generation + 1).into();
-            }
-        }
         for fixed in ["uid", "name", "namespace", "creationTimestamp"] {
             new["metadata"][fixed] = before["metadata"][fixed].clone();
         }
         remove_nulls(&mut new);
+        defaults::apply(resource, &mut new);
+        strategy::prepare_update(resource, &mut new, &before, subresource);
+        let broken = validate::update(resource, &new, &before, subresource, &CHECKS);
+        refuse(resource, &old.meta().name, &broken)?;
         if new == before {
             return Ok(Arc::clone(old));
         }
-        let is_released = old.meta().deleting.is_some() && is_free(&new);
-        if is_released {
+        if old.meta().deleting.is_some() && is_free(&new) {
             return Ok(self.remove(old));
         }
         Ok(self.put(resource, Some(old), new))
@@ -307,7 +308,7 @@ impl Api {
                 |o: &&rota_api::OwnerReference| uids.get(o.uid.as_str()).is_some_and(|w| has_finalizer(w, "orphan"));
             if let Some(owner) = meta.owners.iter().find(orphaning) {
                 let patch = json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": owner.uid}]}});
-                let kind = rota_api::PatchKind::Strategic;
+                let kind = PatchKind::Strategic;
                 return write_of(Write::patch(
                     object.resource(),
                     &meta.namespace,
@@ -324,7 +325,7 @@ impl Api {
             for finalizer in ["foregroundDeletion", "orphan"] {
                 if has_finalizer(object, finalizer) && !holds {
                     let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": [finalizer]}});
-                    let kind = rota_api::PatchKind::Strategic;
+                    let kind = PatchKind::Strategic;
                     return write_of(Write::patch(
                         object.resource(),
                         &meta.namespace,
@@ -338,6 +339,13 @@ impl Api {
         }
         None
     }
+}
+
+fn refuse(resource: &'static Resource, name: &str, broken: &[FieldError]) -> Result<(), ApiError> {
+    if broken.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::invalid(resource.group, resource.kind, name, broken))
 }
 
 fn has_finalizer(object: &Object, finalizer: &str) -> bool {
@@ -370,91 +378,4 @@ fn remove_nulls(value: &mut Value) {
 /// A time as the API writes it.
 pub fn seconds(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-fn default_pod(pod: &mut Value) {
-    set_default(&mut pod["spec"], "restartPolicy", json!("Always"));
-    for list in ["containers", "initContainers"] {
-        for variable in each(&mut pod["spec"], list).flat_map(|container| each(container, "env")) {
-            if let Some(field) = variable.pointer_mut("/valueFrom/fieldRef") {
-                set_default(field, "apiVersion", json!("v1"));
-            }
-        }
-    }
-    pod["status"] = json!({"phase": "Pending"});
-}
-
-fn each<'v>(holder: &'v mut Value, list: &str) -> impl Iterator<Item = &'v mut Value> + use<'v> {
-    holder.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten()
-}
-
-fn set_default(holder: &mut Value, field: &str, value: Value) {
-    if holder[field].is_null() {
-        holder[field] = value;
-    }
-}
-
-fn default_job(job: &mut Value) {
-    let (name, uid) = (job["metadata"]["name"].clone(), job["metadata"]["uid"].clone());
-    job["metadata"]["generation"] = 1.into();
-    job["status"] = json!({});
-    let spec = &mut job["spec"];
-    if spec["completions"].is_null() && spec["parallelism"].is_null() {
-        spec["completions"] = 1.into();
-    }
-    let limit = if spec["backoffLimitPerIndex"].is_null() {
-        6
-    } else {
-        i32::MAX
-    };
-    let replacement = if spec.get("podFailurePolicy").is_none_or(Value::is_null) {
-        "TerminatingOrFailed"
-    } else {
-        "Failed"
-    };
-    for (field, value) in [
-        ("parallelism", json!(1)),
-        ("backoffLimit", json!(limit)),
-        ("completionMode", json!("NonIndexed")),
-        ("manualSelector", json!(false)),
-        ("suspend", json!(false)),
-        ("podReplacementPolicy", json!(replacement)),
-    ] {
-        set_default(spec, field, value);
-    }
-    if let Some(policy) = spec.get_mut("podFailurePolicy") {
-        for pattern in each(policy, "rules").flat_map(|rule| each(rule, "onPodConditions")) {
-            set_default(pattern, "status", json!("True"));
-        }
-    }
-    if spec["manualSelector"] == false {
-        let labels = &mut spec["template"]["metadata"]["labels"];
-        for prefix in ["", "batch.kubernetes.io/"] {
-            set_default(labels, &format!("{prefix}job-name"), name.clone());
-            set_default(labels, &format!("{prefix}controller-uid"), uid.clone());
-        }
-        set_default(
-            &mut spec["selector"]["matchLabels"],
-            "batch.kubernetes.io/controller-uid",
-            uid,
-        );
-    }
-    if job["metadata"]["labels"].is_null() {
-        job["metadata"]["labels"] = job["spec"]["template"]["metadata"]["labels"].clone();
-    }
-}
-
-/// Completions are fixed, except that those of an Indexed Job may follow its parallelism.
-fn check_job_update(new: &Value, old: &Value) -> Result<(), ApiError> {
-    let (new, old) = (&new["spec"], &old["spec"]);
-    if new["completions"] == old["completions"] {
-        return Ok(());
-    }
-    if old["completionMode"] == "Indexed" && new["completions"] == new["parallelism"] {
-        return Ok(());
-    }
-    Err(ApiError::new(
-        rota_api::Reason::Invalid,
-        "spec.completions: field is immutable",
-    ))
 }

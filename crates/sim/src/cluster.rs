@@ -420,7 +420,7 @@ impl Cluster {
                 is_news |= self
                     .write(&Write::merge(resource::PODS, &meta.namespace, &meta.name, patch))
                     .is_ok();
-            } else if !nodes.is_empty() && value["status"]["conditions"].is_null() {
+            } else if value["status"]["conditions"].is_null() {
                 let unschedulable = json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]);
                 let status = json!({"conditions": unschedulable});
                 is_news |= self.pod_status(&meta.namespace, &meta.name, status).is_ok();

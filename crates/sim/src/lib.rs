@@ -10,12 +10,10 @@
 //! - [`api`]: objects and what a server does to them: names, uids, defaults, graceful deletion, finalizers, garbage;
 //! - [`cluster`]: controllers over such a server: queues, timers, plans carried out as one transaction or write by write,
 //!   with a crash at any place;
-//! - [`patch`]: the patches that writes carry;
 //! - [`replay`]: recorded scenarios, played against such a cluster and compared with what an upstream control plane did.
 
 pub mod api;
 pub mod cluster;
-pub mod patch;
 pub mod replay;
 
 pub use api::Api;

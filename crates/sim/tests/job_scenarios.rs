@@ -1,4 +1,4 @@
-//! The recorded Job scenarios against the Job controller on a simulated cluster.
+//! The recorded scenarios of Jobs, their ttl and pod garbage collection, on a simulated cluster.
 
 #![expect(clippy::print_stdout, reason = "the counts are the result")]
 
@@ -6,6 +6,7 @@ use std::io::Read;
 
 use rota_reconcile::Controller;
 use rota_reconcile::job::{JobController, OrphanPods};
+use rota_reconcile::pod_gc::PodGc;
 use rota_reconcile::ttl::TtlController;
 use rota_sim::Mode;
 use rota_sim::replay::{Pace, replay};
@@ -16,15 +17,19 @@ fn controllers() -> Vec<Box<dyn Controller>> {
         Box::new(JobController::default()),
         Box::new(OrphanPods),
         Box::new(TtlController),
+        Box::new(PodGc::default()),
     ]
 }
 
 fn scenarios() -> Vec<Value> {
     let mut text = String::new();
-    let data = &include_bytes!("data/job.jsonl.gz")[..];
-    flate2::read::GzDecoder::new(data)
-        .read_to_string(&mut text)
-        .expect("the recordings are text");
+    for data in [
+        &include_bytes!("data/job.jsonl.gz")[..],
+        &include_bytes!("data/pod_gc.jsonl.gz")[..],
+    ] {
+        let mut unpacked = flate2::read::GzDecoder::new(data);
+        unpacked.read_to_string(&mut text).expect("the recordings are text");
+    }
     text.lines()
         .map(|line| serde_json::from_str(line).expect("a line is a JSON object"))
         .collect()

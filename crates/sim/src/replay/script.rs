@@ -77,9 +77,10 @@ impl Player {
             labels[key] = value.clone();
         }
         let node = json!({"metadata": {"name": name, "labels": labels}});
-        self.cluster
-            .create(resource::NODES, node)
-            .expect("nodes have different names");
+        let made = self.cluster.create(resource::NODES, node);
+        if let Err(error) = made.and_then(|_| self.node_ready(&name, "True")) {
+            self.differ(error.message());
+        }
     }
 
     fn play(&mut self, step: &Value) {
@@ -91,6 +92,7 @@ impl Player {
             "pod-status" => self.change_pods(step, Some("status"), PatchKind::Strategic),
             "pod-patch" => self.change_pods(step, None, patch_kind(step)),
             "pod-delete" => self.delete_pods(step),
+            "node-delete" | "node-patch" | "node-ready" => self.change_node(step),
             "wait" => self.cluster.run_for(step["seconds"].as_f64().unwrap_or_default()),
             "await" => self.wait_until(step),
             "settle" => self.settle(step),
@@ -226,6 +228,38 @@ impl Player {
         }
     }
 
+    fn node_ready(&mut self, name: &str, status: &str) -> Result<Arc<Object>, rota_api::ApiError> {
+        let patch = json!({"status": {"conditions": [{"type": "Ready", "status": status}]}});
+        let kind = PatchKind::Strategic;
+        self.cluster
+            .write(&Write::patch(resource::NODES, "", name, kind, patch, Some("status")))
+    }
+
+    fn change_node(&mut self, step: &Value) {
+        let end = format!("-{}", text(&step["node"]));
+        let names = self
+            .cluster
+            .api
+            .all(resource::NODES)
+            .map(|node| node.meta().name.clone());
+        let Some(name) = names.into_iter().find(|name| name.ends_with(&end)) else {
+            return self.differ("unknown node");
+        };
+        let made = match text(&step["op"]) {
+            "node-ready" => self.node_ready(&name, text(&step["status"])),
+            "node-patch" => {
+                let (kind, patch) = (patch_kind(step), step["patch"].clone());
+                self.cluster
+                    .write(&Write::patch(resource::NODES, "", &name, kind, patch, None))
+            }
+            _ => self
+                .cluster
+                .write(&Write::delete(resource::NODES, "", &name, DeleteOptions::default())),
+        };
+        self.check_code(step, made.map(|_| 200));
+        self.after_change(false);
+    }
+
     /// The recording waited for pods that were still to come.
     fn select(&mut self, step: &Value) -> Vec<Arc<Object>> {
         let recorded = step["result"]["matched"].as_u64().unwrap_or_default();
@@ -331,6 +365,11 @@ fn holds(cluster: &Cluster, until: &Value) -> bool {
     }
     if let Some([job, condition]) = until["condition"].as_array().map(Vec::as_slice) {
         return job_status(job).is_some_and(|status| has_condition(&status, text(condition)));
+    }
+    if until["pods"].is_object() {
+        let found = select(cluster, &until["pods"]).len() as u64;
+        return until["equals"].as_u64().is_none_or(|wanted| found == wanted)
+            && until["atLeast"].as_u64().is_none_or(|wanted| found >= wanted);
     }
     if until["gone"].is_string() {
         return job_status(&until["gone"]).is_none();
