@@ -8,14 +8,18 @@
 pub mod driver;
 pub mod events;
 pub mod gate;
+pub mod local;
 pub mod port;
 pub mod queue;
 pub mod reflect;
 pub mod remote;
 pub mod runner;
+pub mod schedule;
 pub mod timer;
 
 pub use driver::drive;
 pub use events::Recorder;
+pub use local::LocalCluster;
 pub use port::{Cluster, EventKind, Listing, Refusal, Selection, Watch, WatchEvent, Written};
 pub use remote::RemoteCluster;
+pub use schedule::schedule;
