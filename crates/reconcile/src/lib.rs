@@ -8,6 +8,7 @@
 //! Shared by all controllers: [`plan`], [`world`], [`controller`]. Then one module per controller.
 
 pub mod controller;
+pub mod daemonset;
 pub mod job;
 pub mod plan;
 pub mod pod_gc;

@@ -1,0 +1,127 @@
+//! The brake on pods that fail again and again on one node.
+//!
+//! A failed pod is deleted, and so replaced, at once; the next not before 1 s has passed since, then 2 s, 4 s … up to 15
+//! minutes. A node refuses pods by failing them, so without a brake the controller would spin.
+//!
+//! The count is remembered per node. Once the wait is long enough to matter it is also written on the replacement, where a
+//! controller that has lost its memory finds it; upstream starts over after a restart.
+//! Source: specification §9.2, §23.2; kubernetes `util/flowcontrol/backoff.go`.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use rota_api::Timestamp;
+use rota_api::k8s::api::core::v1::Pod;
+
+use super::labels::FAILURES;
+use super::limits::{BACKOFF_FIRST, BACKOFF_FORGET, BACKOFF_MAX};
+use super::seen::{SeenDaemonSet, SeenPod};
+use crate::Key;
+
+/// Failures of all DaemonSets.
+#[derive(Default)]
+pub(super) struct Failures(BTreeMap<Key, NodeFailures>);
+
+/// Failures of one DaemonSet, by node.
+#[derive(Default)]
+pub(super) struct NodeFailures {
+    uid: String,
+    /// A new generation that was observed starts over: its pods may be better.
+    generation: i64,
+    nodes: BTreeMap<String, Series>,
+}
+
+#[derive(Clone, Copy)]
+struct Series {
+    count: u32,
+    last: Timestamp,
+}
+
+/// What to do about a failed pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Delete it now.
+    Delete,
+    /// Leave it until then.
+    Wait(Timestamp),
+}
+
+impl Failures {
+    /// The failures of a DaemonSet.
+    pub(super) fn of(&mut self, key: &Key, set: &SeenDaemonSet<'_>) -> &mut NodeFailures {
+        let failures = self.0.entry(key.clone()).or_default();
+        let uid = &set.object.meta().uid;
+        if failures.uid != *uid || failures.generation != set.observed_generation() {
+            *failures = NodeFailures {
+                uid: uid.clone(),
+                generation: set.observed_generation(),
+                nodes: BTreeMap::new(),
+            };
+        }
+        failures
+    }
+
+    /// A DaemonSet is gone.
+    pub(super) fn forget(&mut self, key: &Key) {
+        self.0.remove(key);
+    }
+}
+
+impl NodeFailures {
+    /// Judges a failed pod, and counts it when it is to go.
+    pub(super) fn judge(&mut self, node: &str, pod: &SeenPod<'_>, now: Timestamp) -> Verdict {
+        let series = self.series(node, now).or_else(|| written_on(pod));
+        if let Some(series) = series {
+            let until = series.last.saturating_add(wait(series.count)).unwrap_or(now);
+            if until > now {
+                return Verdict::Wait(until);
+            }
+        }
+        let count = series.map_or(0, |s| s.count).saturating_add(1);
+        self.nodes.insert(node.to_owned(), Series { count, last: now });
+        Verdict::Delete
+    }
+
+    /// How many pods failed in a row on the node.
+    pub(super) fn count(&self, node: &str, now: Timestamp) -> u32 {
+        self.series(node, now).map_or(0, |series| series.count)
+    }
+
+    fn series(&self, node: &str, now: Timestamp) -> Option<Series> {
+        let series = self.nodes.get(node).copied()?;
+        (now.duration_since(series.last) <= BACKOFF_FORGET).then_some(series)
+    }
+}
+
+/// The wait after so many failures in a row.
+fn wait(count: u32) -> SignedDuration {
+    let doublings = count.saturating_sub(1).min(16);
+    BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX)
+}
+
+/// What the pod says of its predecessors. It was created right when the last of them was deleted.
+fn written_on(pod: &SeenPod<'_>) -> Option<Series> {
+    if !pod.is_updated {
+        return None;
+    }
+    let view = pod.object.view::<Pod>().ok()?;
+    let count = view.metadata.annotations.as_ref()?.get(FAILURES)?.parse().ok()?;
+    Some(Series {
+        count,
+        last: pod.object.meta().created?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_up_to_a_quarter_of_an_hour() {
+        let secs: Vec<i64> = [1, 2, 3, 4, 10, 11, 40]
+            .into_iter()
+            .map(|n| wait(n).as_secs())
+            .collect();
+        assert_eq!(secs, [1, 2, 4, 8, 512, 900, 900]);
+    }
+}

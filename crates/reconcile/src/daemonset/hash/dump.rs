@@ -1,0 +1,169 @@
+//! The dump of a Go value, from the JSON of that value and the table of Go types.
+//!
+//! Source: specification §16.2.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use super::quantity;
+
+/// A field of a Go type.
+struct Field {
+    name: &'static str,
+    /// Empty for an embedded type, whose fields stand among those of the outer one.
+    json: &'static str,
+    go: &'static str,
+}
+
+static TYPES: LazyLock<HashMap<&'static str, Vec<Field>>> = LazyLock::new(|| {
+    let mut types: HashMap<&'static str, Vec<Field>> = HashMap::new();
+    for line in include_str!("../data/go-types.tsv")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+    {
+        let mut columns = line.split('\t');
+        if let (Some(of), Some(name), Some(json), Some(go)) =
+            (columns.next(), columns.next(), columns.next(), columns.next())
+        {
+            types.entry(of).or_default().push(Field { name, json, go });
+        }
+    }
+    types
+});
+
+/// The dump of a pod template.
+pub(super) fn pod_template(template: &Value) -> String {
+    let mut out = String::with_capacity(8 * 1024);
+    typed(&mut out, "PodTemplateSpec", Some(template));
+    out
+}
+
+/// `(type)value`.
+fn typed(out: &mut String, go: &str, value: Option<&Value>) {
+    write!(out, "({})", type_name(go)).expect("writing into a string cannot fail");
+    plain(out, go, value);
+}
+
+/// The value without its type. Nothing and null are Go's zero value.
+fn plain(out: &mut String, go: &str, value: Option<&Value>) {
+    let value = value.filter(|value| !value.is_null());
+    if let Some(target) = go.strip_prefix('*') {
+        match value {
+            None => out.push_str("<nil>"),
+            Some(value) => plain(out, target, Some(value)),
+        }
+    } else if let Some(item) = go.strip_prefix("[]") {
+        list(
+            out,
+            item,
+            value.and_then(Value::as_array).filter(|items| !items.is_empty()),
+        );
+    } else if let Some(fields) = TYPES.get(go) {
+        structure(out, fields, value);
+    } else {
+        scalar(out, go, value);
+    }
+}
+
+fn list(out: &mut String, item: &str, items: Option<&Vec<Value>>) {
+    let Some(items) = items else {
+        out.push_str("<nil>");
+        return;
+    };
+    out.push('[');
+    for (position, value) in items.iter().enumerate() {
+        if position > 0 {
+            out.push(' ');
+        }
+        plain(out, item, Some(value));
+    }
+    out.push(']');
+}
+
+fn structure(out: &mut String, fields: &[Field], value: Option<&Value>) {
+    out.push('{');
+    for (position, field) in fields.iter().enumerate() {
+        if position > 0 {
+            out.push(' ');
+        }
+        out.push_str(field.name);
+        out.push(':');
+        let of_field = if field.json.is_empty() {
+            value
+        } else {
+            value.and_then(|value| value.get(field.json))
+        };
+        typed(out, field.go, of_field);
+    }
+    out.push('}');
+}
+
+fn scalar(out: &mut String, go: &str, value: Option<&Value>) {
+    match go {
+        "bool" => out.push_str(if value.and_then(Value::as_bool) == Some(true) {
+            "true"
+        } else {
+            "false"
+        }),
+        "int32" | "int64" => out.push_str(&value.and_then(Value::as_i64).unwrap_or_default().to_string()),
+        "map[string]string" => map(out, value, |out, text| out.push_str(text.as_str().unwrap_or_default())),
+        "ResourceList" => map(out, value, |out, amount| quantity::dump(out, &text_of(amount))),
+        "resource.Quantity" => quantity::dump(out, &value.map_or_else(|| "0".to_owned(), text_of)),
+        "intstr.IntOrString" => int_or_string(out, value),
+        // The zone record of upstream's machine goes into this dump, so that such a hash cannot be reproduced anyway.
+        "Time" => out.push_str("{Time:(time.Time){wall:(uint64)0 ext:(int64)0 loc:(*time.Location)<nil>}}"),
+        _ => out.push_str(value.and_then(Value::as_str).unwrap_or_default()),
+    }
+}
+
+fn map(out: &mut String, value: Option<&Value>, write_value: impl Fn(&mut String, &Value)) {
+    let Some(fields) = value.and_then(Value::as_object).filter(|fields| !fields.is_empty()) else {
+        out.push_str("<nil>");
+        return;
+    };
+    let mut fields: Vec<_> = fields.iter().collect();
+    fields.sort_by(|a, b| a.0.cmp(b.0));
+    out.push_str("map[");
+    for (position, (key, field)) in fields.into_iter().enumerate() {
+        if position > 0 {
+            out.push(' ');
+        }
+        out.push_str(key);
+        out.push(':');
+        write_value(out, field);
+    }
+    out.push(']');
+}
+
+fn int_or_string(out: &mut String, value: Option<&Value>) {
+    let text = value.and_then(Value::as_str);
+    let (kind, number) = (
+        i32::from(text.is_some()),
+        value.and_then(Value::as_i64).unwrap_or_default(),
+    );
+    let text = text.unwrap_or_default();
+    write!(
+        out,
+        "{{Type:(intstr.Type){kind} IntVal:(int32){number} StrVal:(string){text}}}"
+    )
+    .expect("writing into a string cannot fail");
+}
+
+fn text_of(amount: &Value) -> String {
+    amount.as_str().map_or_else(|| amount.to_string(), str::to_owned)
+}
+
+/// The name of a type as Go prints it: types of the API have a package in front.
+fn type_name(go: &str) -> String {
+    let bare = go.trim_start_matches(['*', '[', ']']);
+    let marks = &go[..go.len() - bare.len()];
+    let is_basic = matches!(bare, "string" | "bool" | "int32" | "int64") || bare.contains(['.', '[']);
+    if is_basic {
+        go.to_owned()
+    } else {
+        format!("{marks}v1.{bare}")
+    }
+}
