@@ -1,0 +1,169 @@
+//! Getting a container's image onto the node before each of its starts.
+//!
+//! Source: `spec/node-and-pod.md` §13; kubernetes `pkg/kubelet/images/image_manager.go`.
+
+use std::time::Duration;
+
+use rota_api::Timestamp;
+use rota_api::k8s::api::core::v1::Container;
+
+use crate::action::Action;
+use crate::backoff::{Backoff, BackoffLimits};
+use crate::life::Out;
+use crate::restart::Role;
+use crate::track::Track;
+
+/// How long a failed pull is shown as such before the wait for the next one is.
+const PULL_ERROR_SHOWN: Duration = Duration::from_secs(1);
+
+/// How long until an image that must be on the node and is not is looked for again.
+const MISSING_RETRY: Duration = Duration::from_secs(10);
+
+/// Where the search for an image stands.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Image {
+    stage: Stage,
+    backoff: Backoff,
+}
+
+#[derive(Clone, Debug, Default)]
+enum Stage {
+    #[default]
+    Unknown,
+    Finding,
+    Pulling,
+    Ready,
+    Failed(Failure),
+}
+
+#[derive(Clone, Debug)]
+struct Failure {
+    reason: String,
+    message: String,
+    at: Timestamp,
+    retry: Timestamp,
+}
+
+impl Image {
+    /// The image was looked for.
+    pub(crate) fn found(&mut self, role: Role, container: &Container, present: bool, now: Timestamp, out: &mut Out) {
+        let image = container.image.as_deref().unwrap_or_default();
+        let note = |warning, reason, message| Track::note(role, &container.name, warning, reason, message);
+        if present {
+            let message =
+                format!("Container image {image:?} already present on machine and can be accessed by the pod");
+            out.notes.push(note(false, "Pulled", message));
+            self.stage = Stage::Ready;
+        } else if container.image_pull_policy.as_deref() == Some("Never") {
+            let message = format!("Container image {image:?} is not present with pull policy of Never");
+            out.notes.push(note(true, "ErrImageNeverPull", message.clone()));
+            out.notes
+                .push(note(true, "Failed", "Error: ErrImageNeverPull".to_owned()));
+            self.stage = Stage::Failed(Failure {
+                reason: "ErrImageNeverPull".to_owned(),
+                message,
+                at: now,
+                retry: now + MISSING_RETRY,
+            });
+        } else {
+            self.pull(role, container, out);
+        }
+    }
+
+    /// The image was fetched.
+    pub(crate) fn pulled(&mut self, role: Role, container: &Container, took: Duration, size_bytes: u64, out: &mut Out) {
+        let image = container.image.as_deref().unwrap_or_default();
+        let took = format!("{:.3}s", took.as_secs_f64());
+        let message = format!(
+            "Successfully pulled image {image:?} in {took} ({took} including waiting). Image size: {size_bytes} bytes."
+        );
+        out.notes
+            .push(Track::note(role, &container.name, false, "Pulled", message));
+        self.stage = Stage::Ready;
+    }
+
+    /// The image could not be fetched.
+    pub(crate) fn failed(
+        &mut self,
+        role: Role,
+        container: &Container,
+        (reason, message): (String, String),
+        limits: BackoffLimits,
+        now: Timestamp,
+        out: &mut Out,
+    ) {
+        let image = container.image.as_deref().unwrap_or_default();
+        let note = |message| Track::note(role, &container.name, true, "Failed", message);
+        out.notes
+            .push(note(format!("Failed to pull image {image:?}: {message}")));
+        out.notes.push(note(format!("Error: {reason}")));
+        self.backoff.count(limits, now, now);
+        let retry = self.backoff.until(limits, now).map_or(now, |(until, _)| until);
+        self.stage = Stage::Failed(Failure {
+            reason,
+            message,
+            at: now,
+            retry,
+        });
+    }
+
+    /// Does the next thing that is needed. Returns true when the image is there.
+    pub(crate) fn ensure(&mut self, role: Role, container: &Container, now: Timestamp, out: &mut Out) -> bool {
+        match &self.stage {
+            Stage::Ready => return true,
+            Stage::Finding | Stage::Pulling => return false,
+            Stage::Failed(failure) if now < failure.retry => {
+                out.wake_at(failure.retry);
+                if now < failure.at + PULL_ERROR_SHOWN {
+                    out.wake_at(failure.at + PULL_ERROR_SHOWN);
+                }
+                return false;
+            }
+            Stage::Unknown | Stage::Failed(_) => {}
+        }
+        if container.image_pull_policy.as_deref() == Some("Always") {
+            self.pull(role, container, out);
+        } else {
+            self.stage = Stage::Finding;
+            out.actions.push(Action::FindImage {
+                container: container.name.clone(),
+                image: container.image.clone().unwrap_or_default(),
+            });
+        }
+        false
+    }
+
+    fn pull(&mut self, role: Role, container: &Container, out: &mut Out) {
+        let image = container.image.clone().unwrap_or_default();
+        let message = format!("Pulling image {image:?}");
+        out.notes
+            .push(Track::note(role, &container.name, false, "Pulling", message));
+        self.stage = Stage::Pulling;
+        out.actions.push(Action::PullImage {
+            container: container.name.clone(),
+            image,
+        });
+    }
+
+    /// The image turned out to be gone after all, or is to be looked for afresh for another run.
+    pub(crate) fn forget(&mut self) {
+        self.stage = Stage::Unknown;
+    }
+
+    /// Why the container waits, as (reason, message), if it waits for its image in vain.
+    pub(crate) fn waiting(&self, container: &Container, now: Timestamp) -> Option<(String, String)> {
+        let Stage::Failed(failure) = &self.stage else {
+            return None;
+        };
+        let is_pull = matches!(failure.reason.as_str(), "ErrImagePull" | "RegistryUnavailable");
+        if is_pull && now >= failure.at + PULL_ERROR_SHOWN {
+            let image = container.image.as_deref().unwrap_or_default();
+            let message = format!(
+                "Back-off pulling image {image:?}: {}: {}",
+                failure.reason, failure.message
+            );
+            return Some(("ImagePullBackOff".to_owned(), message));
+        }
+        Some((failure.reason.clone(), failure.message.clone()))
+    }
+}
