@@ -34,6 +34,8 @@ mod seen;
 mod selector;
 mod size;
 mod success_policy;
+#[cfg(test)]
+mod tests;
 mod touched;
 mod track;
 mod victims;

@@ -67,3 +67,60 @@ fn expiry(job: &Object) -> Option<Timestamp> {
     let finished = crate::job::finished(&view)?.last_transition_time.as_ref()?;
     finished.0.checked_add(SignedDuration::from_secs(ttl.into())).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+    use std::sync::Arc;
+
+    /// A Job that finished at noon, and what is decided so many seconds later.
+    #[track_caller]
+    fn check(condition: &str, ttl: Value, finalizing: bool, secs_later: i64, expected: &str) {
+        let noon: Timestamp = "2026-01-01T12:00:00Z".parse().expect("a time");
+        let mut job = json!({
+            "metadata": {"namespace": "d", "name": "j", "uid": "u", "resourceVersion": "3"},
+            "spec": {"ttlSecondsAfterFinished": ttl, "template": {}, "managedBy": "example.com/other"},
+            "status": {"conditions": [{"type": condition, "status": "True", "lastTransitionTime": noon.to_string()}]},
+        });
+        if finalizing {
+            job["metadata"]["deletionTimestamp"] = noon.to_string().into();
+        }
+        let mut world = World::watching(&WATCHED, &[]);
+        world.apply(Arc::new(Object::from_value(resource::JOBS, job)));
+        let now = noon + SignedDuration::from_secs(secs_later);
+        let plan = TtlController.reconcile(&Key::new("d", "j"), &world, now);
+        assert_eq!(plan.explain().trim_end(), expected);
+        for action in &plan.actions {
+            let expected = rota_api::Precondition {
+                uid: Some("u".into()),
+                revision: Some(rota_api::Revision(3)),
+            };
+            assert_eq!(
+                action.write.precondition, expected,
+                "a Job that has changed since is not deleted"
+            );
+        }
+    }
+
+    const DELETED: &str = "0 delete Job d/j (its ttlSecondsAfterFinished has passed)";
+
+    #[test]
+    fn a_finished_job_is_deleted_when_its_time_has_come() {
+        check("Complete", json!(0), false, 0, DELETED);
+        check("Failed", json!(10), false, 10, DELETED);
+        check("Complete", json!(10), false, 9, "wake 2026-01-01T12:00:10Z");
+    }
+
+    #[test]
+    fn unfinished_jobs_jobs_without_ttl_and_jobs_being_deleted_are_kept() {
+        check("Suspended", json!(0), false, 99, "");
+        check("Complete", Value::Null, false, 99, "");
+        check("Complete", json!(0), true, 99, "");
+    }
+
+    #[test]
+    fn a_finish_time_to_come_just_waits() {
+        check("Complete", json!(5), false, -60, "wake 2026-01-01T12:00:05Z");
+    }
+}

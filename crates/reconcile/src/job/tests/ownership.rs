@@ -1,0 +1,147 @@
+//! Adoption, release, forsaken pods (cases 144 to 151).
+
+use super::*;
+
+use crate::WorldChange;
+
+/// What becomes of the finalizer of a pod.
+#[track_caller]
+fn check_orphan(jobs: impl IntoIterator<Item = Builder>, orphan: Builder, is_let_go: bool) {
+    let jobs = jobs.into_iter().map(|job| (resource::JOBS, job));
+    let world = world(jobs.chain([(resource::PODS, orphan)]));
+    let plan = OrphanPods.reconcile(&Key::new("d", "a"), &world, now());
+    assert_eq!(!plan.is_empty(), is_let_go, "{plan}");
+    let pod = world.get(resource::PODS, "d", "a").cloned();
+    let touched = OrphanPods.touched(&WorldChange { old: None, new: pod }, &world);
+    assert_eq!(!touched.is_empty(), is_let_go);
+}
+
+fn owned_by(api_version: &str, kind: &str, controller: bool) -> Builder {
+    let owner =
+        json!({"apiVersion": api_version, "kind": kind, "name": "j", "uid": "job-uid", "controller": controller});
+    pod("a", "Running").with("/metadata/ownerReferences", json!([owner]))
+}
+
+#[test]
+fn a_matching_orphan_is_adopted_and_counted() {
+    check(
+        job(json!({"completions": 2})).status(json!({"active": 1})),
+        [
+            pod("a", "Running"),
+            pod("b", "Succeeded")
+                .untracked()
+                .with("/metadata/ownerReferences", json!([])),
+        ],
+        &["adopt b", "status uncounted{succeeded=[\"b\"]}", "untrack b"],
+    );
+}
+
+#[test]
+fn a_pod_whose_labels_match_no_longer_is_released_and_replaced() {
+    check(
+        job(json!({"completions": 1})).status(json!({"active": 1})),
+        [pod("a", "Running").with("/metadata/labels", json!({"app": "other"}))],
+        &["release a", "status active=-", "create pod", "status active=1"],
+    );
+}
+
+#[test]
+fn a_pod_of_another_owner_is_left_alone() {
+    check(
+        job(json!({"completions": 1})).status(json!({"active": 1})),
+        [
+            pod("a", "Running"),
+            pod("b", "Running").with(
+                "/metadata/ownerReferences",
+                json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x", "controller": true}]),
+            ),
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn a_terminating_orphan_is_not_adopted() {
+    check(
+        job(json!({"completions": 1})).status(json!({"active": 1})),
+        [
+            pod("a", "Running"),
+            pod("b", "Running")
+                .deleting()
+                .with("/metadata/ownerReferences", json!([])),
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn a_job_being_deleted_adopts_and_releases_nothing() {
+    check(
+        job(json!({"completions": 1})).deleting().status(json!({"active": 1})),
+        [
+            pod("a", "Running").untracked(),
+            pod("b", "Running").with("/metadata/ownerReferences", json!([])),
+            pod("c", "Running").with("/metadata/labels", json!({})),
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn pods_that_no_unfinished_job_controls_lose_the_finalizer() {
+    let live = || job(json!({}));
+    check_orphan([], pod("a", "Running"), true);
+    check_orphan([live().condition("Complete", "True", "")], pod("a", "Running"), true);
+    check_orphan(
+        [live()],
+        pod("a", "Running").with("/metadata/ownerReferences", json!([])),
+        true,
+    );
+    check_orphan([live()], owned_by("batch/v1", "Job", false), true);
+    check_orphan(
+        [live().with("/metadata/uid", json!("successor"))],
+        pod("a", "Running"),
+        true,
+    );
+}
+
+#[test]
+fn pods_of_live_jobs_and_of_other_controllers_keep_the_finalizer() {
+    let live = || job(json!({}));
+    check_orphan([live()], pod("a", "Running"), false);
+    check_orphan([], owned_by("batch/v1", "CronJob", true), false);
+    check_orphan([], owned_by("example.com/v1", "Job", true), false);
+    let elsewhere = job(json!({"managedBy": "example.com/other"})).condition("Complete", "True", "");
+    check_orphan([elsewhere], pod("a", "Running"), false);
+    check_orphan([], pod("a", "Running").untracked(), false);
+}
+
+#[test]
+fn a_job_that_ends_or_goes_away_forsakes_its_tracked_pods() {
+    let done = job(json!({})).condition("Failed", "True", "");
+    let mut world = world([(resource::JOBS, done), (resource::PODS, pod("a", "Running"))]);
+    let job = world.get(resource::JOBS, "d", "j").cloned().expect("the Job");
+    let changed = WorldChange {
+        old: None,
+        new: Some(Arc::clone(&job)),
+    };
+    assert_eq!(OrphanPods.touched(&changed, &world), [Key::new("d", "a")]);
+    let gone = world.delete(&job).expect("the Job was there");
+    assert_eq!(OrphanPods.touched(&gone, &world), [Key::new("d", "a")]);
+}
+
+#[test]
+fn changes_touch_the_jobs_they_concern() {
+    let orphan = || pod("a", "Running").with("/metadata/ownerReferences", json!([]));
+    let mut world = world([(resource::JOBS, job(json!({})))]);
+    let mut touched = |pod: Builder| {
+        let object = Arc::new(Object::from_value(resource::PODS, pod.0));
+        world.delete(&object);
+        let change = world.apply(object).expect("news");
+        JobController::default().touched(&change, &world)
+    };
+    assert_eq!(touched(pod("a", "Running")), [Key::new("d", "j")]);
+    assert_eq!(touched(orphan()), [Key::new("d", "j")], "the selector matches");
+    assert_eq!(touched(orphan().with("/metadata/labels", json!({"app": "x"}))), []);
+    assert_eq!(touched(owned_by("batch/v1", "CronJob", true)), []);
+}

@@ -1,0 +1,83 @@
+//! Suspending and resuming (cases 64 to 72a).
+
+use super::*;
+
+#[test]
+fn a_suspended_job_stops_its_pods_uncounted() {
+    check(
+        job(json!({"parallelism": 2, "completions": 2, "suspend": true})).status(json!({"active": 2})),
+        [pod("a", "Running"), pod("b", "Running")],
+        &[
+            "status Suspended=True(JobSuspended) startTime=-",
+            "untrack a, b",
+            "delete a, b",
+            "status active=- terminating=2",
+            "event Suspended: Job suspended",
+        ],
+    );
+}
+
+#[test]
+fn a_suspended_job_that_is_deleted_only_lets_its_pods_go() {
+    check(
+        job(json!({"completions": 1, "suspend": true}))
+            .deleting()
+            .status(json!({"active": 1})),
+        [pod("a", "Running")],
+        &["untrack a"],
+    );
+}
+
+#[test]
+fn a_job_created_suspended_does_not_start() {
+    check(
+        job(json!({"completions": 1, "suspend": true})).with("/status", json!({})),
+        [],
+        &[
+            "status Suspended=True(JobSuspended) ready=0 terminating=0 uncounted{}",
+            "event Suspended: Job suspended",
+        ],
+    );
+}
+
+#[test]
+fn a_resumed_job_starts_anew() {
+    check(
+        job(json!({"completions": 1}))
+            .with(
+                "/status",
+                json!({"ready": 0, "terminating": 0, "uncountedTerminatedPods": {}}),
+            )
+            .condition("Suspended", "True", "JobSuspended"),
+        [],
+        &[
+            "status Suspended=False(JobResumed) startTime=now",
+            "create pod",
+            "status active=1",
+            "event Resumed: Job resumed",
+        ],
+    );
+}
+
+#[test]
+fn suspending_a_work_queue_after_a_success_completes_it() {
+    check(
+        job(json!({"parallelism": 3, "suspend": true})).status(json!({"active": 2, "succeeded": 1})),
+        [pod("a", "Running"), pod("b", "Running")],
+        &[
+            "status SuccessCriteriaMet=True(CompletionsReached)",
+            "untrack a, b",
+            "delete a, b",
+            "status active=- terminating=2",
+        ],
+    );
+}
+
+#[test]
+fn a_condition_that_is_false_already_stays_as_it_is() {
+    check(
+        job(json!({"completions": 1})).condition("Suspended", "False", "JobResumed").status(json!({"active": 1, "conditions": [{"type": "Suspended", "status": "False", "reason": "JobResumed", "message": "Job resumed"}]})),
+        [pod("a", "Running")],
+        &[],
+    );
+}
