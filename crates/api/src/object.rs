@@ -282,7 +282,8 @@ impl Object {
     /// Appends a part of the encoded bytes, with the resource version where it belongs.
     fn write_range(&self, out: &mut Vec<u8>, from: usize, to: usize) {
         let Encoded { json, cuts, .. } = &*self.encoded;
-        if !(from..to).contains(&cuts.splice) || cuts.splice == 0 {
+        // Revision 0 is that of an object that was never committed, such as the answer to a dry run: it shows none.
+        if !(from..to).contains(&cuts.splice) || cuts.splice == 0 || self.revision == Revision(0) {
             out.extend_from_slice(&json[from..to]);
             return;
         }

@@ -5,11 +5,14 @@
 //! - [`port`]: the [`Store`] trait, transactions, commits, errors;
 //! - `index`: the current state and a bounded history in memory, shared by the engines;
 //! - [`memory`]: the engine that forgets everything with the process;
+//! - [`durable`]: the engine that acknowledges nothing before it is on disk.
 
+pub mod durable;
 mod index;
 pub mod memory;
 pub mod port;
 
+pub use durable::{DurableStore, OpenError};
 pub use memory::MemoryStore;
 pub use port::{
     Attachment, Change, Commit, CommitError, CommitFuture, Compare, KeyValue, Observer, Op, Page, RangeQuery,

@@ -1,0 +1,376 @@
+//! The engine that acknowledges nothing before it is on disk, over redb.
+//!
+//! One thread writes. It takes all transactions that wait, checks each in order against the state and those before it, puts
+//! what passes into one redb transaction, syncs once, and only then makes the commits visible and answers, in order of
+//! revision. So many writers share one sync, and a reader never sees what a crash could take back.
+//!
+//! On disk is the present state and the latest revision; the past lives in memory, so that after a restart it begins with the
+//! revision the store came back at.
+//!
+//! When the machine dies before the sync, nothing of the batch happened and nobody was told that it did; after it, all of it
+//! happened, whether or not anybody was told. When writing fails, the store takes no more writes: what is on disk is then
+//! known only to the disk, and a restart finds out.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use tokio::sync::oneshot;
+
+use crate::index::{Index, Pending};
+use crate::port::{
+    Commit, CommitError, CommitFuture, KeyValue, Observer, Op, Page, RangeQuery, ReadError, Revision, Store, Txn,
+};
+
+/// The format this version writes, and the newest it reads.
+const FORMAT: u32 = 1;
+const FORMAT_FILE: &str = "FORMAT";
+const DATABASE_FILE: &str = "store.redb";
+/// Pages that redb keeps in memory. Small: the whole state is in memory already.
+const PAGE_CACHE_BYTES: usize = 8 << 20;
+/// So many transactions at most share one sync.
+const BATCH_TXNS_MAX: usize = 1024;
+/// A batch takes no further transaction once it holds so much.
+const BATCH_BYTES_MAX: usize = 16 << 20;
+
+/// Key to (created, modified, value).
+const OBJECTS: TableDefinition<'_, &[u8], (u64, u64, &[u8])> = TableDefinition::new("objects");
+const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
+const REVISION: &str = "revision";
+
+/// A data directory cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory cannot be made, read or written.
+    #[error("the data directory {path} cannot be used")]
+    Directory {
+        /// The path in question.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process has it open.
+    #[error("the data directory {path} is in use by another process; stop it first")]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It was written by a newer version.
+    #[error(
+        "the data directory {path} has format {found}, this version reads up to {FORMAT}; use the version that wrote it"
+    )]
+    Newer {
+        /// The directory.
+        path: PathBuf,
+        /// The format found.
+        found: String,
+    },
+    /// The database is damaged or cannot be read.
+    #[error("the database in {path} cannot be read")]
+    Database {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<redb::Error>,
+    },
+}
+
+/// A store in a directory.
+pub struct DurableStore {
+    index: Arc<RwLock<Index>>,
+    /// The way to the writer; `None` while the store is being dropped.
+    requests: Mutex<Option<Sender<Request>>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+type Outcome = Result<Revision, CommitError>;
+
+struct Request {
+    txn: Txn,
+    answer: oneshot::Sender<Outcome>,
+}
+
+impl DurableStore {
+    /// Opens the store in `directory`, which is made if it does not exist.
+    ///
+    /// Errors: the directory cannot be used, is in use, or was written by a newer version.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let directory = directory.as_ref();
+        prepare(directory)?;
+        let unreadable = |error: redb::Error| OpenError::Database {
+            path: directory.to_owned(),
+            source: Box::new(error),
+        };
+        let database = Database::builder()
+            .set_cache_size(PAGE_CACHE_BYTES)
+            .create(directory.join(DATABASE_FILE))
+            .map_err(|error| match error {
+                DatabaseError::DatabaseAlreadyOpen => OpenError::InUse {
+                    path: directory.to_owned(),
+                },
+                other => unreadable(other.into()),
+            })?;
+        let index = Arc::new(RwLock::new(load(&database).map_err(unreadable)?));
+        let (requests, waiting) = channel();
+        let writer = Writer {
+            database,
+            index: Arc::clone(&index),
+            failure: OnceLock::new(),
+        };
+        let writer = std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || writer.run(&waiting))
+            .map_err(|source| OpenError::Directory {
+                path: directory.to_owned(),
+                source,
+            })?;
+        Ok(Self {
+            index,
+            requests: Mutex::new(Some(requests)),
+            writer: Some(writer),
+        })
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for DurableStore {
+    fn commit(&self, txn: Txn) -> CommitFuture {
+        let (answer, answered) = oneshot::channel();
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(requests) = &*requests {
+            // A writer that is gone drops the answer, which is reported below.
+            let _ = requests.send(Request { txn, answer });
+        }
+        drop(requests);
+        Box::pin(async move {
+            match answered.await {
+                Ok(result) => result,
+                Err(_) => Err(CommitError::Failed("its writer has ended".into())),
+            }
+        })
+    }
+
+    fn revision(&self) -> Revision {
+        self.read().revision()
+    }
+
+    fn oldest(&self) -> Revision {
+        self.read().oldest()
+    }
+
+    fn get(&self, key: &[u8]) -> Option<KeyValue> {
+        self.read().get(key)
+    }
+
+    fn range(&self, query: &RangeQuery) -> Result<Page, ReadError> {
+        self.read().range(query)
+    }
+
+    fn watch(&self, from: Revision, observer: Arc<dyn Observer>) -> Result<(), ReadError> {
+        self.write().watch(from, observer)
+    }
+
+    fn compact(&self, revision: Revision) {
+        self.write().compact(revision);
+    }
+}
+
+/// Waits for the writer to finish what it has accepted, then closes the database.
+impl Drop for DurableStore {
+    fn drop(&mut self) {
+        *self.requests.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the store's writer ended by a panic");
+        }
+    }
+}
+
+struct Writer {
+    database: Database,
+    index: Arc<RwLock<Index>>,
+    /// Why nothing can be written any more.
+    failure: OnceLock<Arc<str>>,
+}
+
+/// The outcome of each transaction of a batch before the sync, in order.
+#[derive(Default)]
+struct Batch {
+    /// The commits to make visible.
+    commits: Vec<Commit>,
+    /// To whom to answer, and what if the sync succeeds.
+    answers: Vec<(oneshot::Sender<Outcome>, Outcome)>,
+}
+
+impl Writer {
+    fn run(&self, waiting: &Receiver<Request>) {
+        while let Ok(first) = waiting.recv() {
+            let mut requests = vec![first];
+            let mut bytes = size(&requests[0].txn);
+            while requests.len() < BATCH_TXNS_MAX && bytes < BATCH_BYTES_MAX {
+                let Ok(next) = waiting.try_recv() else { break };
+                bytes += size(&next.txn);
+                requests.push(next);
+            }
+            self.write(requests);
+        }
+    }
+
+    fn write(&self, requests: Vec<Request>) {
+        let batch = self.resolve(requests);
+        if self.failure.get().is_none()
+            && !batch.commits.is_empty()
+            && let Err(error) = self.sync(&batch.commits)
+        {
+            tracing::error!(%error, "the store cannot write any more");
+            let _ = self.failure.set(error.to_string().into());
+        }
+        if let Some(failure) = self.failure.get() {
+            for (answer, _) in batch.answers {
+                // Nobody waits for an answer that cannot be delivered.
+                let _ = answer.send(Err(CommitError::Failed(Arc::clone(failure))));
+            }
+            return;
+        }
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        for commit in batch.commits {
+            index.apply(commit);
+        }
+        drop(index);
+        for (answer, result) in batch.answers {
+            let _ = answer.send(result);
+        }
+    }
+
+    /// Checks each transaction against the state and what those before it in the batch will have done.
+    fn resolve(&self, requests: Vec<Request>) -> Batch {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let mut batch = Batch::default();
+        let mut pending = Pending::default();
+        let mut revision = index.revision();
+        for Request { txn, answer } in requests {
+            let result = match index.resolve(txn, &pending, revision + 1) {
+                Ok(None) => Ok(revision),
+                Ok(Some(commit)) => {
+                    revision += 1;
+                    pending.add(&commit);
+                    batch.commits.push(commit);
+                    Ok(revision)
+                }
+                Err(error) => Err(error),
+            };
+            batch.answers.push((answer, result));
+        }
+        batch
+    }
+
+    /// Puts the commits on disk, all or none.
+    fn sync(&self, commits: &[Commit]) -> Result<(), redb::Error> {
+        let transaction = self.database.begin_write()?;
+        {
+            let mut objects = transaction.open_table(OBJECTS)?;
+            for commit in commits {
+                for change in &commit.changes {
+                    match &change.value {
+                        Some(value) => {
+                            objects.insert(&*change.key, (change.created, commit.revision, &**value))?;
+                        }
+                        None => {
+                            objects.remove(&*change.key)?;
+                        }
+                    }
+                }
+            }
+            let mut counters = transaction.open_table(COUNTERS)?;
+            if let Some(last) = commits.last() {
+                counters.insert(REVISION, last.revision)?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+/// Makes the directory, or checks that this version may use it.
+fn prepare(directory: &Path) -> Result<(), OpenError> {
+    let unusable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| OpenError::Directory { path, source }
+    };
+    fs::create_dir_all(directory).map_err(unusable(directory))?;
+    let stamp = directory.join(FORMAT_FILE);
+    match fs::read_to_string(&stamp) {
+        Ok(found) => match found.trim().parse::<u32>() {
+            Ok(format) if format <= FORMAT => Ok(()),
+            _ => Err(OpenError::Newer {
+                path: directory.to_owned(),
+                found: found.trim().to_owned(),
+            }),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            write_stamp(directory, &stamp).map_err(unusable(&stamp))
+        }
+        Err(error) => Err(unusable(&stamp)(error)),
+    }
+}
+
+/// Writes the stamp beside its place and moves it there, so that a crash leaves either no stamp or a whole one.
+fn write_stamp(directory: &Path, stamp: &Path) -> io::Result<()> {
+    let draft = stamp.with_extension("new");
+    let mut file = File::create(&draft)?;
+    writeln!(file, "{FORMAT}")?;
+    file.sync_all()?;
+    fs::rename(&draft, stamp)?;
+    File::open(directory)?.sync_all()
+}
+
+fn load(database: &Database) -> Result<Index, redb::Error> {
+    let transaction = database.begin_write()?;
+    // Makes the tables of a new database, so that reading finds them.
+    transaction.open_table(OBJECTS)?;
+    transaction.open_table(COUNTERS)?;
+    transaction.commit()?;
+    let transaction = database.begin_read()?;
+    let revision = transaction
+        .open_table(COUNTERS)?
+        .get(REVISION)?
+        .map_or(0, |revision| revision.value());
+    let mut items = Vec::new();
+    for entry in transaction.open_table(OBJECTS)?.iter()? {
+        let (key, value) = entry?;
+        let (created, modified, value) = value.value();
+        items.push(KeyValue {
+            key: Bytes::copy_from_slice(key.value()),
+            value: Bytes::copy_from_slice(value),
+            created,
+            modified,
+            attachment: None,
+        });
+    }
+    Ok(Index::restore(revision, items))
+}
+
+fn size(txn: &Txn) -> usize {
+    txn.ops
+        .iter()
+        .map(|op| match op {
+            Op::Put { value, .. } => value.len(),
+            Op::Delete { .. } => 0,
+        })
+        .sum()
+}
