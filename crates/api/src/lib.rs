@@ -13,6 +13,7 @@
 //! - [`error`]: refusals, as the `Status` that clients receive;
 //! - [`codec`]: bodies of requests and replies, decoded strictly;
 //! - [`discovery`]: the documents from which clients learn what is served;
+//! - [`protobuf`]: objects in protobuf, both ways;
 //! - [`patch`]: the three patch forms;
 //! - [`placement`]: where a pod may run: taints, node selectors, node affinity;
 //! - [`table`]: what every API type looks like, as data;
@@ -27,6 +28,7 @@ pub mod object;
 pub mod patch;
 pub mod placement;
 pub mod print;
+pub mod protobuf;
 pub mod quantity;
 pub mod resource;
 pub mod selector;

@@ -19,8 +19,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::ApiError;
 use crate::table::schema;
+use crate::{ApiError, protobuf};
 
 pub use conform::ConformError;
 
@@ -82,17 +82,27 @@ pub fn decode(
     format: Format,
     validation: FieldValidation,
 ) -> Result<Decoded, ApiError> {
+    let unrecognized = |why: String| {
+        let (expected, _) = names_of(schema_type, &Value::Null);
+        ApiError::bad_request(format!(
+            "the object provided is unrecognized (must be of type {expected}): {why}"
+        ))
+    };
     let read = match format {
         Format::Json => node::from_json(body).map(|node| (node, Vec::new())),
         Format::Yaml => yaml::read(body),
         Format::Protobuf => {
-            return Err(ApiError::bad_request("protobuf bodies are not understood"));
+            let warnings = Vec::new();
+            let decoded = protobuf::decode(schema_type, body);
+            return decoded
+                .map(|value| Decoded { value, warnings })
+                .map_err(|e| unrecognized(e.to_string()));
         }
     };
     let (node, repeated) = read.map_err(|e| {
-        ApiError::bad_request(format!(
-            "the object provided is unrecognized (must be of type {}): {e}",
-            names_of(schema_type, &Value::Null).0
+        unrecognized(format!(
+            "couldn't get version/kind; json parse error: {e} ({})",
+            summary(body)
         ))
     })?;
     let repeated = match (format, validation, repeated.is_empty()) {
@@ -163,8 +173,20 @@ pub fn encode(value: &Value, format: Format) -> Result<Vec<u8>, ApiError> {
     match format {
         Format::Json => serde_json::to_vec(value).map_err(ApiError::internal),
         Format::Yaml => Ok(emit::yaml(value).into_bytes()),
-        Format::Protobuf => Err(ApiError::internal("the object has no protobuf form")),
+        Format::Protobuf => protobuf::encode(value).map_err(ApiError::internal),
     }
+}
+
+/// The beginning of a body, as messages show it: text where it looks like JSON, hexadecimal otherwise.
+pub(crate) fn summary(body: &[u8]) -> String {
+    const SHOWN_MAX: usize = 30;
+    let shown = &body[..body.len().min(SHOWN_MAX)];
+    let text = match shown.first() {
+        None => return "<empty>".to_owned(),
+        Some(b'{') => String::from_utf8_lossy(shown).into_owned(),
+        Some(_) => shown.iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    if body.len() > SHOWN_MAX { text + " ..." } else { text }
 }
 
 /// Kind and version as messages name them: what the body says, else what the type is called.

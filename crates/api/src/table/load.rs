@@ -57,6 +57,8 @@ pub(super) fn load() -> Schema {
                 by_number: HashMap::new(),
                 defaults: Vec::new(),
                 always: Vec::new(),
+                proto_order: Vec::new(),
+                nested: 0,
             });
         }
         if let (true, Some(owner)) = (row.is_field(), types.last_mut()) {
@@ -252,6 +254,8 @@ fn number_fields(types: &mut [Type]) {
         for (index, field) in (0u16..).zip(&owner.fields) {
             if let Some(proto) = field.proto {
                 owner.by_number.insert((proto.inside, proto.number), index);
+                owner.proto_order.push(index);
+                owner.nested = owner.nested.max(proto.inside);
             }
             if field.default.is_some() {
                 owner.defaults.push(index);
@@ -260,6 +264,12 @@ fn number_fields(types: &mut [Type]) {
                 owner.always.push(index);
             }
         }
+        let fields = &owner.fields;
+        owner.proto_order.sort_by_key(|index| {
+            let proto = fields.get(usize::from(*index)).and_then(|f| f.proto)?;
+            // What stands in the nested message is written where that message is.
+            Some((if proto.inside > 0 { proto.inside } else { proto.number }, proto.number))
+        });
     }
 }
 

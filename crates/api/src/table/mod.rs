@@ -75,11 +75,14 @@ pub struct Type {
     pub atomic: bool,
     /// The fields, sorted by name.
     pub fields: Vec<Field>,
+    /// The number of the message in which embedded structs stand in protobuf; 0: there is none.
+    pub nested: u32,
     /// The group, version and kind of objects of this type, sorted; empty for types that are only parts of others.
     pub kinds: Vec<GroupVersionKind>,
     by_number: HashMap<(u32, u32), u16>,
     defaults: Vec<u16>,
     always: Vec<u16>,
+    proto_order: Vec<u16>,
 }
 
 impl Type {
@@ -103,6 +106,12 @@ impl Type {
     /// The fields that are written even when nothing was said about them.
     pub fn always(&self) -> impl Iterator<Item = &Field> {
         self.always.iter().filter_map(|i| self.fields.get(usize::from(*i)))
+    }
+
+    /// The fields that have a place in protobuf, in the order in which they are written; those of the nested message come
+    /// one after the other.
+    pub fn by_proto_order(&self) -> impl Iterator<Item = &Field> {
+        self.proto_order.iter().filter_map(|i| self.fields.get(usize::from(*i)))
     }
 
     /// The last part of the name, such as `JobSpec`.

@@ -1,0 +1,144 @@
+//! Objects in protobuf, both ways, driven by the type table.
+//!
+//! Field numbers come from the table, so no message is known by name; the few types whose protobuf form differs from
+//! their JSON form (times, quantities, int-or-string, embedded JSON) are told apart by their shape. An object travels in
+//! an envelope that names its kind: four magic bytes and a `runtime.Unknown`.
+//!
+//! Streams and media types are the front's business; [`watch_frame`] makes one frame of a watch.
+//!
+//! Source: `spec/api.md` §1.7; `apimachinery/pkg/runtime/serializer/protobuf`.
+
+mod read;
+mod wire;
+mod write;
+
+use serde_json::Value;
+
+use crate::codec::{self, ConformError, FieldValidation};
+use crate::table::{TypeId, schema};
+use wire::{Content, Fields, put_bytes};
+
+/// What every enveloped object begins with.
+pub const MAGIC: [u8; 4] = *b"k8s\0";
+
+/// Why a text is no object in protobuf, or an object has no such form.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProtobufError {
+    /// The body does not start with [`MAGIC`]; its beginning as messages show it.
+    #[error("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0] ({0})")]
+    Magic(String),
+    /// The bytes are no message.
+    #[error("proto: illegal message")]
+    Malformed,
+    /// A string is not UTF-8.
+    #[error("proto: invalid UTF-8 in string field {0}")]
+    Utf8(&'static str),
+    /// The type is not in the table, or has no protobuf form (`Table`).
+    #[error("{0} has no protobuf form")]
+    NoForm(String),
+    /// A value does not fit its type.
+    #[error(transparent)]
+    Misfit(#[from] ConformError),
+}
+
+/// Reads an enveloped object of the type `schema_type`.
+///
+/// Unknown fields are skipped. A missing `apiVersion` or `kind` stays missing: the caller knows the endpoint.
+///
+/// Errors: the body has no envelope or is no such message.
+pub fn decode(schema_type: &str, body: &[u8]) -> Result<Value, ProtobufError> {
+    let id = schema()
+        .id(schema_type)
+        .ok_or_else(|| ProtobufError::NoForm(schema_type.to_owned()))?;
+    let envelope = open(body)?;
+    let mut value = read::message(id, envelope.raw)?;
+    for (name, text) in [("apiVersion", envelope.api_version), ("kind", envelope.kind)] {
+        if !text.is_empty() {
+            value.insert(name.to_owned(), text.into());
+        }
+    }
+    Ok(codec::conform(schema_type, Value::Object(value), FieldValidation::Ignore)?.value)
+}
+
+/// Writes an object in its envelope. The type is found by the object's `apiVersion` and `kind`.
+///
+/// Errors: no such kind is in the table.
+pub fn encode(value: &Value) -> Result<Vec<u8>, ProtobufError> {
+    let text = |field: &str| value[field].as_str().unwrap_or_default();
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let id = schema()
+        .by_kind(group, version, kind)
+        .ok_or_else(|| ProtobufError::NoForm(format!("{api_version} {kind}")))?;
+    let raw = message(id, value);
+    let mut type_meta = Vec::with_capacity(api_version.len() + kind.len() + 4);
+    put_bytes(&mut type_meta, 1, api_version.as_bytes());
+    put_bytes(&mut type_meta, 2, kind.as_bytes());
+    let mut out = Vec::with_capacity(raw.len() + type_meta.len() + 20);
+    out.extend_from_slice(&MAGIC);
+    put_bytes(&mut out, 1, &type_meta);
+    put_bytes(&mut out, 2, &raw);
+    put_bytes(&mut out, 3, b"");
+    put_bytes(&mut out, 4, b"");
+    Ok(out)
+}
+
+/// Writes a value as a bare message of a type, without an envelope.
+pub fn message(id: TypeId, value: &Value) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024);
+    write::message(&mut out, id, value);
+    out
+}
+
+/// One frame of a watch: a big-endian length, then a bare `WatchEvent` around an enveloped object, as [`encode`] made it.
+pub fn watch_frame(event: &str, object: &[u8]) -> Vec<u8> {
+    let mut extension = Vec::with_capacity(object.len() + 8);
+    put_bytes(&mut extension, 1, object);
+    let mut body = Vec::with_capacity(extension.len() + event.len() + 12);
+    put_bytes(&mut body, 1, event.as_bytes());
+    put_bytes(&mut body, 2, &extension);
+    let length = u32::try_from(body.len()).expect("an object is far smaller than 4 GiB: stores bound its size");
+    let mut frame = Vec::with_capacity(body.len() + 4);
+    frame.extend_from_slice(&length.to_be_bytes());
+    frame.extend_from_slice(&body);
+    frame
+}
+
+/// The parts of an envelope.
+struct Envelope<'a> {
+    api_version: String,
+    kind: String,
+    raw: &'a [u8],
+}
+
+fn open(body: &[u8]) -> Result<Envelope<'_>, ProtobufError> {
+    let unknown = body
+        .strip_prefix(&MAGIC)
+        .ok_or_else(|| ProtobufError::Magic(codec::summary(body)))?;
+    let mut envelope = Envelope {
+        api_version: String::new(),
+        kind: String::new(),
+        raw: &[],
+    };
+    let mut fields = Fields(unknown);
+    while let Some((number, content)) = fields.next()? {
+        match (number, content) {
+            (1, Content::Bytes(type_meta)) => {
+                let mut fields = Fields(type_meta);
+                while let Some((number, content)) = fields.next()? {
+                    match (number, content) {
+                        (1, Content::Bytes(text)) => envelope.api_version = read::text(text, "apiVersion")?,
+                        (2, Content::Bytes(text)) => envelope.kind = read::text(text, "kind")?,
+                        _ => {}
+                    }
+                }
+            }
+            (2, Content::Bytes(raw)) => envelope.raw = raw,
+            _ => {}
+        }
+    }
+    Ok(envelope)
+}
+
+#[cfg(test)]
+mod tests;
