@@ -1,1 +1,30 @@
-//! (see Cargo.toml)
+//! The HTTP front of the API: what stands between a client's connection and the registry.
+//!
+//! Identities, permissions, negotiation of encodings and forms, discovery, lists and watches as byte streams, and the
+//! connections to containers. What objects mean and how they change is the registry's business.
+//!
+//! The way of a request: [`server`] (socket, TLS, HTTP) → `front` (identity, permission, limits) → [`path`] (what it is
+//! about) → `handler` → `reply`.
+
+mod body;
+mod documents;
+mod front;
+mod handler;
+mod hex;
+mod metrics;
+mod negotiation;
+mod reply;
+
+pub mod authentication;
+pub mod authorization;
+pub mod node_access;
+pub mod path;
+pub mod pki;
+pub mod query;
+pub mod server;
+
+pub use documents::KUBERNETES_VERSION;
+pub use metrics::MetricSource;
+pub use node_access::NodeAccess;
+pub use pki::{Kubeconfig, Pki};
+pub use server::{BindError, Config, Server};

@@ -37,7 +37,10 @@ impl Cluster for LocalCluster {
             ..ListOptions::default()
         };
         let listing = self.registry.list(resource, &options).await?;
-        Ok(Listing { items: listing.items, revision: listing.revision })
+        Ok(Listing {
+            items: listing.items,
+            revision: listing.revision,
+        })
     }
 
     async fn watch(
@@ -78,7 +81,10 @@ impl Cluster for LocalCluster {
     async fn transact(&self, writes: Vec<Write>) -> Result<Vec<Written>, Refusal> {
         match self.registry.transact(&self.caller, writes).await {
             Ok(done) => Ok(done.into_iter().map(written).collect()),
-            Err(refused) => Err(Refusal { at: refused.at, error: refused.error }),
+            Err(refused) => Err(Refusal {
+                at: refused.at,
+                error: refused.error,
+            }),
         }
     }
 }

@@ -34,7 +34,13 @@ pub async fn schedule(
     let kinds = [resource::NODES, resource::PODS];
     let (sender, mut updates) = mpsc::channel(UPDATES_MAX);
     for kind in kinds {
-        tokio::spawn(reflect(Arc::clone(&cluster), kind, Selection::all(), sender.clone(), stop.clone()));
+        tokio::spawn(reflect(
+            Arc::clone(&cluster),
+            kind,
+            Selection::all(),
+            sender.clone(),
+            stop.clone(),
+        ));
     }
     drop(sender);
     let timer = WallTimer::new()?;
@@ -94,7 +100,12 @@ async fn carry_out(cluster: &dyn Cluster, scheduler: &mut Scheduler, recorder: &
 }
 
 /// Binds all of them: in one transaction where that is possible, without those that are refused.
-async fn bind(cluster: &dyn Cluster, scheduler: &mut Scheduler, recorder: &Recorder, mut bindings: Vec<(PodName, String)>) {
+async fn bind(
+    cluster: &dyn Cluster,
+    scheduler: &mut Scheduler,
+    recorder: &Recorder,
+    mut bindings: Vec<(PodName, String)>,
+) {
     while !bindings.is_empty() {
         let writes = bindings.iter().map(|(pod, node)| binding(pod, node)).collect();
         let done = match cluster.transact(writes).await {
@@ -129,7 +140,15 @@ fn unschedulable(pod: &PodName, message: &str, now: Timestamp) -> Write {
         "lastProbeTime": null, "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
     });
     let patch = json!({"status": {"conditions": [condition]}});
-    Write::patch(resource::PODS, &pod.namespace, &pod.name, PatchKind::Strategic, patch, Some("status")).if_uid(&pod.uid)
+    Write::patch(
+        resource::PODS,
+        &pod.namespace,
+        &pod.name,
+        PatchKind::Strategic,
+        patch,
+        Some("status"),
+    )
+    .if_uid(&pod.uid)
 }
 
 fn saying(pod: &PodName, kind: NoteKind, reason: &str, message: String) -> Saying {

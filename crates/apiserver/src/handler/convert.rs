@@ -1,0 +1,96 @@
+//! One object in the form that a client asked for.
+//!
+//! Source: `spec/api.md` §1.6.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use rota_api::codec::Format;
+use rota_api::print::{self, IncludeObject};
+use rota_api::{ApiError, Object, Reason, Resource, Timestamp};
+use serde_json::{Value, json};
+
+use crate::negotiation::{Answer, Transform};
+use crate::query::Query;
+use crate::reply::{self, Reply};
+
+/// A reply with one object.
+///
+/// Errors: 406 when the form is one of lists.
+pub(crate) fn reply(
+    code: StatusCode,
+    resource: &'static Resource,
+    object: &Arc<Object>,
+    answer: &Answer,
+    query: &Query,
+    now: Timestamp,
+) -> Result<Reply, ApiError> {
+    match &answer.transform {
+        Transform::None => reply::object(code, object, answer),
+        Transform::Partial(version) if answer.format == Format::Json && !answer.pretty => {
+            let mut body = Vec::new();
+            object.write_partial(&mut body, version);
+            Ok(reply::encoded(code, body, answer))
+        }
+        Transform::Partial(version) => reply::value(code, &partial(object, version), answer),
+        Transform::PartialList(_) => Err(ApiError::new(
+            Reason::NotAcceptable,
+            format!(
+                "you requested PartialObjectMetadataList, but the requested object is not a list (*{}.{})",
+                internal_group(resource),
+                resource.kind
+            ),
+        )),
+        Transform::Table(version) => {
+            let mut table = table(resource, std::slice::from_ref(object), version, query, now)?;
+            table["metadata"] = json!({"resourceVersion": object.revision().to_string()});
+            reply::value(code, &table, answer)
+        }
+    }
+}
+
+/// A table of objects, without list metadata.
+///
+/// Errors: 400 when the query asks for rows of a kind that does not exist.
+pub(crate) fn table(
+    resource: &'static Resource,
+    objects: &[Arc<Object>],
+    version: &str,
+    query: &Query,
+    now: Timestamp,
+) -> Result<Value, ApiError> {
+    let include = match query.text("includeObject") {
+        "" | "Metadata" => IncludeObject::Metadata,
+        "None" => IncludeObject::None,
+        "Object" => IncludeObject::Object,
+        other => {
+            return Err(ApiError::bad_request(format!(
+                "unrecognized includeObject value: {other:?}"
+            )));
+        }
+    };
+    let mut table = print::table(resource, objects, include, now);
+    table["apiVersion"] = format!("meta.k8s.io/{version}").into();
+    if query.flag("noHeaders").unwrap_or_default() {
+        table["columnDefinitions"] = Value::Null;
+    }
+    Ok(table)
+}
+
+/// The metadata of an object, as a value.
+pub(crate) fn partial(object: &Object, version: &str) -> Value {
+    let mut value = object.to_value();
+    json!({
+        "kind": "PartialObjectMetadata",
+        "apiVersion": format!("meta.k8s.io/{version}"),
+        "metadata": value["metadata"].take(),
+    })
+}
+
+/// The group as upstream's messages name it: its first part, `core` for the group without a name.
+pub(crate) fn internal_group(resource: &Resource) -> &'static str {
+    match resource.group.split('.').next() {
+        None | Some("") => "core",
+        Some(name) => name,
+    }
+}

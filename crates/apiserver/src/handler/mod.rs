@@ -1,0 +1,140 @@
+//! What is done for each kind of request.
+//!
+//! [`handle`] finds the resource that a path names and the operation; the modules below carry them out over the registry.
+//!
+//! Source: `spec/api.md` §1.1.
+
+mod convert;
+mod delete;
+mod discovery;
+mod health;
+mod list;
+mod log;
+mod object;
+mod options;
+mod pod;
+mod review;
+mod token;
+mod watch;
+mod write;
+
+use std::sync::Arc;
+
+use http::Method;
+use rota_api::resource::{self, Subresource};
+use rota_api::{ApiError, Reason, Resource};
+use serde_json::json;
+
+use crate::front::{Front, Request, not_found_page};
+use crate::negotiation::{self, Route};
+use crate::path::RequestInfo;
+use crate::reply::Reply;
+
+/// The resource that a request names.
+#[derive(Clone, Copy)]
+pub(crate) struct Target {
+    pub(crate) resource: &'static Resource,
+    pub(crate) subresource: Option<&'static Subresource>,
+}
+
+/// Carries out a request.
+///
+/// Errors: whatever is to be told to the client.
+pub(crate) async fn handle(front: &Arc<Front>, request: Request) -> Result<Reply, ApiError> {
+    if !request.info.is_resource {
+        return discovery::handle(front, &request);
+    }
+    if !group_is_served(&request.info.group) {
+        return Ok(not_found_page());
+    }
+    let target = find(&request.info)?;
+    let stored = target.resource.is_stored();
+    match (target.subresource, request.info.verb.as_str()) {
+        (None, "create") if !stored && target.resource != resource::BINDINGS => {
+            negotiation::offer(&request.headers, Route::Objects)?;
+            review::handle(front, request, target.resource).await
+        }
+        (None, "list" | "watch") => {
+            negotiation::offer(&request.headers, Route::ObjectsAndEvents)?;
+            if request.info.verb == "watch" {
+                watch::handle(front, &request, target.resource).await
+            } else {
+                list::handle(front, &request, target.resource).await
+            }
+        }
+        (Some(subresource), _) if pod::is_connection(target.resource, subresource) => {
+            pod::handle(front, request, subresource.name).await
+        }
+        (Some(subresource), _) if subresource.name == "token" => token::handle(front, request).await,
+        (subresource, verb) => {
+            negotiation::offer(&request.headers, Route::Objects)?;
+            match verb {
+                "get" => object::get(front, &request, target).await,
+                "create" => write::create(front, request, target).await,
+                "update" => write::update(front, request, target).await,
+                "patch" => write::patch(front, request, target).await,
+                "delete" if subresource.is_none() => delete::one(front, request, target.resource).await,
+                "deletecollection" => delete::collection(front, request, target.resource).await,
+                _ => Err(method_not_allowed()),
+            }
+        }
+    }
+}
+
+/// Finds the resource and checks that the request can be made of it.
+///
+/// Errors: 404 for what does not exist, 405 for what cannot be done, 400 for names that no object can have.
+fn find(info: &RequestInfo) -> Result<Target, ApiError> {
+    let resource = resource::find(&info.group, &info.version, &info.resource).ok_or_else(no_such_path)?;
+    let elsewhere = !info.namespace.is_empty() && !resource.is_namespaced() && resource != resource::NAMESPACES;
+    let unplaced = info.namespace.is_empty() && resource.is_namespaced();
+    if info.path.contains("//") || !info.rest.is_empty() || elsewhere || (unplaced && !info.name.is_empty()) {
+        return Err(no_such_path());
+    }
+    let subresource = match info.subresource.as_str() {
+        "" => None,
+        name => Some(resource.subresource(name).ok_or_else(no_such_path)?),
+    };
+    let verbs = subresource.map_or(resource.verbs, |subresource| subresource.verbs);
+    let named_create = info.verb == "create" && subresource.is_none() && !info.name.is_empty();
+    let across_namespaces = unplaced && !matches!(info.verb.as_str(), "list" | "watch");
+    let nameless = info.name.is_empty() && matches!(info.verb.as_str(), "update" | "patch");
+    if !verbs.contains(&info.verb.as_str()) || named_create || across_namespaces || nameless {
+        return Err(method_not_allowed());
+    }
+    check_name(&info.name)?;
+    Ok(Target { resource, subresource })
+}
+
+fn check_name(name: &str) -> Result<(), ApiError> {
+    let why = match name {
+        "." | ".." => format!("may not be '{name}'"),
+        name if name.contains('%') => "may not contain '%'".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(ApiError::bad_request(format!(
+        "Name parameter invalid: {name:?}: {why}"
+    )))
+}
+
+/// True when some version of the group is served. The core group counts as served whatever its version: what lies below
+/// `/api` is answered with a `Status`.
+fn group_is_served(group: &str) -> bool {
+    group.is_empty() || resource::ALL.iter().any(|resource| resource.group == group)
+}
+
+/// The refusal of a path that names nothing.
+pub(crate) fn no_such_path() -> ApiError {
+    ApiError::new(Reason::NotFound, "the server could not find the requested resource").with_details(json!({}))
+}
+
+/// The refusal of a method that a path does not have.
+pub(crate) fn method_not_allowed() -> ApiError {
+    let message = "the server does not allow this method on the requested resource";
+    ApiError::new(Reason::MethodNotAllowed, message).with_details(json!({}))
+}
+
+/// True for requests that only read.
+pub(crate) fn reads(method: &Method) -> bool {
+    *method == Method::GET
+}

@@ -1,0 +1,246 @@
+//! Questions in the shape of objects: may I, may they, who am I, whose token is this. Nothing is stored.
+//!
+//! Source: `spec/api.md` §3.4; kubernetes `pkg/registry/{authorization,authentication}`.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use rota_api::codec;
+use rota_api::k8s::api::rbac::v1::PolicyRule;
+use rota_api::{ApiError, FieldError, FieldErrorKind, Resource, resource};
+use serde_json::{Map, Value, json};
+
+use super::options::Options;
+use crate::authentication::token::ISSUER;
+use crate::authentication::user::User;
+use crate::authorization::rbac::Decision;
+use crate::authorization::{Attributes, ResourceAttributes};
+use crate::front::{Front, Request};
+use crate::negotiation::{self, Answer, Route};
+use crate::reply::{self, Reply};
+
+/// Answers a review.
+///
+/// Errors: 400 and 422 for questions that cannot be understood.
+pub(super) async fn handle(
+    front: &Arc<Front>,
+    mut request: Request,
+    resource: &'static Resource,
+) -> Result<Reply, ApiError> {
+    let answer = Answer::choose(&request.headers, &request.query, Route::Objects)?;
+    let options = Options::parse("CreateOptions", &request.query, &request.headers, false)?;
+    let format = negotiation::body_format(&request.headers)?;
+    let body = request.read_body().await?;
+    let decoded = codec::decode(resource.schema, &body, format, options.validation)?;
+    let mut review = decoded.value;
+    if resource == resource::SELF_SUBJECT_ACCESS_REVIEWS
+        || resource == resource::SUBJECT_ACCESS_REVIEWS
+        || resource == resource::LOCAL_SUBJECT_ACCESS_REVIEWS
+    {
+        review["status"] = access(front, &request, resource, &review).await?;
+        review["metadata"] = json!({});
+    } else if resource == resource::SELF_SUBJECT_RULES_REVIEWS {
+        review["status"] = rules(front, &request, &review).await?;
+        review["spec"] = json!({});
+        review["metadata"] = json!({});
+    } else if resource == resource::TOKEN_REVIEWS {
+        review["status"] = token(front, &review)?;
+        review["metadata"] = json!({});
+    } else {
+        review["status"] = json!({"userInfo": request.user.to_value()});
+        review["metadata"] = json!({"creationTimestamp": whole_second(front)});
+        if let Some(review) = review.as_object_mut() {
+            review.remove("spec");
+        }
+    }
+    review["kind"] = resource.kind.into();
+    review["apiVersion"] = resource.api_version().into();
+    let mut reply = reply::value(StatusCode::CREATED, &review, &answer)?;
+    reply::warn(&mut reply, &decoded.warnings);
+    Ok(reply)
+}
+
+fn whole_second(front: &Front) -> String {
+    let now = front.registry.env().now();
+    rota_api::Timestamp::from_second(now.as_second())
+        .unwrap_or(now)
+        .to_string()
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or_default()
+}
+
+async fn access(front: &Front, request: &Request, kind: &Resource, review: &Value) -> Result<Value, ApiError> {
+    let spec = &review["spec"];
+    check_access(spec)?;
+    let user = if kind == resource::SELF_SUBJECT_ACCESS_REVIEWS {
+        request.user.clone()
+    } else {
+        subject(spec)?
+    };
+    let object = &spec["resourceAttributes"];
+    if kind == resource::LOCAL_SUBJECT_ACCESS_REVIEWS && text(object, "namespace") != request.info.namespace {
+        return Err(ApiError::bad_request(format!(
+            "spec.resourceAttributes.namespace must match namespace: {}",
+            request.info.namespace
+        )));
+    }
+    let attributes = if object.is_object() {
+        Attributes {
+            verb: text(object, "verb"),
+            path: "",
+            resource: Some(ResourceAttributes {
+                group: text(object, "group"),
+                resource: text(object, "resource"),
+                subresource: text(object, "subresource"),
+                namespace: text(object, "namespace"),
+                name: text(object, "name"),
+            }),
+        }
+    } else {
+        let path = &spec["nonResourceAttributes"];
+        Attributes {
+            verb: text(path, "verb"),
+            path: text(path, "path"),
+            resource: None,
+        }
+    };
+    Ok(match front.authorizer.decide(&user, &attributes).await {
+        Decision::Allow => json!({"allowed": true}),
+        Decision::NoOpinion(reason) if reason.is_empty() => json!({"allowed": false}),
+        Decision::NoOpinion(reason) => json!({"allowed": false, "reason": reason, "evaluationError": reason}),
+    })
+}
+
+/// A question is about an object or about a path.
+fn check_access(spec: &Value) -> Result<(), ApiError> {
+    let (object, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    let error = match (object.is_object(), path.is_object()) {
+        (true, false) | (false, true) => return Ok(()),
+        (true, true) => FieldError::new(
+            FieldErrorKind::Invalid,
+            "spec.nonResourceAttributes",
+            Some(path),
+            "cannot be specified in combination with resourceAttributes",
+        ),
+        (false, false) => FieldError::new(
+            FieldErrorKind::Invalid,
+            "spec.resourceAttributes",
+            Some(&Value::Null),
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+        ),
+    };
+    let mut invalid = ApiError::invalid("authorization.k8s.io", "", "", std::slice::from_ref(&error));
+    if let Some(mut details) = invalid.details().cloned() {
+        // Upstream's review has no kind by the time it is checked.
+        if let Some(details) = details.as_object_mut() {
+            details.remove("kind");
+        }
+        invalid = invalid.with_details(details);
+    }
+    Err(invalid)
+}
+
+/// The user whom a review asks about.
+fn subject(spec: &Value) -> Result<User, ApiError> {
+    let words = |value: &Value| -> Vec<String> {
+        let words = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+        words.map(str::to_owned).collect()
+    };
+    let user = User {
+        name: text(spec, "user").to_owned(),
+        uid: text(spec, "uid").to_owned(),
+        groups: words(&spec["groups"]),
+        extra: spec["extra"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(key, values)| (key.to_lowercase(), words(values)))
+            .collect(),
+    };
+    if user.name.is_empty() && user.groups.is_empty() {
+        let error = FieldError::new(
+            FieldErrorKind::Invalid,
+            "spec.user",
+            Some(&json!("")),
+            "at least one of user or group must be specified",
+        );
+        return Err(ApiError::invalid("authorization.k8s.io", "", "", &[error]));
+    }
+    Ok(user)
+}
+
+async fn rules(front: &Front, request: &Request, review: &Value) -> Result<Value, ApiError> {
+    let namespace = text(&review["spec"], "namespace");
+    if namespace.is_empty() {
+        return Err(ApiError::bad_request("no namespace on request"));
+    }
+    let index = front.authorizer.index().await?;
+    let (mut of_resources, mut of_paths, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+    for rules in index.rules_of(&request.user, namespace) {
+        match rules {
+            Ok(rules) => {
+                of_resources.extend(rules.iter().filter(|rule| rule.resources.is_some()).map(resource_rule));
+                of_paths.extend(
+                    rules
+                        .iter()
+                        .filter(|rule| rule.non_resource_urls.is_some())
+                        .map(path_rule),
+                );
+            }
+            Err(missing) => errors.push(missing),
+        }
+    }
+    let mut status = json!({"resourceRules": of_resources, "nonResourceRules": of_paths, "incomplete": false});
+    if !errors.is_empty() {
+        status["incomplete"] = true.into();
+        status["evaluationError"] = errors.join(", ").into();
+    }
+    Ok(status)
+}
+
+fn resource_rule(rule: &PolicyRule) -> Value {
+    let mut shown = Map::new();
+    shown.insert("verbs".to_owned(), json!(rule.verbs));
+    let lists = [
+        ("apiGroups", &rule.api_groups),
+        ("resources", &rule.resources),
+        ("resourceNames", &rule.resource_names),
+    ];
+    for (name, list) in lists {
+        if let Some(list) = list.as_ref().filter(|list| !list.is_empty()) {
+            shown.insert(name.to_owned(), json!(list));
+        }
+    }
+    Value::Object(shown)
+}
+
+fn path_rule(rule: &PolicyRule) -> Value {
+    json!({"verbs": rule.verbs, "nonResourceURLs": rule.non_resource_urls})
+}
+
+fn token(front: &Front, review: &Value) -> Result<Value, ApiError> {
+    let spec = &review["spec"];
+    let token = text(spec, "token");
+    if token.is_empty() {
+        return Err(ApiError::bad_request(
+            "token is required for TokenReview in authentication",
+        ));
+    }
+    let wanted: Vec<String> = spec["audiences"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|audience| audience.as_str().map(str::to_owned))
+        .collect();
+    let audiences = if wanted.is_empty() {
+        vec![ISSUER.to_owned()]
+    } else {
+        wanted
+    };
+    Ok(match front.authenticator.review(token, &audiences) {
+        Ok((user, audiences)) => json!({"authenticated": true, "user": user.to_value(), "audiences": audiences}),
+        Err(error) => json!({"user": {}, "error": error.to_string()}),
+    })
+}

@@ -1,0 +1,329 @@
+//! Creating, replacing and patching objects, and posting to actions.
+//!
+//! Bodies are decoded along the type table here; names, versions and rules of kinds are the registry's business.
+//!
+//! Source: `spec/api.md` §2.1–§2.5, §2.12.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use rota_api::codec::{self, Decoded, FieldValidation, Format};
+use rota_api::{ApiError, Change, PatchKind, Precondition, Resource, Write, patch, resource};
+use rota_registry::{Caller, Effect, Written, scale};
+use serde_json::{Value, json};
+
+use super::options::Options;
+use super::{Target, convert};
+use crate::authorization::escalation;
+use crate::front::{Front, Request};
+use crate::negotiation::{self, Answer, Route};
+use crate::reply::{self, Reply};
+
+/// Versions of groups that were served once: bodies in them are told which version is expected.
+const FORMER_VERSIONS: [&str; 10] = [
+    "extensions/v1beta1",
+    "apps/v1beta1",
+    "apps/v1beta2",
+    "batch/v1beta1",
+    "batch/v2alpha1",
+    "policy/v1beta1",
+    "rbac.authorization.k8s.io/v1beta1",
+    "coordination.k8s.io/v1beta1",
+    "discovery.k8s.io/v1beta1",
+    "scheduling.k8s.io/v1beta1",
+];
+
+/// Answers `create`: of an object, or of an action of one.
+///
+/// Errors: 400, 409, 415, 422 and what the registry refuses.
+pub(super) async fn create(front: &Arc<Front>, mut request: Request, target: Target) -> Result<Reply, ApiError> {
+    let answer = Answer::choose(&request.headers, &request.query, Route::Objects)?;
+    let options = Options::parse("CreateOptions", &request.query, &request.headers, false)?;
+    let format = negotiation::body_format(&request.headers)?;
+    let body = request.read_body().await?;
+    let kind = Kind::of(target);
+    let decoded = kind.decode(&body, format, options.validation)?;
+    let caller = caller(&request, &options);
+    let mut value = decoded.value;
+    if let Some(subresource) = target.subresource {
+        let write = Write::post(
+            target.resource,
+            &request.info.namespace,
+            &request.info.name,
+            subresource.name,
+            value,
+        );
+        let written = front.registry.write(&caller, write).await?;
+        return finish_action(&written, &answer, decoded.warnings);
+    }
+    if target.resource == resource::BINDINGS {
+        return bind(front, &caller, &request, value, &answer).await;
+    }
+    place(target.resource, &request.info.namespace, &mut value)?;
+    let mut write = Write::create(target.resource, value);
+    write.namespace.clone_from(&request.info.namespace);
+    check_escalation(front, &request, target.resource, &caller, &write).await?;
+    let written = front.registry.write(&caller, write).await?;
+    finish(front, &request, target, &written, &answer, decoded.warnings)
+}
+
+/// Answers `update`.
+///
+/// Errors: as for [`create`].
+pub(super) async fn update(front: &Arc<Front>, mut request: Request, target: Target) -> Result<Reply, ApiError> {
+    let answer = Answer::choose(&request.headers, &request.query, Route::Objects)?;
+    let options = Options::parse("UpdateOptions", &request.query, &request.headers, false)?;
+    let format = negotiation::body_format(&request.headers)?;
+    let body = request.read_body().await?;
+    let Decoded { mut value, warnings } = Kind::of(target).decode(&body, format, options.validation)?;
+    if target.resource != resource::NAMESPACES {
+        place(target.resource, &request.info.namespace, &mut value)?;
+    }
+    let write = Write {
+        change: Change::Update {
+            object: value,
+            subresource: target.subresource.map(|subresource| subresource.name),
+        },
+        ..addressed(target.resource, &request)
+    };
+    let caller = caller(&request, &options);
+    check_escalation(front, &request, target.resource, &caller, &write).await?;
+    let written = front.registry.write(&caller, write).await?;
+    finish(front, &request, target, &written, &answer, warnings)
+}
+
+/// Answers `patch`.
+///
+/// Errors: as for [`create`].
+pub(super) async fn patch(front: &Arc<Front>, mut request: Request, target: Target) -> Result<Reply, ApiError> {
+    let answer = Answer::choose(&request.headers, &request.query, Route::Objects)?;
+    let kind = negotiation::patch_kind(&request.headers)?;
+    let options = Options::parse(
+        "PatchOptions",
+        &request.query,
+        &request.headers,
+        kind == PatchKind::Apply,
+    )?;
+    let body = request.read_body().await?;
+    let document = patch::read(kind, &body)?;
+    let write = Write {
+        change: Change::Patch {
+            kind,
+            patch: document.value,
+            subresource: target.subresource.map(|subresource| subresource.name),
+        },
+        ..addressed(target.resource, &request)
+    };
+    let caller = caller(&request, &options);
+    check_escalation(front, &request, target.resource, &caller, &write).await?;
+    let written = front.registry.write(&caller, write).await?;
+    finish(front, &request, target, &written, &answer, Vec::new())
+}
+
+/// The type of the bodies of a resource or subresource.
+struct Kind {
+    kind: &'static str,
+    api_version: String,
+    schema: String,
+}
+
+impl Kind {
+    fn of(target: Target) -> Self {
+        let resource = target.resource;
+        let own = Self {
+            kind: resource.kind,
+            api_version: resource.api_version(),
+            schema: resource.schema.to_owned(),
+        };
+        match target.subresource {
+            Some(sub) if sub.kind != resource.kind => {
+                let (group, version) = if sub.version.is_empty() {
+                    (resource.group, resource.version)
+                } else {
+                    (sub.group, sub.version)
+                };
+                let package = group.split('.').next().filter(|p| !p.is_empty()).unwrap_or("core");
+                Self {
+                    kind: sub.kind,
+                    api_version: if group.is_empty() {
+                        version.to_owned()
+                    } else {
+                        format!("{group}/{version}")
+                    },
+                    schema: format!("io.k8s.api.{package}.{version}.{}", sub.kind),
+                }
+            }
+            _ => own,
+        }
+    }
+
+    /// Reads a body. Its `apiVersion` and `kind` may be absent, and must be the expected ones otherwise.
+    fn decode(&self, body: &[u8], format: Format, validation: FieldValidation) -> Result<Decoded, ApiError> {
+        let mut decoded = codec::decode(&self.schema, body, format, validation)?;
+        let said = |field: &str| {
+            decoded.value[field]
+                .as_str()
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned)
+        };
+        let kind = said("kind").unwrap_or_else(|| self.kind.to_owned());
+        let api_version = said("apiVersion").unwrap_or_else(|| self.api_version.clone());
+        self.check(&kind, &api_version)?;
+        decoded.value["kind"] = kind.into();
+        decoded.value["apiVersion"] = self.api_version.as_str().into();
+        Ok(decoded)
+    }
+
+    fn check(&self, kind: &str, api_version: &str) -> Result<(), ApiError> {
+        if kind == self.kind && (api_version == self.api_version || self.also_read(api_version)) {
+            return Ok(());
+        }
+        let known = resource::find_kind(api_version, kind).is_some();
+        if kind == self.kind && (known || FORMER_VERSIONS.contains(&api_version)) {
+            return Err(ApiError::bad_request(format!(
+                "the API version in the data ({api_version}) does not match the expected API version ({})",
+                self.api_version
+            )));
+        }
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let why = if known {
+            let internal = |group: &str| {
+                group
+                    .split('.')
+                    .next()
+                    .filter(|g| !g.is_empty())
+                    .unwrap_or("core")
+                    .to_owned()
+            };
+            let own = self.api_version.split_once('/').map_or("", |(group, _)| group);
+            let _ = group;
+            format!(
+                "converting ({version}.{kind}) to ({}.{}): unknown conversion",
+                internal(own),
+                self.kind
+            )
+        } else {
+            format!(
+                "no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+            )
+        };
+        Err(ApiError::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {}: {why}",
+            self.kind
+        )))
+    }
+
+    /// Evictions are read in their former version too.
+    fn also_read(&self, api_version: &str) -> bool {
+        self.kind == "Eviction" && api_version == "policy/v1beta1"
+    }
+}
+
+/// Gives the object the namespace of the request.
+///
+/// Errors: 400 when the object says another.
+fn place(resource: &'static Resource, namespace: &str, object: &mut Value) -> Result<(), ApiError> {
+    let said = object["metadata"]["namespace"].as_str().unwrap_or_default();
+    if !resource.is_namespaced() {
+        return Ok(());
+    }
+    if !said.is_empty() && said != namespace {
+        return Err(ApiError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    if !object["metadata"].is_object() {
+        object["metadata"] = json!({});
+    }
+    object["metadata"]["namespace"] = namespace.into();
+    Ok(())
+}
+
+fn addressed(resource: &'static Resource, request: &Request) -> Write {
+    let namespace = if resource.is_namespaced() {
+        request.info.namespace.as_str()
+    } else {
+        ""
+    };
+    Write {
+        resource,
+        namespace: namespace.to_owned(),
+        name: request.info.name.clone(),
+        precondition: Precondition::default(),
+        change: Change::Create(Value::Null),
+        links: Vec::new(),
+    }
+}
+
+fn caller(request: &Request, options: &Options) -> Caller {
+    Caller {
+        field_manager: options.field_manager.clone(),
+        dry_run: options.dry_run,
+        force: options.force,
+        ..request.caller()
+    }
+}
+
+/// Tries the write out where it could hand out permissions, and looks at what it would store.
+async fn check_escalation(
+    front: &Front,
+    request: &Request,
+    resource: &'static Resource,
+    caller: &Caller,
+    write: &Write,
+) -> Result<(), ApiError> {
+    if !escalation::concerns(resource) || request.user.is_in(crate::authentication::user::MASTERS) {
+        return Ok(());
+    }
+    let tried = front.registry.write(&caller.clone().dry_run(), write.clone()).await?;
+    let index = front.authorizer.index().await?;
+    escalation::check(&index, &request.user, resource, &tried.object.to_value())
+}
+
+/// A `Binding` posted to its own collection names its pod in its metadata.
+async fn bind(
+    front: &Front,
+    caller: &Caller,
+    request: &Request,
+    binding: Value,
+    answer: &Answer,
+) -> Result<Reply, ApiError> {
+    let pod = binding["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let write = Write::post(resource::PODS, &request.info.namespace, &pod, "binding", binding);
+    let written = front.registry.write(caller, write).await?;
+    finish_action(&written, answer, Vec::new())
+}
+
+fn finish_action(written: &Written, answer: &Answer, mut warnings: Vec<String>) -> Result<Reply, ApiError> {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    let mut reply = reply::value(StatusCode::CREATED, &status, answer)?;
+    warnings.extend(written.warnings.iter().cloned());
+    reply::warn(&mut reply, &warnings);
+    Ok(reply)
+}
+
+fn finish(
+    front: &Front,
+    request: &Request,
+    target: Target,
+    written: &Written,
+    answer: &Answer,
+    mut warnings: Vec<String>,
+) -> Result<Reply, ApiError> {
+    let code = match written.effect {
+        Effect::Created => StatusCode::CREATED,
+        Effect::Changed | Effect::Unchanged | Effect::Ending | Effect::Removed => StatusCode::OK,
+    };
+    let now = front.registry.env().now();
+    let mut reply = if target
+        .subresource
+        .is_some_and(|subresource| subresource.name == "scale")
+    {
+        reply::value(code, &scale::of(&written.object), answer)?
+    } else {
+        convert::reply(code, target.resource, &written.object, answer, &request.query, now)?
+    };
+    warnings.extend(written.warnings.iter().cloned());
+    reply::warn(&mut reply, &warnings);
+    Ok(reply)
+}

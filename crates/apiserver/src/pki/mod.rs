@@ -1,0 +1,270 @@
+//! The cluster's own certificate authority, and the key that signs service account tokens.
+//!
+//! A directory holds what must survive a restart: the authority (`ca.crt`, `ca.key`) and the token key (`sa.key`).
+//! Everything else is issued from them when it is needed: the server's certificate at each start, with the names and
+//! addresses it is reached under then, and client certificates on demand. Who may do what is not known here: a
+//! certificate says a user name and a group.
+//!
+//! Crash: each file is written under a temporary name and renamed, the certificate of the authority after its key. A
+//! directory with a key and no certificate gets a certificate for that key at the next start.
+//!
+//! Source: `spec/api.md` §3.1; the file names are those of kubeadm.
+
+mod files;
+mod kubeconfig;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType, SerialNumber, date_time_ymd,
+};
+use ring::rand::{SecureRandom, SystemRandom};
+
+pub use kubeconfig::Kubeconfig;
+
+/// How long certificates are valid, in years. Restarts renew all but the authority's.
+const VALIDITY_YEARS: i16 = 10;
+
+/// Names under which pods reach the server, beside its own addresses.
+const SERVICE_NAMES: [&str; 5] = [
+    "localhost",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+];
+
+/// The identities of the cluster could not be read, made or stored.
+#[derive(Debug, thiserror::Error)]
+pub enum PkiError {
+    /// A file cannot be read or written.
+    #[error("cannot {operation} {}", path.display())]
+    File {
+        /// What was tried: `read`, `write`, `create`.
+        operation: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file does not hold what its name says; move it away to have a new one made.
+    #[error("{} holds no usable key or certificate", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: rcgen::Error,
+    },
+    /// A certificate or key cannot be made.
+    #[error("cannot issue {what}")]
+    Issue {
+        /// What was to be made.
+        what: String,
+        /// Why not.
+        #[source]
+        source: rcgen::Error,
+    },
+}
+
+/// A certificate with its private key, as PEM.
+#[derive(Clone)]
+pub struct Identity {
+    /// The certificate.
+    pub certificate_pem: String,
+    /// The private key (PKCS #8). Whoever has it is that identity.
+    pub key_pem: String,
+}
+
+/// The certificate authority of a cluster and its token key.
+pub struct Pki {
+    issuer: Issuer<'static, KeyPair>,
+    ca_pem: String,
+    token_key: KeyPair,
+}
+
+impl Pki {
+    /// Reads the identities in `directory`; makes and stores those that are missing. `now` starts the validity of what is
+    /// made.
+    ///
+    /// Errors: the directory cannot be used, or a file in it is damaged. Damaged files are never replaced: that would cut
+    /// off everyone who trusts them.
+    pub fn open(directory: &Path, now: Timestamp) -> Result<Self, PkiError> {
+        files::create_directory(directory)?;
+        let ca_key = key(&directory.join("ca.key"))?;
+        let ca_path = directory.join("ca.crt");
+        let ca_pem = match files::read(&ca_path)? {
+            Some(pem) => pem,
+            None => {
+                let pem = authority(now)
+                    .self_signed(&ca_key)
+                    .map_err(|source| PkiError::Issue {
+                        what: "the certificate of the authority".to_owned(),
+                        source,
+                    })?
+                    .pem();
+                files::write(&ca_path, &pem)?;
+                pem
+            }
+        };
+        let issuer =
+            Issuer::from_ca_cert_pem(&ca_pem, ca_key).map_err(|source| PkiError::Unusable { path: ca_path, source })?;
+        Ok(Self {
+            issuer,
+            ca_pem,
+            token_key: key(&directory.join("sa.key"))?,
+        })
+    }
+
+    /// The certificate of the authority, as PEM: what clients trust.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// The key that signs service account tokens: ECDSA on P-256.
+    pub fn token_key(&self) -> &KeyPair {
+        &self.token_key
+    }
+
+    /// Issues a client certificate. `group` is carried as the subject's organization.
+    ///
+    /// Errors: the name cannot be put into a certificate.
+    pub fn client(&self, user: &str, group: Option<&str>, now: Timestamp) -> Result<Identity, PkiError> {
+        let mut params = params(user, now);
+        if let Some(group) = group {
+            params.distinguished_name.push(DnType::OrganizationName, group);
+        }
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue(&params, &format!("the client certificate of {user}"))
+    }
+
+    /// Issues a certificate for a server that is reached under `addresses` and `names`, besides the names under which pods
+    /// know it.
+    ///
+    /// Errors: a name is not a DNS name.
+    pub fn server(&self, addresses: &[IpAddr], names: &[String], now: Timestamp) -> Result<Identity, PkiError> {
+        let mut params = params("rota-apiserver", now);
+        for address in addresses {
+            params.subject_alt_names.push(SanType::IpAddress(*address));
+        }
+        for name in SERVICE_NAMES.into_iter().chain(names.iter().map(String::as_str)) {
+            let dns = name.try_into().map_err(|source| PkiError::Issue {
+                what: format!("a server certificate for the name {name:?}"),
+                source,
+            })?;
+            params.subject_alt_names.push(SanType::DnsName(dns));
+        }
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.issue(&params, "the server's certificate")
+    }
+
+    fn issue(&self, params: &CertificateParams, what: &str) -> Result<Identity, PkiError> {
+        let failed = |source| PkiError::Issue {
+            what: what.to_owned(),
+            source,
+        };
+        let key = KeyPair::generate().map_err(failed)?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
+        Ok(Identity {
+            certificate_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+        })
+    }
+}
+
+/// The key in a file; made and stored if there is none.
+fn key(path: &Path) -> Result<KeyPair, PkiError> {
+    if let Some(pem) = files::read(path)? {
+        return KeyPair::from_pem(&pem).map_err(|source| PkiError::Unusable {
+            path: path.to_owned(),
+            source,
+        });
+    }
+    let key = KeyPair::generate().map_err(|source| PkiError::Issue {
+        what: "a key".to_owned(),
+        source,
+    })?;
+    files::write(path, &key.serialize_pem())?;
+    Ok(key)
+}
+
+fn authority(now: Timestamp) -> CertificateParams {
+    let mut params = params("rota-ca", now);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+    params
+}
+
+/// What all certificates share. They count from the day before, so that a client whose clock is behind accepts them.
+fn params(common_name: &str, now: Timestamp) -> CertificateParams {
+    let today = now.to_zoned(TimeZone::UTC).date();
+    let from = today.yesterday().unwrap_or(today);
+    let mut params = CertificateParams::default();
+    // Only days that exist in every year: the validity may end in one without a 29th of February.
+    let (month, day) = (from.month().unsigned_abs(), from.day().min(28).unsigned_abs());
+    params.not_before = date_time_ymd(from.year().into(), month, day);
+    params.not_after = date_time_ymd(from.year().saturating_add(VALIDITY_YEARS).into(), month, day);
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.use_authority_key_identifier_extension = true;
+    params.serial_number = serial_number();
+    params
+}
+
+/// 127 random bits; `None`, which derives one from the key, when the system has no entropy to give.
+fn serial_number() -> Option<SerialNumber> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).ok()?;
+    bytes[0] &= 0x7f;
+    Some(SerialNumber::from_slice(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2028-02-29T12:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn an_authority_survives_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = Pki::open(directory.path(), now()).unwrap();
+        let second = Pki::open(directory.path(), now()).unwrap();
+        assert_eq!(first.ca_pem(), second.ca_pem());
+        assert_eq!(first.token_key().serialize_pem(), second.token_key().serialize_pem());
+    }
+
+    #[test]
+    fn private_keys_are_readable_by_their_owner_only() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        Pki::open(directory.path(), now()).unwrap();
+        for name in ["ca.key", "sa.key"] {
+            let mode = std::fs::metadata(directory.path().join(name))
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_key_is_reported_and_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ca.key");
+        std::fs::write(&path, "nonsense").unwrap();
+        assert!(matches!(
+            Pki::open(directory.path(), now()),
+            Err(PkiError::Unusable { .. })
+        ));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "nonsense");
+    }
+}

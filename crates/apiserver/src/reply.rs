@@ -1,0 +1,201 @@
+//! Replies: status, headers and encoded bodies.
+//!
+//! Objects are written from their shared bytes wherever the client wants JSON as it is stored; only other encodings and
+//! forms decode.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use rota_api::codec::{self, Format};
+use rota_api::{ApiError, Object};
+use serde_json::Value;
+
+use crate::body::Body;
+use crate::negotiation::{Answer, media_type};
+
+/// A reply as it goes to the client.
+pub(crate) type Reply = http::Response<Body>;
+
+/// Bodies longer than this are compressed for clients that understand it. Unit: bytes.
+const COMPRESSION_SIZE_MIN: usize = 128 * 1024;
+
+/// Warnings: how long each may be, and all of them together. Unit: bytes.
+const WARNING_SIZE_MAX: usize = 256;
+const WARNINGS_SIZE_MAX: usize = 4096;
+
+/// A reply of plain text.
+pub(crate) fn text(code: StatusCode, text: impl Into<Bytes>) -> Reply {
+    with_type(code, "text/plain; charset=utf-8", text.into())
+}
+
+/// A reply with a body of that media type.
+pub(crate) fn with_type(code: StatusCode, content_type: &str, body: impl Into<Body>) -> Reply {
+    let mut reply = Reply::new(body.into());
+    *reply.status_mut() = code;
+    set(&mut reply, CONTENT_TYPE, content_type);
+    reply
+}
+
+/// Sets a header; a value that is no header value is left out.
+pub(crate) fn set(reply: &mut Reply, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        reply.headers_mut().insert(name, value);
+    }
+}
+
+/// A reply with a value: an object, a list, a table, a status.
+///
+/// Errors: the value cannot be encoded so.
+pub(crate) fn value(code: StatusCode, value: &Value, answer: &Answer) -> Result<Reply, ApiError> {
+    let body = match answer.format {
+        Format::Json if answer.pretty => serde_json::to_vec_pretty(value).map_err(ApiError::internal)?,
+        format => codec::encode(value, format)?,
+    };
+    Ok(encoded(code, body, answer))
+}
+
+/// A reply with one object as it is.
+///
+/// Errors: the object cannot be encoded so.
+pub(crate) fn object(code: StatusCode, object: &Arc<Object>, answer: &Answer) -> Result<Reply, ApiError> {
+    if answer.format != Format::Json || answer.pretty {
+        return value(code, &object.to_value(), answer);
+    }
+    let mut body = Vec::with_capacity(object.encoded().json.len() + 64);
+    object.write_json(&mut body);
+    Ok(encoded(code, body, answer))
+}
+
+/// A reply with a body that is encoded already. JSON ends with a line break, as upstream's encoder has it.
+pub(crate) fn encoded(code: StatusCode, mut body: Vec<u8>, answer: &Answer) -> Reply {
+    if answer.format == Format::Json && !answer.pretty {
+        body.push(b'\n');
+    }
+    with_type(code, media_type(answer.format), body)
+}
+
+/// A refusal as a reply.
+pub(crate) fn error(error: &ApiError, answer: &Answer) -> Reply {
+    let code = StatusCode::from_u16(error.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status = error.to_value();
+    let mut reply = value(code, &status, answer)
+        .or_else(|_| value(code, &status, &Answer::default()))
+        .unwrap_or_else(|_| text(code, error.message().to_owned()));
+    let after = error
+        .details()
+        .and_then(|details| details["retryAfterSeconds"].as_i64());
+    if let Some(seconds) = after {
+        set(&mut reply, RETRY_AFTER, &seconds.to_string());
+    }
+    reply
+}
+
+/// Adds `Warning` headers: each text once, shortened, as many as fit.
+pub(crate) fn warn(reply: &mut Reply, warnings: &[String]) {
+    let mut sent: Vec<&str> = Vec::new();
+    let mut size = 0;
+    for warning in warnings {
+        let text = shortened(warning);
+        size += text.len();
+        if sent.contains(&text) || size > WARNINGS_SIZE_MAX {
+            continue;
+        }
+        sent.push(text);
+        let quoted: String = text.chars().flat_map(escaped).collect();
+        if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
+            reply.headers_mut().append(http::header::WARNING, value);
+        }
+    }
+}
+
+fn escaped(c: char) -> impl Iterator<Item = char> {
+    let escape = matches!(c, '"' | '\\').then_some('\\');
+    let c = if c.is_control() { ' ' } else { c };
+    escape.into_iter().chain(std::iter::once(c))
+}
+
+fn shortened(text: &str) -> &str {
+    let mut end = text.len().min(WARNING_SIZE_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// Compresses a long body for a client that understands it.
+pub(crate) fn compress(reply: Reply, request: &HeaderMap) -> Reply {
+    let accepts = request
+        .get_all(ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|coding| coding.split(';').next().unwrap_or_default().trim() == "gzip");
+    let (mut parts, body) = reply.into_parts();
+    let bytes = match body {
+        Body::Whole(Some(bytes))
+            if accepts && bytes.len() > COMPRESSION_SIZE_MIN && !parts.headers.contains_key(CONTENT_ENCODING) =>
+        {
+            bytes
+        }
+        body => return Reply::from_parts(parts, body),
+    };
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
+    let compressed = encoder.write_all(&bytes).and_then(|()| encoder.finish());
+    // Writing into memory does not fail; if it ever did, the plain body is as good.
+    let Ok(compressed) = compressed else {
+        return Reply::from_parts(parts, bytes.into());
+    };
+    parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    parts.headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    Reply::from_parts(parts, compressed.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warnings(texts: &[&str]) -> Vec<String> {
+        let mut reply = text(StatusCode::OK, "");
+        let texts: Vec<String> = texts.iter().map(|t| (*t).to_owned()).collect();
+        warn(&mut reply, &texts);
+        let values = reply.headers().get_all(http::header::WARNING).iter();
+        values
+            .map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn each_warning_is_sent_once_and_quoted() {
+        assert_eq!(
+            warnings(&["a \"b\"", "a \"b\"", "c\nd"]),
+            [r#"299 - "a \"b\"""#, r#"299 - "c d""#]
+        );
+    }
+
+    #[test]
+    fn long_warnings_are_cut() {
+        assert_eq!(warnings(&["x".repeat(300).as_str()])[0].len(), 256 + "299 - \"\"".len());
+    }
+
+    #[test]
+    fn only_long_bodies_are_compressed_and_only_for_those_who_ask() {
+        let asks = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))]);
+        let long = || text(StatusCode::OK, vec![b'a'; COMPRESSION_SIZE_MIN + 1]);
+        assert!(compress(long(), &asks).headers().contains_key(CONTENT_ENCODING));
+        assert!(
+            !compress(long(), &HeaderMap::new())
+                .headers()
+                .contains_key(CONTENT_ENCODING)
+        );
+        assert!(
+            !compress(text(StatusCode::OK, "a"), &asks)
+                .headers()
+                .contains_key(CONTENT_ENCODING)
+        );
+    }
+}
