@@ -13,6 +13,7 @@
 //! - [`error`]: refusals, as the `Status` that clients receive;
 //! - [`codec`]: bodies of requests and replies, decoded strictly;
 //! - [`discovery`]: the documents from which clients learn what is served;
+//! - [`openapi`]: the documents from which clients learn what objects look like;
 //! - [`protobuf`]: objects in protobuf, both ways;
 //! - [`patch`]: the three patch forms;
 //! - [`placement`]: where a pod may run: taints, node selectors, node affinity;
@@ -25,6 +26,7 @@ pub mod discovery;
 pub mod error;
 pub mod names;
 pub mod object;
+pub mod openapi;
 pub mod patch;
 pub mod placement;
 pub mod print;

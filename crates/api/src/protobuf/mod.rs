@@ -9,7 +9,7 @@
 //! Source: `spec/api.md` §1.7; `apimachinery/pkg/runtime/serializer/protobuf`.
 
 mod read;
-mod wire;
+pub(crate) mod wire;
 mod write;
 
 use serde_json::Value;
