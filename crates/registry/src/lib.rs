@@ -31,7 +31,7 @@ pub use hub::Event;
 pub use list::{ListOptions, Listing};
 pub use registry::Registry;
 pub use select::Selection;
-pub use settings::Settings;
+pub use settings::{ServiceRange, Settings};
 pub use view::show;
 pub use watch::{Watch, WatchOptions};
 pub use write::scale;

@@ -1,5 +1,7 @@
 //! What differs between installations.
 
+use std::net::Ipv4Addr;
+
 use rota_api::validate::Checks;
 
 use crate::cache::HistoryLimits;
@@ -14,6 +16,50 @@ pub struct Settings {
     pub cluster_ca: String,
     /// How much of the past is kept.
     pub history: HistoryLimits,
+    /// What Services are given.
+    pub services: ServiceRange,
+}
+
+/// The addresses and ports that Services are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceRange {
+    /// The first address of the network; it is not given away, and the one behind it is that of Service `kubernetes`.
+    pub network: Ipv4Addr,
+    /// How many bits all addresses of the network share.
+    pub prefix_bits: u8,
+    /// The first node port.
+    pub first_node_port: u16,
+    /// How many node ports there are.
+    pub node_ports: u32,
+}
+
+impl Default for ServiceRange {
+    fn default() -> Self {
+        Self {
+            network: Ipv4Addr::new(10, 96, 0, 0),
+            prefix_bits: 16,
+            first_node_port: 30_000,
+            node_ports: 2_768,
+        }
+    }
+}
+
+impl ServiceRange {
+    /// How many addresses can be given away: not the network's own, that of Service `kubernetes`, and the broadcast address.
+    pub(crate) fn addresses(self) -> u32 {
+        let host_bits = 32_u32.saturating_sub(u32::from(self.prefix_bits)).min(31);
+        (1_u32 << host_bits).saturating_sub(3)
+    }
+
+    /// The address of that number, counted from 0.
+    pub(crate) fn address(self, number: u32) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.network.to_bits().wrapping_add(number).wrapping_add(2))
+    }
+
+    /// The node port of that number, counted from 0.
+    pub(crate) fn node_port(self, number: u32) -> u64 {
+        u64::from(self.first_node_port) + u64::from(number)
+    }
 }
 
 impl Settings {
@@ -23,6 +69,7 @@ impl Settings {
             checks,
             cluster_ca: String::new(),
             history: HistoryLimits::default(),
+            services: ServiceRange::default(),
         }
     }
 }

@@ -123,11 +123,7 @@ async fn options_that_do_not_go_together_are_refused() {
         resource_version_match: "Exact".to_owned(),
         ..ListOptions::default()
     };
-    let error = world
-        .registry
-        .list(resource::LEASES, &exact_zero)
-        .await
-        .unwrap_err();
+    let error = world.registry.list(resource::LEASES, &exact_zero).await.unwrap_err();
     assert_eq!(
         error.message(),
         "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch \"exact\" is \

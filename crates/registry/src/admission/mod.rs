@@ -5,10 +5,13 @@
 //!
 //! Source: `spec/api.md` §8; kubernetes `pkg/kubeapiserver/options/plugins.go`.
 
+mod limit_ranger;
 mod namespace_lifecycle;
 mod node_taint;
 mod priority;
+mod runtime_class;
 mod service_account;
+mod service_address;
 mod tolerations;
 
 use rota_api::{ApiError, Resource, resource};
@@ -22,14 +25,18 @@ pub(crate) use namespace_lifecycle::namespace_is_open;
 ///
 /// Errors: 403, in the plugin's words.
 pub(crate) fn change_new(
-    session: &mut Session<'_>,
+    session: &Session<'_>,
     resource: &'static Resource,
     value: &mut Value,
 ) -> Result<(), ApiError> {
     if resource == resource::PODS {
+        limit_ranger::admit(session, value)?;
         service_account::admit(session, value)?;
         priority::admit(session, value)?;
         tolerations::admit(value);
+        runtime_class::admit(session, value)?;
+    } else if resource == resource::SERVICES {
+        service_address::admit(session, value)?;
     } else if resource == resource::NODES {
         node_taint::admit(value);
     }
@@ -40,13 +47,15 @@ pub(crate) fn change_new(
 ///
 /// Errors: 403, in the plugin's words.
 pub(crate) fn change_update(
-    _session: &mut Session<'_>,
+    session: &Session<'_>,
     resource: &'static Resource,
     value: &mut Value,
-    _old: &Value,
+    old: &Value,
 ) -> Result<(), ApiError> {
     if resource == resource::PODS {
         tolerations::admit(value);
+    } else if resource == resource::SERVICES {
+        service_address::admit_change(session, value, old)?;
     }
     Ok(())
 }
@@ -54,7 +63,7 @@ pub(crate) fn change_update(
 /// Refuses a new, valid object.
 ///
 /// Errors: 403, in the plugin's words.
-pub(crate) fn check_new(session: &mut Session<'_>, resource: &'static Resource, value: &Value) -> Result<(), ApiError> {
+pub(crate) fn check_new(session: &Session<'_>, resource: &'static Resource, value: &Value) -> Result<(), ApiError> {
     if resource == resource::PRIORITY_CLASSES {
         priority::check_default(session, value)?;
     }
