@@ -15,7 +15,7 @@ use futures::Stream;
 use rota_api::Timestamp;
 
 /// What a pod's sandbox needs: namespaces, an address, a place in the cgroup tree.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct SandboxSpec {
     /// The pod's uid; with `attempt` it names the sandbox.
     pub pod_uid: String,
@@ -44,7 +44,7 @@ pub struct SandboxSpec {
 }
 
 /// A port of the node that leads into a pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PortMapping {
     /// `TCP`, `UDP` or `SCTP`.
     pub protocol: String,
@@ -57,7 +57,7 @@ pub struct PortMapping {
 }
 
 /// Limits for the kernel to enforce.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Resources {
     /// Relative weight of processor time, from the request, in thousandths of a core.
     pub cpu_request_millis: u64,
@@ -72,7 +72,7 @@ pub struct Resources {
 }
 
 /// What one container needs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct ContainerSpec {
     /// The name in the pod.
     pub name: String,
@@ -103,7 +103,7 @@ pub struct ContainerSpec {
 }
 
 /// A directory or file of the node inside a container.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Mount {
     /// The path on the node.
     pub source: PathBuf,
@@ -116,7 +116,7 @@ pub struct Mount {
 }
 
 /// Who a container runs as and what it may do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Security {
     /// All privileges of the node.
     pub privileged: bool,
@@ -139,7 +139,7 @@ pub struct Security {
 }
 
 /// A sandbox as it is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct SandboxState {
     /// The runtime's name for it.
     pub id: String,
@@ -162,7 +162,7 @@ pub struct SandboxState {
 }
 
 /// A container as it is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ContainerState {
     /// The runtime's name for it, such as shown behind `rota://` in a pod's status.
     pub id: String,
@@ -183,7 +183,7 @@ pub struct ContainerState {
 }
 
 /// What a container is doing.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum ContainerPhase {
     /// It runs since then.
     Running {

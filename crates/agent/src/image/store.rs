@@ -1,0 +1,346 @@
+//! Where images are kept, and how their names lead to what a container's root is made of.
+//!
+//! ```text
+//! <dir>/layers/<first 32 digits of the diff id>/   one unpacked layer, shared by every image that has it
+//! <dir>/images/<config digest>.json                one image: its configuration and layers
+//! <dir>/names.json                                 name -> config digest
+//! <dir>/lock                                       held while any of the above changes, by whichever process
+//! <dir>/tmp/                                       work in progress; emptied by whoever takes the lock first
+//! ```
+//!
+//! A layer appears whole, by a rename, and before the image that needs it; an image before its name. So an interrupted
+//! import leaves layers nobody names, which the next removal sweeps up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use oci_spec::image::ImageConfiguration;
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::layer::{self, LayerError};
+use super::{host, normalize};
+use crate::oci::{RootSource, hex, images_in_use};
+use crate::runtime::Image;
+
+/// Digits of a layer's digest in its directory's name: an overlay's options name up to a hundred of them in one page.
+const LAYER_NAME_DIGITS: usize = 32;
+
+/// The images of a data directory.
+#[derive(Debug)]
+pub struct Store {
+    dir: PathBuf,
+    data_dir: PathBuf,
+}
+
+/// An image and what a root of it is made of.
+#[derive(Clone, Debug)]
+pub struct StoredImage {
+    /// What is known of it.
+    pub image: Image,
+    pub(crate) root: RootSource,
+}
+
+/// An image on disk.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Record {
+    /// `sha256:` and the digest of its configuration.
+    id: String,
+    /// Directories of its layers, lowest first.
+    layers: Vec<String>,
+    /// Bytes of its files.
+    size_bytes: u64,
+    entrypoint: Vec<String>,
+    cmd: Vec<String>,
+    env: Vec<(String, String)>,
+    working_dir: String,
+    user: String,
+    stop_signal: String,
+}
+
+type Names = BTreeMap<String, String>;
+
+impl Store {
+    /// Opens the images in `dir`, which lies in the data directory; makes it where it is missing.
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        for sub in ["layers", "images", "tmp"] {
+            fs::create_dir_all(dir.join(sub))?;
+        }
+        let dir = fs::canonicalize(dir)?;
+        let data_dir = dir.parent().unwrap_or(&dir).to_owned();
+        Ok(Self { dir, data_dir })
+    }
+
+    /// The image under a name, short or full, or under its id.
+    pub fn get(&self, name: &str) -> io::Result<Option<StoredImage>> {
+        let host = host::image();
+        if name == host.id {
+            return Ok(Some(StoredImage {
+                image: host,
+                root: RootSource::Host,
+            }));
+        }
+        let names = self.names()?;
+        let id = if name.starts_with("sha256:") {
+            name.to_owned()
+        } else {
+            let Ok(full) = normalize(name) else { return Ok(None) };
+            if full == host::NAME {
+                return Ok(Some(StoredImage {
+                    image: host,
+                    root: RootSource::Host,
+                }));
+            }
+            match names.get(&full) {
+                Some(id) => id.clone(),
+                None => return Ok(None),
+            }
+        };
+        let Some(record) = self.record(&id)? else {
+            return Ok(None);
+        };
+        let layers = record.layers.iter().rev().cloned().collect();
+        let root = RootSource::Layers {
+            dir: self.layers(),
+            names: layers,
+        };
+        Ok(Some(StoredImage {
+            image: record.into_image(&names),
+            root,
+        }))
+    }
+
+    /// All images.
+    pub fn list(&self) -> io::Result<Vec<Image>> {
+        let names = self.names()?;
+        let records = self.records()?;
+        let mut images = vec![host::image()];
+        images.extend(records.into_iter().map(|record| record.into_image(&names)));
+        Ok(images)
+    }
+
+    /// Takes a name away, and with its last name the image, and with their last image its layers.
+    ///
+    /// Returns whether there was such a name.
+    ///
+    /// Errors: a container still runs from the image (`ResourceBusy`).
+    pub fn remove(&self, name: &str) -> io::Result<bool> {
+        let _lock = self.lock()?;
+        let mut names = self.names()?;
+        let full = normalize(name).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+        let Some(id) = names.remove(&full) else {
+            return Ok(false);
+        };
+        let last = !names.values().any(|other| *other == id);
+        if last && images_in_use(&self.data_dir).contains(&id) {
+            return Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                format!("a container still runs from image {full}"),
+            ));
+        }
+        self.write_names(&names)?;
+        if last {
+            fs::remove_file(self.record_path(&id))?;
+            self.sweep()?;
+        }
+        Ok(true)
+    }
+
+    /// The directory of the layers.
+    fn layers(&self) -> PathBuf {
+        self.dir.join("layers")
+    }
+
+    /// A fresh path for work in progress.
+    pub(super) fn temporary(&self) -> PathBuf {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.dir.join("tmp").join(format!("{}-{number}", std::process::id()))
+    }
+
+    /// The name of a layer and the bytes of its files, if it is here.
+    pub(super) fn known_layer(&self, diff_id: &str) -> Option<(String, u64)> {
+        let name = layer_name(diff_id)?;
+        let size = fs::read_to_string(self.layers().join(format!("{name}.size")))
+            .ok()?
+            .parse()
+            .ok()?;
+        self.layers().join(&name).is_dir().then_some((name, size))
+    }
+
+    /// Adds a layer unless it is here; returns its name and the bytes of its files.
+    pub(super) fn add_layer(
+        &self,
+        diff_id: &str,
+        open: impl FnOnce() -> io::Result<Box<dyn Read>>,
+    ) -> Result<(String, u64), LayerError> {
+        if let Some(known) = self.known_layer(diff_id) {
+            return Ok(known);
+        }
+        let Some(name) = layer_name(diff_id) else {
+            return Err(LayerError::Digest {
+                expected: diff_id.to_owned(),
+                found: "not a sha256 digest".to_owned(),
+            });
+        };
+        let dir = self.layers().join(&name);
+        let size_file = self.layers().join(format!("{name}.size"));
+        let fresh = self.temporary();
+        fs::create_dir_all(&fresh).map_err(LayerError::Read)?;
+        let unpacked = open()
+            .map_err(LayerError::Read)
+            .and_then(|bytes| layer::unpack(bytes, &fresh, diff_id));
+        let published = unpacked.and_then(|size_bytes| {
+            let publish = || {
+                fs::write(&size_file, size_bytes.to_string())?;
+                match fs::rename(&fresh, &dir) {
+                    // Another import was first; its layer is the same.
+                    Err(e) if dir.is_dir() && e.kind() != io::ErrorKind::NotFound => fs::remove_dir_all(&fresh),
+                    other => other,
+                }
+            };
+            publish().map_err(LayerError::Read)?;
+            Ok(size_bytes)
+        });
+        if published.is_err() {
+            let _ = fs::remove_dir_all(&fresh);
+        }
+        published.map(|size_bytes| (name, size_bytes))
+    }
+
+    /// Adds an image whose layers are there, under names that are normalised already.
+    pub(super) fn add_image(&self, config: &[u8], layers: Vec<(String, u64)>, names: &[String]) -> io::Result<Image> {
+        let parsed: ImageConfiguration = serde_json::from_slice(config)?;
+        let record = Record::new(config, &parsed, layers);
+        let _lock = self.lock()?;
+        // The layers reach the disk before anything says that they are there.
+        rustix::fs::syncfs(File::open(&self.dir)?)?;
+        replace(&self.record_path(&record.id), &record)?;
+        let mut known = self.names()?;
+        known.extend(names.iter().map(|name| (name.clone(), record.id.clone())));
+        self.write_names(&known)?;
+        Ok(record.into_image(&known))
+    }
+
+    fn lock(&self) -> io::Result<File> {
+        let file = File::create(self.dir.join("lock"))?;
+        rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
+        Ok(file)
+    }
+
+    fn names(&self) -> io::Result<Names> {
+        match fs::read(self.dir.join("names.json")) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Names::new()),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn write_names(&self, names: &Names) -> io::Result<()> {
+        replace(&self.dir.join("names.json"), names)
+    }
+
+    fn record_path(&self, id: &str) -> PathBuf {
+        // An id is ours, but may come back from a request: no part of it may leave the directory.
+        let name: String = id.chars().filter(char::is_ascii_alphanumeric).collect();
+        self.dir.join("images").join(format!("{name}.json"))
+    }
+
+    fn record(&self, id: &str) -> io::Result<Option<Record>> {
+        match fs::read(self.record_path(id)) {
+            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn records(&self) -> io::Result<Vec<Record>> {
+        let mut records = Vec::new();
+        for entry in fs::read_dir(self.dir.join("images"))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "json") {
+                records.push(serde_json::from_slice(&fs::read(path)?)?);
+            }
+        }
+        records.sort_by(|a: &Record, b: &Record| a.id.cmp(&b.id));
+        Ok(records)
+    }
+
+    /// Removes layers that no image has; the lock is held.
+    fn sweep(&self) -> io::Result<()> {
+        let needed: BTreeSet<String> = self.records()?.into_iter().flat_map(|record| record.layers).collect();
+        for entry in fs::read_dir(self.layers())? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if needed.contains(name.trim_end_matches(".size")) {
+                continue;
+            }
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+            } else {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Record {
+    fn new(config: &[u8], parsed: &ImageConfiguration, layers: Vec<(String, u64)>) -> Self {
+        let run = parsed.config().clone().unwrap_or_default();
+        let split = |entry: &String| match entry.split_once('=') {
+            Some((key, value)) => (key.to_owned(), value.to_owned()),
+            None => (entry.clone(), String::new()),
+        };
+        let size_bytes = layers.iter().map(|(_, size)| size).sum();
+        Self {
+            id: format!("sha256:{}", hex(&Sha256::digest(config))),
+            layers: layers.into_iter().map(|(name, _)| name).collect(),
+            size_bytes,
+            entrypoint: run.entrypoint().clone().unwrap_or_default(),
+            cmd: run.cmd().clone().unwrap_or_default(),
+            env: run.env().iter().flatten().map(split).collect(),
+            working_dir: run.working_dir().clone().unwrap_or_default(),
+            user: run.user().clone().unwrap_or_default(),
+            stop_signal: run.stop_signal().clone().unwrap_or_default(),
+        }
+    }
+
+    fn into_image(self, names: &Names) -> Image {
+        Image {
+            names: names
+                .iter()
+                .filter(|(_, id)| **id == self.id)
+                .map(|(name, _)| name.clone())
+                .collect(),
+            id: self.id,
+            size_bytes: self.size_bytes,
+            entrypoint: self.entrypoint,
+            cmd: self.cmd,
+            env: self.env,
+            working_dir: self.working_dir,
+            user: self.user,
+            stop_signal: self.stop_signal,
+        }
+    }
+}
+
+/// The directory of a layer; `None` if the digest is of a kind the store does not keep.
+fn layer_name(diff_id: &str) -> Option<String> {
+    let digits = diff_id.strip_prefix("sha256:")?;
+    let is_digest = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_digest.then(|| digits[..LAYER_NAME_DIGITS].to_owned())
+}
+
+/// Replaces a file as a whole, on the disk.
+fn replace<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    let file = File::create(&fresh)?;
+    serde_json::to_writer(&file, value)?;
+    file.sync_data()?;
+    fs::rename(&fresh, path)
+}

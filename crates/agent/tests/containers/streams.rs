@@ -1,0 +1,130 @@
+//! Processes started in running containers, and their streams.
+
+use rota_agent::runtime::{ContainerSpec, ExecSpec, Runtime, RuntimeError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::fixture::{Node, PATIENCE, collect, tests};
+
+tests![
+    a_process_is_started_in_a_running_container,
+    a_process_reads_what_it_is_sent,
+    a_process_can_have_a_terminal,
+    a_process_that_cannot_start_says_why,
+    a_container_is_attached_to,
+];
+
+fn exec(args: &[&str]) -> ExecSpec {
+    ExecSpec {
+        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        ..ExecSpec::default()
+    }
+}
+
+async fn a_process_is_started_in_a_running_container() {
+    let node = Node::new().await;
+    let pod = node.sandbox("pod-1").await;
+    let env = vec![("COLOR".to_owned(), "blue".to_owned())];
+    let spec = ContainerSpec {
+        env,
+        ..pod.spec("main", &["sh", "-c", "echo here > /mark; exec sleep 1000"])
+    };
+    let state = pod.start(spec).await.expect("start");
+    let script = "cat /mark; echo $COLOR $(hostname); echo wrong >&2; exit 4";
+    let streams = node
+        .runtime
+        .exec(&state.id, &exec(&["sh", "-c", script]))
+        .await
+        .expect("exec");
+    assert_eq!(
+        collect(streams).await,
+        ("here\nblue pod-1\n".to_owned(), "wrong\n".to_owned(), 4)
+    );
+}
+
+async fn a_process_reads_what_it_is_sent() {
+    let node = Node::new().await;
+    let pod = node.sandbox("pod-1").await;
+    let state = pod.shell("main", "exec sleep 1000").await;
+    let spec = ExecSpec {
+        stdin: true,
+        ..exec(&["wc", "-c"])
+    };
+    let mut streams = node.runtime.exec(&state.id, &spec).await.expect("exec");
+    let mut stdin = streams.stdin.take().expect("stdin");
+    let data = vec![b'x'; 1 << 20];
+    stdin.write_all(&data).await.expect("write");
+    stdin.shutdown().await.expect("close");
+    drop(stdin);
+    let (out, _, code) = collect(streams).await;
+    assert_eq!((out.trim(), code), ("1048576", 0));
+}
+
+async fn a_process_can_have_a_terminal() {
+    let node = Node::new().await;
+    let pod = node.sandbox("pod-1").await;
+    let state = pod.shell("main", "exec sleep 1000").await;
+    let spec = ExecSpec {
+        tty: true,
+        stdin: true,
+        ..exec(&["sh", "-c", "read size; stty size; tty; exit 9"])
+    };
+    let mut streams = node.runtime.exec(&state.id, &spec).await.expect("exec");
+    assert!(streams.stderr.is_none());
+    streams
+        .resize
+        .as_ref()
+        .expect("resize")
+        .send((132, 43))
+        .await
+        .expect("send");
+    let mut stdin = streams.stdin.take().expect("stdin");
+    stdin.write_all(b"go\n").await.expect("write");
+    let mut stdout = streams.stdout.take().expect("stdout");
+    let mut out = String::new();
+    tokio::time::timeout(PATIENCE, stdout.read_to_string(&mut out))
+        .await
+        .expect("in time")
+        .expect("read");
+    assert!(out.contains("43 132") && out.contains("/dev/pts/"), "{out}");
+    assert_eq!(streams.exit.await, Ok(9));
+}
+
+async fn a_process_that_cannot_start_says_why() {
+    let node = Node::new().await;
+    let pod = node.sandbox("pod-1").await;
+    let state = pod.shell("main", "exec sleep 1000").await;
+    match node.runtime.exec(&state.id, &exec(&["nothing"])).await {
+        Err(RuntimeError::Start(message)) => {
+            assert_eq!(message, r#"exec: "nothing": executable file not found in $PATH"#);
+        }
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("it started"),
+    }
+}
+
+async fn a_container_is_attached_to() {
+    let node = Node::new().await;
+    let pod = node.sandbox("pod-1").await;
+    let spec = ContainerSpec {
+        stdin: true,
+        ..pod.spec("main", &["sh", "-c", "read line; echo got $line; exit 6"])
+    };
+    let state = pod.start(spec).await.expect("start");
+    let mut streams = node.runtime.attach(&state.id).await.expect("attach");
+    streams
+        .stdin
+        .as_mut()
+        .expect("stdin")
+        .write_all(b"this\n")
+        .await
+        .expect("write");
+    let mut stdout = streams.stdout.take().expect("stdout");
+    let mut out = String::new();
+    tokio::time::timeout(PATIENCE, stdout.read_to_string(&mut out))
+        .await
+        .expect("in time")
+        .expect("read");
+    assert_eq!((out.as_str(), streams.exit.await), ("got this\n", Ok(6)));
+    assert_eq!(node.ended(&state.id).await.code, 6);
+    assert_eq!(node.log("main"), "got this");
+}
