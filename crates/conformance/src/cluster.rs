@@ -1,0 +1,107 @@
+//! A server in process, over a store in memory, on a free port.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use ring::rand::{SecureRandom, SystemRandom};
+use rota_api::validate::Checks;
+use rota_apiserver::node_access::NoNodes;
+use rota_apiserver::{Config, Kubeconfig, Pki, Server, authorization};
+use rota_registry::{Env, Registry, Settings, bootstrap};
+use rota_store::MemoryStore;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Real time and real randomness.
+pub struct RealEnv(SystemRandom);
+
+impl Env for RealEnv {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn random(&self) -> u64 {
+        let mut bytes = [0; 8];
+        self.0.fill(&mut bytes).expect("a machine that runs tests has entropy");
+        u64::from_ne_bytes(bytes)
+    }
+}
+
+/// A running server; it ends when this is dropped.
+pub struct Cluster {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its identities.
+    pub pki: Arc<Pki>,
+    /// Its objects.
+    pub registry: Arc<Registry>,
+    /// A scratch directory that lives as long as the server.
+    pub directory: TempDir,
+    _stop: DropGuard,
+    _server: JoinHandle<()>,
+}
+
+impl Cluster {
+    /// Starts a server with the objects that every cluster has.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started: no test can go on without it.
+    pub async fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a scratch directory can be made");
+        let pki = Arc::new(Pki::open(&directory.path().join("pki"), Timestamp::now()).expect("identities can be made"));
+        let checks = Checks {
+            schedule: rota_cron::check_schedule,
+            time_zone: rota_cron::check_time_zone,
+        };
+        let settings = Settings {
+            cluster_ca: pki.ca_pem().to_owned(),
+            ..Settings::new(checks)
+        };
+        let env = Arc::new(RealEnv(SystemRandom::new()));
+        let registry =
+            Registry::open(Arc::new(MemoryStore::new()), env, settings).expect("an empty store can be opened");
+        let config = Config::new(SocketAddr::from(([127, 0, 0, 1], 0)), Arc::clone(&pki));
+        let server = Server::bind(config, Arc::clone(&registry), Arc::new(NoNodes))
+            .await
+            .expect("a free port can be had");
+        let address = server.address();
+        let reached = bootstrap::ApiServer {
+            cluster_ip: "10.96.0.1".to_owned(),
+            address: address.ip().to_string(),
+            port: address.port(),
+        };
+        bootstrap::ensure(&registry, Some(&reached))
+            .await
+            .expect("the first objects can be stored");
+        authorization::bootstrap::ensure(&registry)
+            .await
+            .expect("the first roles can be stored");
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(server.run(stop.clone()));
+        Self {
+            address,
+            pki,
+            registry,
+            directory,
+            _stop: stop.drop_guard(),
+            _server: running,
+        }
+    }
+
+    /// Writes a kubeconfig of a user who may do everything; returns its path.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be written.
+    pub fn kubeconfig(&self) -> PathBuf {
+        let server = format!("https://{}", self.address);
+        let config = Kubeconfig::admin(&self.pki, &server, Timestamp::now()).expect("certificates can be issued");
+        let path = self.directory.path().join("kubeconfig");
+        std::fs::write(&path, config.to_string()).expect("a scratch file can be written");
+        path
+    }
+}
