@@ -48,6 +48,8 @@ pub struct Cluster {
     pub mode: Mode,
     /// Crash behind this many more writes: the rest of that plan is lost, and every controller starts anew.
     pub crash_after: Option<usize>,
+    /// How many writes of controllers were made or refused.
+    pub writes: usize,
     /// Events and how often each happened.
     pub events: BTreeMap<Event, u64>,
     /// The most pods that each owner had alive at one moment, by `Kind/name`.
@@ -80,6 +82,7 @@ impl Cluster {
             world,
             mode: Mode::Transaction,
             crash_after: None,
+            writes: 0,
             events: BTreeMap::new(),
             alive_max: BTreeMap::new(),
             job_history: BTreeMap::new(),
@@ -170,6 +173,24 @@ impl Cluster {
         self.run_until(secs, |_| false);
     }
 
+    /// What the controllers would still do, if they were asked about every object of these kinds once more.
+    pub fn unfinished_business(&mut self) -> Vec<String> {
+        let mut left = Vec::new();
+        let now = self.now();
+        for controller in &mut self.controllers {
+            for kind in controller.watches() {
+                let keys: Vec<Key> = self.api.all(kind).map(|object| Key::of(object)).collect();
+                for key in keys {
+                    let plan = controller.reconcile(&key, &self.world, now);
+                    if !plan.is_empty() {
+                        left.push(format!("{} {key}: {plan}", controller.name()));
+                    }
+                }
+            }
+        }
+        left
+    }
+
     /// Does all that can be done at this instant.
     fn work(&mut self) {
         for _ in 0..ROUNDS_AT_ONE_INSTANT_MAX {
@@ -238,6 +259,7 @@ impl Cluster {
             match self.api.transact(&writes) {
                 Ok(objects) => {
                     in_one = true;
+                    self.writes += writes.len();
                     made = objects.into_iter().map(Some).collect();
                     self.crash_after = self.crash_after.map(|left| left - writes.len());
                 }
@@ -257,6 +279,7 @@ impl Cluster {
                     return Ok(());
                 }
                 self.crash_after = self.crash_after.map(|left| left - 1);
+                self.writes += 1;
                 match self.api.write(write) {
                     Ok(object) => made[at] = Some(object),
                     Err(error) => {

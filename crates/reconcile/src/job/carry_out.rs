@@ -4,13 +4,15 @@
 //! | --- | --- | --- |
 //! | 1 | adopt and release pods | pods of ours that are not counted yet: seen next time |
 //! | 2 | status: ended pods recorded, end announced, conditions | recorded pods with finalizer: their removal is repeated |
-//! | 3 | stop the pods of a Job that ends | an announced end: the rest is stopped next time |
-//! | 4 | finalizers of recorded pods, and of pods that are too many | records without finalizer: moved into the counters; a needless pod uncounted: chosen and stopped again |
-//! | 5 | stop the pods that are too many | – |
-//! | 6 | create missing pods, in growing batches | fewer pods than wanted: created next time |
-//! | 7 | status: how many pods there are now | a stale number: written next time |
+//! | 3 | finalizers of recorded pods, and of pods to be stopped uncounted | records without finalizer: moved into the counters; a pod to be stopped: chosen again |
+//! | 4 | stop pods that are too many, or of a Job that ends | the rest is stopped next time |
+//! | 5 | create missing pods, in growing batches | fewer pods than wanted: created next time |
+//! | 6 | status: how many pods there are now | a stale number: written next time |
 //!
+//! A pod that is stopped loses its finalizer first: stopped with it, it would count as a failure if a crash followed.
 //! Creations come behind everything that must not wait for them, since a quota may refuse them for hours.
+
+use std::collections::BTreeSet;
 
 use rota_api::{DeleteOptions, Write, resource};
 
@@ -66,37 +68,22 @@ pub(super) fn plan(
         );
     }
 
-    let ending: Vec<&SeenPod<'_>> = if judgement.decision.is_some() && !is_finished {
-        pods.iter().filter(|pod| pod.is_active()).collect()
-    } else {
-        Vec::new()
-    };
-    stop(&mut plan, job, &ending, "the Job ends");
-    let needless: Vec<&SeenPod<'_>> = sizing.stop.iter().map(|at| &pods[*at]).collect();
-    let counted = tracking.release.iter().map(|at| (pods[*at].object, "it is counted"));
-    let uncounted = needless
+    let ending = judgement.decision.as_ref().filter(|_| !is_finished);
+    let (stopped, why) = to_stop(job, pods, ending, &sizing, tracking);
+    let counted = tracking
+        .release
         .iter()
-        .filter(|p| p.is_tracked)
-        .map(|p| (p.object, "it is not to be counted"));
-    staged(
-        &mut plan,
-        counted
-            .chain(uncounted)
-            .map(|(pod, why)| (pods::finalizer_removal(pod), why)),
-    );
-    stop(
-        &mut plan,
-        job,
-        &needless,
-        if job.is_suspended {
-            "the Job is suspended"
-        } else {
-            "the Job needs fewer pods"
-        },
-    );
+        .map(|at| (pods[*at].object, "nothing of it is left to count"));
+    let needless = sizing.stop.iter().map(|at| &pods[*at]).filter(|pod| pod.is_tracked);
+    let uncounted = needless.map(|pod| (pod.object, "it is not to be counted"));
+    let removals = counted
+        .chain(uncounted)
+        .map(|(pod, why)| (pods::finalizer_removal(pod), why));
+    staged(&mut plan, removals);
+    stop(&mut plan, job, &stopped, why);
     create(&mut plan, job, &sizing.create);
 
-    let after = seen.after(ending.iter().chain(&needless).copied(), sizing.create.len());
+    let after = seen.after(stopped.into_iter(), sizing.create.len());
     if let Some(write) = write_population(job, seen, after) {
         plan.then(write, "report how many pods there are now");
     }
@@ -106,6 +93,33 @@ pub(super) fn plan(
         }
     }
     plan
+}
+
+/// The pods to stop, and why: all of a Job that ends, else those that are too many. With success, a pod that keeps its
+/// finalizer this time (there are too many to let go at once) is stopped next time, since it must not count as failed.
+fn to_stop<'a, 'w>(
+    job: &SeenJob<'_>,
+    pods: &'a [SeenPod<'w>],
+    ending: Option<&Decision>,
+    sizing: &Sizing,
+    tracking: &Tracking,
+) -> (Vec<&'a SeenPod<'w>>, &'static str) {
+    let Some(ending) = ending else {
+        let needless = sizing.stop.iter().map(|at| &pods[*at]).collect();
+        let why = if job.is_suspended {
+            "the Job is suspended"
+        } else {
+            "the Job needs fewer pods"
+        };
+        return (needless, why);
+    };
+    let released: BTreeSet<usize> = tracking.release.iter().copied().collect();
+    let is_stopped = |at: &usize| {
+        let pod = &pods[*at];
+        pod.is_active() && (ending.outcome == Outcome::Failure || !pod.is_tracked || released.contains(at))
+    };
+    let stopped = (0..pods.len()).filter(is_stopped).map(|at| &pods[at]);
+    (stopped.collect(), "the Job ends")
 }
 
 /// True when the end was announced by an earlier write and nothing of the Job is left: no pod that runs, none to be

@@ -41,6 +41,7 @@ pub(super) fn track(
         .cloned()
         .collect();
     let mut new_indexes = BTreeSet::new();
+    let stopping: BTreeSet<usize> = stopping.iter().copied().collect();
     for position in in_order(job, pods).into_iter().filter(|at| !stopping.contains(at)) {
         let pod = &pods[position];
         let is_retained = pod

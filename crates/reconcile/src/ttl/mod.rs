@@ -76,11 +76,11 @@ mod tests {
 
     /// A Job that finished at noon, and what is decided so many seconds later.
     #[track_caller]
-    fn check(condition: &str, ttl: Value, finalizing: bool, secs_later: i64, expected: &str) {
+    fn check(condition: &str, ttl: impl Into<Value>, finalizing: bool, secs_later: i64, expected: &str) {
         let noon: Timestamp = "2026-01-01T12:00:00Z".parse().expect("a time");
         let mut job = json!({
             "metadata": {"namespace": "d", "name": "j", "uid": "u", "resourceVersion": "3"},
-            "spec": {"ttlSecondsAfterFinished": ttl, "template": {}, "managedBy": "example.com/other"},
+            "spec": {"ttlSecondsAfterFinished": ttl.into(), "template": {}, "managedBy": "example.com/other"},
             "status": {"conditions": [{"type": condition, "status": "True", "lastTransitionTime": noon.to_string()}]},
         });
         if finalizing {
@@ -107,20 +107,20 @@ mod tests {
 
     #[test]
     fn a_finished_job_is_deleted_when_its_time_has_come() {
-        check("Complete", json!(0), false, 0, DELETED);
-        check("Failed", json!(10), false, 10, DELETED);
-        check("Complete", json!(10), false, 9, "wake 2026-01-01T12:00:10Z");
+        check("Complete", 0, false, 0, DELETED);
+        check("Failed", 10, false, 10, DELETED);
+        check("Complete", 10, false, 9, "wake 2026-01-01T12:00:10Z");
     }
 
     #[test]
     fn unfinished_jobs_jobs_without_ttl_and_jobs_being_deleted_are_kept() {
-        check("Suspended", json!(0), false, 99, "");
+        check("Suspended", 0, false, 99, "");
         check("Complete", Value::Null, false, 99, "");
-        check("Complete", json!(0), true, 99, "");
+        check("Complete", 0, true, 99, "");
     }
 
     #[test]
     fn a_finish_time_to_come_just_waits() {
-        check("Complete", json!(5), false, -60, "wake 2026-01-01T12:00:05Z");
+        check("Complete", 5, false, -60, "wake 2026-01-01T12:00:05Z");
     }
 }

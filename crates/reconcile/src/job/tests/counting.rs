@@ -83,6 +83,6 @@ fn a_job_that_completes_lets_pending_pods_go_uncounted() {
             .status(json!({"active": 1, "completedIndexes": "0,1", "succeeded": 2}))
             .condition("SuccessCriteriaMet", "True", "SuccessPolicy"),
         [pod("a", "Pending").index(1)],
-        &["delete a", "untrack a", "status active=- terminating=1"],
+        &["untrack a", "delete a", "status active=- terminating=1"],
     );
 }

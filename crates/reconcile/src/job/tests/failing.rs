@@ -39,8 +39,8 @@ fn a_failing_job_stops_its_pods_and_counts_them() {
         ],
         &[
             "status active=2 FailureTarget=True(BackoffLimitExceeded) uncounted{failed=[\"a\",\"b\",\"c\"]}",
-            "delete a, b",
             "untrack a, b, c",
+            "delete a, b",
             "status active=- ready=0 terminating=2",
         ],
     );
@@ -78,8 +78,8 @@ fn restarts_of_containers_count_against_the_limit() {
         [pod("a", "Running").restarts(1), pod("b", "Pending").restarts(1)],
         &[
     "status FailureTarget=True(BackoffLimitExceeded) uncounted{failed=[\"a\",\"b\"]}",
-    "delete a, b",
     "untrack a, b",
+    "delete a, b",
     "status active=- terminating=2",
 ],
     );
@@ -123,8 +123,8 @@ fn a_passed_deadline_fails_the_job() {
         [pod("a", "Running"), pod("b", "Succeeded")],
         &[
             "status FailureTarget=True(DeadlineExceeded) uncounted{failed=[\"a\"] succeeded=[\"b\"]}",
-            "delete a",
             "untrack a, b",
+            "delete a",
             "status active=- terminating=1",
         ],
     );

@@ -145,3 +145,20 @@ fn changes_touch_the_jobs_they_concern() {
     assert_eq!(touched(orphan().with("/metadata/labels", json!({"app": "x"}))), []);
     assert_eq!(touched(owned_by("batch/v1", "CronJob", true)), []);
 }
+
+#[test]
+fn a_pod_that_has_ended_and_was_counted_is_not_looked_at_again() {
+    let labelled = |pod: Builder| pod.with("/metadata/labels/batch.kubernetes.io~1controller-uid", json!("job-uid"));
+    let unsettled = |pod: Builder| {
+        let world = world([(resource::PODS, pod)]);
+        world
+            .find(resource::PODS, super::super::claim::UNSETTLED.name, "job-uid")
+            .count()
+            == 1
+    };
+    assert!(unsettled(labelled(pod("a", "Running"))));
+    assert!(unsettled(labelled(pod("a", "Running").untracked())), "it is active");
+    assert!(unsettled(labelled(pod("a", "Succeeded"))), "it is not counted");
+    assert!(unsettled(pod("a", "Succeeded").untracked()), "its labels may not match");
+    assert!(!unsettled(labelled(pod("a", "Succeeded").untracked())));
+}

@@ -93,8 +93,8 @@ fn too_many_failed_indexes_end_the_job() {
         [pod("a", "Failed").index(0), pod("b", "Failed").index(1), pod("c", "Running").index(2)],
         &[
     "status active=1 FailureTarget=True(MaxFailedIndexesExceeded) failedIndexes=\"0,1\" uncounted{failed=[\"a\",\"b\",\"c\"]}",
-    "delete c",
     "untrack a, b, c",
+    "delete c",
     "status active=- terminating=1",
 ],
     );

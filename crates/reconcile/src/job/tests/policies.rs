@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn rules(rules: Value) -> Value {
-    json!({"completions": 1, "backoffLimit": 0, "podFailurePolicy": {"rules": rules}})
+fn rules(rules: impl Into<Value>) -> Value {
+    json!({"completions": 1, "backoffLimit": 0, "podFailurePolicy": {"rules": rules.into()}})
 }
 
 #[test]
@@ -43,8 +43,8 @@ fn a_code_in_the_list_fails_the_job() {
         [pod("a", "Failed").ended(42, 1), pod("b", "Running")],
         &[
             "status active=1 FailureTarget=True(PodFailurePolicy) uncounted{failed=[\"a\",\"b\"]}",
-            "delete b",
             "untrack a, b",
+            "delete b",
             "status active=- terminating=1",
         ],
     );
@@ -218,8 +218,8 @@ fn enough_of_the_listed_indexes_end_the_job_with_success() {
         [pod("a", "Running").index(0), pod("b", "Succeeded").index(1), pod("c", "Running").index(2)],
         &[
     "status active=2 completedIndexes=\"1\" SuccessCriteriaMet=True(SuccessPolicy) succeeded=1",
-    "delete a, c",
     "untrack a, b, c",
+    "delete a, c",
     "status active=- terminating=2",
 ],
     );
@@ -246,8 +246,8 @@ fn the_first_rule_that_is_met_is_named() {
         [pod("a", "Running").index(0), pod("b", "Succeeded").index(1), pod("c", "Running").index(2)],
         &[
     "status active=2 completedIndexes=\"1\" SuccessCriteriaMet=True(SuccessPolicy) succeeded=1",
-    "delete a, c",
     "untrack a, b, c",
+    "delete a, c",
     "status active=- terminating=2",
 ],
     );
@@ -260,8 +260,8 @@ fn a_failure_of_the_same_look_goes_before_success() {
         [pod("a", "Failed").index(0), pod("b", "Succeeded").index(1), pod("c", "Running").index(2)],
         &[
     "status active=1 completedIndexes=\"1\" FailureTarget=True(BackoffLimitExceeded) succeeded=1 uncounted{failed=[\"a\",\"c\"]}",
-    "delete c",
     "untrack a, b, c",
+    "delete c",
     "status active=- terminating=1",
 ],
     );
@@ -277,4 +277,19 @@ fn success_once_announced_is_not_overturned() {
     "untrack a",
 ],
     );
+}
+
+#[test]
+fn a_code_of_an_init_container_is_found_behind_those_of_regular_ones() {
+    let failed = json!({"terminated": {"exitCode": 5}});
+    let stopped = pod("a", "Failed").ended(143, 1);
+    let pod = stopped.with("/status/initContainerStatuses", json!([container("setup", &failed, 0)]));
+    let rule = json!({"action": "FailJob", "onExitCodes": {"operator": "In", "values": [5]}});
+    let world = world([(resource::JOBS, job(rules(vec![rule]))), (resource::PODS, pod)]);
+    let plan = JobController::default().reconcile(&Key::new("d", "j"), &world, now());
+    let Change::Patch { patch, .. } = &plan.actions[0].write.change else {
+        panic!("{plan}")
+    };
+    let message = "Container setup for pod d/a failed with exit code 5 matching FailJob rule at index 0";
+    assert_eq!(patch["status"]["conditions"][0]["message"], message);
 }

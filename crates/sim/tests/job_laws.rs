@@ -1,0 +1,410 @@
+//! What holds of Jobs whatever happens: each pod is counted once, nothing runs twice, no counter falls, ends are announced
+//! before they are sealed, and all of it in spite of a crash between any two writes.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use rota_api::{DeleteOptions, Object, Write, resource};
+use rota_reconcile::Controller;
+use rota_reconcile::job::labels::{COMPLETION_INDEX, TRACKING_FINALIZER};
+use rota_reconcile::job::{JobController, OrphanPods};
+use rota_sim::api::seconds;
+use rota_sim::{Cluster, Mode};
+use serde_json::{Value, json};
+
+fn controllers() -> Vec<Box<dyn Controller>> {
+    vec![Box::new(JobController::default()), Box::new(OrphanPods)]
+}
+
+/// What happens to a Job. Pods are named by their position among the active ones.
+#[derive(Clone, Debug)]
+enum Step {
+    /// All pending pods run and are ready.
+    Run,
+    /// A pod succeeds.
+    Succeed(usize),
+    /// A pod fails; what it left behind says that it was so many seconds ago.
+    Fail(usize, i64),
+    /// Somebody deletes a pod; it ends in time.
+    Delete(usize),
+    /// The pods that are being deleted are gone.
+    Bury,
+    /// The spec of the Job is changed.
+    Patch(Value),
+    /// Time passes.
+    Wait(f64),
+    /// The controllers crash after so many more writes.
+    Crash(usize),
+}
+
+/// A Job on a cluster, and what must be true of it.
+struct Run {
+    cluster: Cluster,
+    /// Pods that succeeded, or failed, while the Job was looking after them.
+    succeeded: usize,
+    failed: usize,
+    indexes: std::collections::BTreeSet<String>,
+}
+
+impl Run {
+    fn of(spec: &Value, mode: Mode) -> Self {
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
+        let mut cluster = Cluster::new(controllers, start);
+        cluster.mode = mode;
+        let node = json!({"metadata": {"name": "n"}});
+        cluster.create(resource::NODES, node).expect("a node");
+        let mut whole = json!({"template": {"spec": {
+            "restartPolicy": "Never", "containers": [{"name": "c", "image": "app:1"}]}}});
+        for (field, value) in spec.as_object().into_iter().flatten() {
+            whole[field] = value.clone();
+        }
+        let job = json!({"metadata": {"namespace": "d", "name": "j"}, "spec": whole});
+        cluster.create(resource::JOBS, job).expect("a Job");
+        let (succeeded, failed) = (0, 0);
+        Self {
+            cluster,
+            succeeded,
+            failed,
+            indexes: Default::default(),
+        }
+    }
+
+    fn job(&self) -> Value {
+        self.cluster
+            .api
+            .get(resource::JOBS, "d", "j")
+            .expect("the Job")
+            .to_value()
+    }
+
+    /// The active pods, by index, then by age.
+    fn active(&self) -> Vec<Arc<Object>> {
+        let mut active: Vec<_> = self
+            .cluster
+            .api
+            .all(resource::PODS)
+            .filter(|pod| is_active(pod))
+            .cloned()
+            .collect();
+        active.sort_by_key(|pod| (index(pod), pod.meta().uid.clone()));
+        active
+    }
+
+    fn play(&mut self, step: &Step) {
+        match step {
+            Step::Run => {
+                for pod in self.active() {
+                    let ready = json!([{"type": "Ready", "status": "True"}]);
+                    self.report(&pod, json!({"phase": "Running", "conditions": ready}));
+                }
+            }
+            Step::Succeed(at) => {
+                if let Some(pod) = self.pick(*at) {
+                    self.succeeded += 1;
+                    self.indexes.extend(index(&pod));
+                    self.report(&pod, self.ended("Succeeded", 0, 0));
+                }
+            }
+            Step::Fail(at, secs_ago) => {
+                if let Some(pod) = self.pick(*at) {
+                    self.failed += 1;
+                    self.report(&pod, self.ended("Failed", 1, *secs_ago));
+                }
+            }
+            Step::Delete(at) => {
+                if let Some(pod) = self.pick(*at) {
+                    self.failed += 1;
+                    let options = DeleteOptions {
+                        grace_period_secs: Some(1),
+                        ..DeleteOptions::default()
+                    };
+                    let delete = Write::delete(resource::PODS, "d", &pod.meta().name, options);
+                    self.cluster.write(&delete).expect("the pod is there");
+                }
+            }
+            Step::Bury => {
+                let ending: Vec<_> = self.cluster.api.all(resource::PODS).cloned().collect();
+                for pod in ending.iter().filter(|pod| pod.meta().deleting.is_some()) {
+                    let options = DeleteOptions {
+                        grace_period_secs: Some(0),
+                        ..DeleteOptions::default()
+                    };
+                    let delete = Write::delete(resource::PODS, "d", &pod.meta().name, options);
+                    self.cluster.write(&delete).expect("the pod is there");
+                }
+            }
+            Step::Patch(spec) => {
+                let patch = Write::merge(resource::JOBS, "d", "j", json!({"spec": spec}));
+                self.cluster.write(&patch).expect("a change that is allowed");
+            }
+            Step::Wait(secs) => self.cluster.run_for(*secs),
+            Step::Crash(writes) => self.cluster.crash_after = Some(*writes),
+        }
+        self.cluster.run_for(0.0);
+        self.check();
+    }
+
+    /// A pod that the Job looks after: the controllers must have seen the last step before the next one.
+    fn pick(&self, at: usize) -> Option<Arc<Object>> {
+        let active = self.active();
+        let pod = active.get(at % active.len().max(1))?;
+        is_tracked(pod).then(|| Arc::clone(pod))
+    }
+
+    fn report(&mut self, pod: &Object, status: Value) {
+        self.cluster
+            .pod_status("d", &pod.meta().name, status)
+            .expect("the pod is there");
+    }
+
+    fn ended(&self, phase: &str, code: i32, secs_ago: i64) -> Value {
+        let at = self.cluster.now() - jiff::SignedDuration::from_secs(secs_ago);
+        let state = json!({"terminated": {"exitCode": code, "finishedAt": seconds(at)}});
+        json!({"phase": phase, "containerStatuses": [
+            {"name": "c", "image": "app:1", "imageID": "", "ready": false, "restartCount": 0, "state": state}]})
+    }
+
+    /// Nobody has anything left to do, and everything is counted as it happened.
+    fn check(&mut self) {
+        let job = self.job();
+        let (spec, status) = (&job["spec"], &job["status"]);
+        assert_eq!(
+            self.cluster.unfinished_business(),
+            Vec::<String>::new(),
+            "after {job:#}"
+        );
+        let number = |value: &Value| usize::try_from(value.as_i64().unwrap_or_default()).expect("no negative counter");
+        assert!(status["uncountedTerminatedPods"]["succeeded"].is_null(), "{status}");
+        assert!(status["uncountedTerminatedPods"]["failed"].is_null(), "{status}");
+        assert_eq!(number(&status["active"]), self.active().len(), "{status}");
+        if has(status, "SuccessCriteriaMet") || has(status, "FailureTarget") || spec["suspend"] == true {
+            assert_eq!(number(&status["active"]), 0, "{status}");
+        }
+        // The workers of a queue that is empty end by themselves.
+        if !spec["completions"].is_null() || number(&status["succeeded"]) == 0 {
+            assert!(self.active().len() <= number(&spec["parallelism"]), "{job}");
+        }
+        let is_indexed = spec["completionMode"] == "Indexed";
+        let succeeded = if is_indexed { self.indexes.len() } else { self.succeeded };
+        assert_eq!(number(&status["succeeded"]), succeeded, "{status}");
+        let failed = number(&status["failed"]);
+        let is_failing = has(status, "FailureTarget");
+        // A Job that fails takes its running pods along.
+        assert!(
+            failed == self.failed || (is_failing && failed > self.failed),
+            "{failed} of {} failed",
+            self.failed
+        );
+        self.check_history();
+    }
+
+    fn check_history(&self) {
+        let history = &self.cluster.job_history["j"];
+        for (before, after) in history.iter().zip(&history[1..]) {
+            for counter in ["succeeded", "failed"] {
+                let (old, new) = (
+                    before[counter].as_i64().unwrap_or(0),
+                    after[counter].as_i64().unwrap_or(0),
+                );
+                assert!(new >= old, "{counter} fell from {old} to {new}");
+            }
+            for (interim, terminal) in [("SuccessCriteriaMet", "Complete"), ("FailureTarget", "Failed")] {
+                assert!(
+                    !has(after, terminal) || has(before, interim),
+                    "{terminal} without {interim} before it: {after}"
+                );
+                assert!(!has(before, interim) || has(after, interim), "{interim} was taken back");
+            }
+        }
+    }
+}
+
+fn has(status: &Value, condition: &str) -> bool {
+    let conditions = status["conditions"].as_array();
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|c| c["type"] == condition && c["status"] == "True")
+}
+
+fn is_active(pod: &Object) -> bool {
+    let meta = pod.meta();
+    meta.deleting.is_none() && !matches!(meta.phase.as_str(), "Succeeded" | "Failed")
+}
+
+fn is_tracked(pod: &Object) -> bool {
+    pod.meta().finalizers.iter().any(|f| f == TRACKING_FINALIZER)
+}
+
+fn index(pod: &Object) -> Option<String> {
+    pod.to_value()["metadata"]["annotations"][COMPLETION_INDEX]
+        .as_str()
+        .map(str::to_owned)
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        2 => Just(Step::Run),
+        4 => (0..4usize).prop_map(Step::Succeed),
+        3 => (0..4usize, prop_oneof![Just(0), Just(700)]).prop_map(|(at, secs)| Step::Fail(at, secs)),
+        1 => (0..4usize).prop_map(Step::Delete),
+        2 => Just(Step::Bury),
+        1 => (1..5u32).prop_map(|n| Step::Patch(json!({"parallelism": n}))),
+        1 => any::<bool>().prop_map(|suspend| Step::Patch(json!({"suspend": suspend}))),
+        2 => prop_oneof![Just(5.0), Just(30.0), Just(700.0)].prop_map(Step::Wait),
+        2 => (0..12usize).prop_map(Step::Crash),
+    ];
+    prop::collection::vec(step, 1..25)
+}
+
+fn specs() -> impl Strategy<Value = Value> {
+    let fields = (
+        any::<bool>(),
+        prop::option::weighted(0.8, 1..6u32),
+        1..4u32,
+        0..4u32,
+        any::<bool>(),
+    );
+    fields.prop_map(|(is_indexed, completions, parallelism, limit, only_failed)| {
+        let mut spec = json!({"parallelism": parallelism, "backoffLimit": limit});
+        if is_indexed {
+            spec["completionMode"] = "Indexed".into();
+        }
+        if let Some(completions) = completions.or(is_indexed.then_some(3)) {
+            spec["completions"] = completions.into();
+        }
+        if only_failed {
+            spec["podReplacementPolicy"] = "TerminatingOrFailed".into();
+        }
+        spec
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_laws_hold_whatever_happens_when_plans_are_transactions(spec in specs(), steps in steps()) {
+        let mut run = Run::of(&spec, Mode::Transaction);
+        steps.iter().for_each(|step| run.play(step));
+    }
+
+    #[test]
+    fn the_laws_hold_whatever_happens_when_plans_run_write_by_write(spec in specs(), steps in steps()) {
+        let mut run = Run::of(&spec, Mode::Sequential);
+        steps.iter().for_each(|step| run.play(step));
+    }
+}
+
+/// Plays the steps with a crash at each place in turn; the end must be that of the run without a crash.
+fn check_crashes(spec: &Value, steps: &[Step]) {
+    for mode in [Mode::Transaction, Mode::Sequential] {
+        let play = |crash: Option<usize>| {
+            let mut run = Run::of(spec, mode);
+            run.cluster.crash_after = crash;
+            run.cluster.run_for(0.0);
+            steps.iter().for_each(|step| run.play(step));
+            let mut status = run.job()["status"].take();
+            for (_, field) in status.as_object_mut().into_iter().flatten() {
+                forget_times(field);
+            }
+            (run.cluster.writes, (status, run.cluster.api.created.clone()))
+        };
+        let (writes, expected) = play(None);
+        for crash in 0..writes {
+            let (_, end) = play(Some(crash));
+            assert_eq!(end, expected, "{mode:?}, crash after {crash} of {writes} writes");
+        }
+    }
+}
+
+fn forget_times(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(forget_times),
+        Value::Object(fields) => {
+            fields.retain(|name, _| !name.ends_with("Time"));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn a_crash_anywhere_in_a_job_that_succeeds_is_harmless() {
+    let spec = json!({"completions": 3, "parallelism": 2});
+    check_crashes(
+        &spec,
+        &[
+            Step::Run,
+            Step::Succeed(0),
+            Step::Succeed(1),
+            Step::Run,
+            Step::Succeed(0),
+        ],
+    );
+}
+
+#[test]
+fn a_crash_anywhere_in_a_job_that_fails_is_harmless() {
+    let spec = json!({"completions": 3, "parallelism": 3, "backoffLimit": 0});
+    check_crashes(&spec, &[Step::Run, Step::Fail(1, 700), Step::Bury]);
+}
+
+#[test]
+fn a_crash_anywhere_between_failure_and_replacement_is_harmless() {
+    let spec = json!({"completions": 1});
+    check_crashes(
+        &spec,
+        &[
+            Step::Run,
+            Step::Fail(0, 0),
+            Step::Wait(30.0),
+            Step::Run,
+            Step::Succeed(0),
+        ],
+    );
+}
+
+#[test]
+fn a_crash_anywhere_while_scaling_down_is_harmless() {
+    let spec = json!({"completions": 9, "parallelism": 4});
+    let down = Step::Patch(json!({"parallelism": 1}));
+    check_crashes(&spec, &[Step::Run, down, Step::Bury, Step::Succeed(0)]);
+}
+
+#[test]
+fn a_crash_anywhere_while_suspending_and_resuming_is_harmless() {
+    let spec = json!({"completions": 2, "parallelism": 2});
+    let suspend = |to: bool| Step::Patch(json!({"suspend": to}));
+    check_crashes(
+        &spec,
+        &[
+            Step::Run,
+            suspend(true),
+            Step::Bury,
+            suspend(false),
+            Step::Succeed(0),
+            Step::Succeed(0),
+        ],
+    );
+}
+
+#[test]
+fn a_crash_anywhere_in_an_indexed_job_is_harmless() {
+    let spec = json!({"completions": 3, "parallelism": 3, "completionMode": "Indexed"});
+    let steps = [
+        Step::Succeed(1),
+        Step::Fail(0, 700),
+        Step::Run,
+        Step::Succeed(0),
+        Step::Succeed(0),
+    ];
+    check_crashes(&spec, &steps);
+}
+
+#[test]
+fn a_crash_anywhere_in_a_job_that_its_success_policy_ends_is_harmless() {
+    let spec = json!({"completions": 3, "parallelism": 3, "completionMode": "Indexed",
+        "successPolicy": {"rules": [{"succeededCount": 1}]}});
+    check_crashes(&spec, &[Step::Run, Step::Succeed(1), Step::Bury]);
+}
