@@ -157,7 +157,7 @@ impl Walk {
                     Node::Null | Node::Bool(_) | Node::List(_) | Node::Map(_) => return self.note(QUANTITY_FORM),
                 };
                 match Quantity::parse(&text) {
-                    Ok(quantity) => Some(Value::String(quantity.canonical())),
+                    Ok(quantity) => Some(Value::String(quantity.to_string())),
                     Err(error) => self.note(&error.to_string()),
                 }
             }
@@ -225,10 +225,24 @@ impl Walk {
             self.path.push(Step::Key(key.clone()));
             let value = self.value(node, element);
             let value = value.unwrap_or_else(|| self.zero(element));
+            let value = self.in_thousandths(value, element);
             self.path.pop();
             map.insert(key, value);
         }
         Value::Object(map)
+    }
+
+    /// Amounts in a list of resources are counted in thousandths, rounded up; other values stay as they are.
+    fn in_thousandths(&self, value: Value, element: &Target) -> Value {
+        match (element, value) {
+            (Target::Type(id), Value::String(text)) if self.schema[*id].shape == Shape::Quantity => {
+                match Quantity::parse(&text) {
+                    Ok(quantity) if !quantity.is_whole_millis() => quantity.rounded_up_to_millis().to_string().into(),
+                    _ => Value::String(text),
+                }
+            }
+            (_, value) => value,
+        }
     }
 
     /// What a null stands for where something must stand: in lists and maps.

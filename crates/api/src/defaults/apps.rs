@@ -18,8 +18,17 @@ pub(super) fn daemon_set(object: &mut Value) {
         default_to(rolling, "maxUnavailable", 1);
         default_to(rolling, "maxSurge", 0);
     }
+    // The two counts have no absent form once the struct that holds them is there.
+    if let Some(rolling) = strategy_parameters(spec) {
+        default_to(rolling, "maxUnavailable", 0);
+        default_to(rolling, "maxSurge", 0);
+    }
     default_to(spec, "revisionHistoryLimit", 10);
     template(spec, "template");
+}
+
+fn strategy_parameters(spec: &mut Value) -> Option<&mut Value> {
+    crate::value::object_mut(crate::value::object_mut(spec, "updateStrategy")?, "rollingUpdate")
 }
 
 /// A `Deployment`.

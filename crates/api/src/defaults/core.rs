@@ -21,6 +21,7 @@ pub(super) fn namespace(object: &mut Value) {
 
 /// A `Node`: everything can be allocated unless it says otherwise.
 pub(super) fn node(object: &mut Value) {
+    mirror_ranges(ensure_object(object, "spec"));
     let status = ensure_object(object, "status");
     if let Some(capacity) = present(status, "capacity").cloned() {
         if present(status, "allocatable").is_none() {
@@ -31,6 +32,19 @@ pub(super) fn node(object: &mut Value) {
                 default_to(allocatable, name, amount.clone());
             }
         }
+    }
+}
+
+/// The older field for one address range and the newer one for several say the same.
+fn mirror_ranges(spec: &mut Value) {
+    let first = crate::value::list(spec, "podCIDRs").first().cloned();
+    match (text(spec, "podCIDR"), first) {
+        ("", Some(first)) => set(spec, "podCIDR", first),
+        (range, None) if !range.is_empty() => {
+            let range = range.to_owned();
+            set(spec, "podCIDRs", json!([range]));
+        }
+        _ => {}
     }
 }
 

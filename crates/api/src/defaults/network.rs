@@ -12,7 +12,9 @@ pub(super) fn service(object: &mut Value) {
     let spec = ensure_object(object, "spec");
     default_text(spec, "sessionAffinity", "None");
     match text(spec, "sessionAffinity") {
-        "None" => set(spec, "sessionAffinityConfig", Value::Null),
+        "None" => {
+            crate::value::remove(spec, "sessionAffinityConfig");
+        }
         "ClientIP" => {
             let config = ensure_object(ensure_object(spec, "sessionAffinityConfig"), "clientIP");
             default_to(config, "timeoutSeconds", 10_800);

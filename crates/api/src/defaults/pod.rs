@@ -33,6 +33,21 @@ pub(super) fn pod(object: &mut Value) {
     default_to(object, "status", json!({}));
     if let Some(status) = object_mut(object, "status") {
         crate::value::default_text(status, "phase", "Pending");
+        mirror_addresses(status);
+    }
+}
+
+/// The older field for one address and the newer one for several say the same; the older one wins.
+fn mirror_addresses(status: &mut Value) {
+    let first = list(status, "podIPs").first().map(|ip| text(ip, "ip").to_owned());
+    match (text(status, "podIP"), first) {
+        ("", Some(first)) => set(status, "podIP", first),
+        ("", None) => {}
+        (ip, first) if first.as_deref() != Some(ip) => {
+            let ip = ip.to_owned();
+            set(status, "podIPs", json!([{"ip": ip}]));
+        }
+        _ => {}
     }
 }
 

@@ -57,8 +57,8 @@ pub(super) const PRINTERS: &[Printer] = &[
             vec![
                 name(object),
                 text(object, "addressType").into(),
-                some_of(ports.collect(), UNSET).into(),
-                some_of(addresses.collect(), UNSET).into(),
+                some_of(&ports.collect::<Vec<_>>(), UNSET).into(),
+                some_of(&addresses.collect::<Vec<_>>(), UNSET).into(),
                 age(object, now),
             ]
         },
@@ -66,7 +66,7 @@ pub(super) const PRINTERS: &[Printer] = &[
 ];
 
 /// The first few texts, and how many more there are.
-fn some_of(texts: Vec<String>, none: &str) -> String {
+fn some_of(texts: &[String], none: &str) -> String {
     match texts.len() {
         0 => none.to_owned(),
         count if count > LISTED_MAX => {
@@ -135,5 +135,5 @@ fn endpoints(object: &Value) -> String {
             }));
         }
     }
-    some_of(found, NONE)
+    some_of(&found, NONE)
 }

@@ -23,13 +23,13 @@ fn check(resource: &'static Resource, mut object: Value, expected: &[&str]) {
     assert_eq!(&cells[..expected.len()], expected);
 }
 
-fn pod(status: Value) -> Value {
+fn pod(status: &Value) -> Value {
     json!({"spec": {"containers": [{"name": "a"}, {"name": "b"}], "initContainers": [{"name": "i"}]}, "status": status})
 }
 
 #[test]
 fn a_pod_says_why_it_does_not_run() {
-    let show = |status: Value, expected: &[&str]| check(resource::PODS, pod(status), expected);
+    let show = |status: Value, expected: &[&str]| check(resource::PODS, pod(&status), expected);
     show(
         json!({"phase": "Pending"}),
         &["x", "0/2", "Pending", "0", "120m", "<none>"],

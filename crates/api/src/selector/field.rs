@@ -33,7 +33,7 @@ enum Source {
         absent: &'static str,
     },
     /// An event's source component, or its reporting controller.
-    EventSource,
+    Reporter,
     /// Known but never compared: the text is empty.
     Empty,
 }
@@ -118,7 +118,7 @@ static EVENTS: [Field; 13] = [
     at("involvedObject.fieldPath", "/involvedObject/fieldPath"),
     at("reason", "/reason"),
     at("reportingComponent", "/reportingComponent"),
-    field("source", Source::EventSource),
+    field("source", Source::Reporter),
     at("type", "/type"),
 ];
 static EVENTS_V1: [Field; 12] = [
@@ -207,7 +207,7 @@ impl FieldSelector {
                 Source::Node => meta.node == term.value,
                 Source::Phase => meta.phase == term.value,
                 Source::Empty => term.value.is_empty(),
-                Source::At { .. } | Source::EventSource => {
+                Source::At { .. } | Source::Reporter => {
                     let value = decoded.get_or_insert_with(|| object.to_value());
                     read(&term.field.source, value) == term.value
                 }
@@ -229,7 +229,7 @@ fn read(source: &Source, object: &Value) -> String {
         Source::Node => text("/spec/nodeName", ""),
         Source::Phase => text("/status/phase", ""),
         Source::At { pointer, absent } => text(pointer, absent),
-        Source::EventSource => match text("/source/component", "") {
+        Source::Reporter => match text("/source/component", "") {
             component if component.is_empty() => text("/reportingComponent", ""),
             component => component,
         },

@@ -153,7 +153,7 @@ impl LabelSelector {
         for (key, label) in value["matchLabels"].as_object().into_iter().flatten() {
             labels.insert(key.clone(), text(label));
         }
-        let mut selector = Self::from_labels(&labels);
+        let mut selector = Self::from_checked_labels(&labels)?;
         for expression in value["matchExpressions"].as_array().into_iter().flatten() {
             let values = expression["values"].as_array().into_iter().flatten().map(text);
             selector.add(
@@ -173,13 +173,26 @@ impl LabelSelector {
         let Some(typed) = selector else {
             return Ok(Self::nothing());
         };
-        let mut selector = typed.match_labels.as_ref().map(Self::from_labels).unwrap_or_default();
+        let mut selector = match &typed.match_labels {
+            Some(labels) => Self::from_checked_labels(labels)?,
+            None => Self::default(),
+        };
         for expression in typed.match_expressions.iter().flatten() {
             let values = expression.values.iter().flatten().cloned().collect();
             selector.add(&expression.key, &expression.operator, values)?;
         }
         selector.sort();
         Ok(selector)
+    }
+
+    fn from_checked_labels(labels: &BTreeMap<String, String>) -> Result<Self, SelectorError> {
+        let requirements = labels
+            .iter()
+            .map(|(key, value)| Requirement::checked(key.clone(), Operator::In, BTreeSet::from([value.clone()])));
+        Ok(Self {
+            requirements: requirements.collect::<Result<_, _>>()?,
+            nothing: false,
+        })
     }
 
     fn add(&mut self, key: &str, operator: &str, values: BTreeSet<String>) -> Result<(), SelectorError> {

@@ -13,7 +13,8 @@ const NAME: &str = "batch.kubernetes.io/job-name";
 
 pub(super) fn create_job(job: &mut Value) {
     // A Job without labels shares those of its template, and so gets the generated ones as well.
-    let shared = job["metadata"]["labels"] == job["spec"]["template"]["metadata"]["labels"];
+    let labels = &job["metadata"]["labels"];
+    let shared = *labels == job["spec"]["template"]["metadata"]["labels"];
     if !flag(&job["spec"], "manualSelector") {
         generate_selector(job);
     }

@@ -32,8 +32,28 @@ pub(super) fn update_secret(new: &mut Value, old: &Value) {
     default_text(new, "type", text(old, "type"));
 }
 
+/// The older field for one address and the newer one for several say the same.
+pub(super) fn create_service(service: &mut Value) {
+    let spec = ensure_object(service, "spec");
+    let first = list(spec, "clusterIPs").first().cloned();
+    match (text(spec, "clusterIP"), first) {
+        ("", Some(first)) => set(spec, "clusterIP", first),
+        (ip, None) if !ip.is_empty() => {
+            let ip = ip.to_owned();
+            set(spec, "clusterIPs", json!([ip]));
+        }
+        _ => {}
+    }
+}
+
 /// A new kind of Service drops what belonged to the former.
 pub(super) fn update_service(new: &mut Value, old: &Value) {
+    let changed = |field: &str| new["spec"][field] != old["spec"][field];
+    // Who changes only the older field means both.
+    if changed("clusterIP") && !changed("clusterIPs") {
+        crate::value::remove(ensure_object(new, "spec"), "clusterIPs");
+    }
+    create_service(new);
     let kind = text(&new["spec"], "type").to_owned();
     let same = |field: &str| new["spec"][field] == old["spec"][field];
     let outside = matches!(kind.as_str(), "NodePort" | "LoadBalancer");

@@ -19,6 +19,14 @@ pub(super) fn drop_at_update(new: &mut Value, old: &Value) {
     }
 }
 
+/// Leases: candidates for coordinated leadership.
+pub(super) fn drop_from_lease(lease: &mut Value) {
+    if let Some(spec) = object_mut(lease, "spec") {
+        remove(spec, "strategy");
+        remove(spec, "preferredHolder");
+    }
+}
+
 /// Where a kind keeps the spec of its pods.
 const PATHS: &[&str] = &[
     "/spec/jobTemplate/spec/template/spec",
@@ -41,6 +49,9 @@ fn drop_disabled(spec: &mut Value) {
         for container in list_mut(spec, field) {
             if let Some(lifecycle) = object_mut(container, "lifecycle") {
                 remove(lifecycle, "stopSignal");
+                if lifecycle.as_object().is_some_and(serde_json::Map::is_empty) {
+                    remove(container, "lifecycle");
+                }
             }
         }
     }

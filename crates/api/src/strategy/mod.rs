@@ -129,6 +129,12 @@ static STRATEGIES: &[Strategy] = &[
     },
     plain("Node", Generation::Free, Status::KeptAtCreate),
     Strategy {
+        create: gates::drop_from_lease,
+        update: |new, _| gates::drop_from_lease(new),
+        ..plain("Lease", Generation::Free, Status::None)
+    },
+    Strategy {
+        create: core::create_service,
         update: core::update_service,
         ..plain("Service", Generation::Free, Status::Own)
     },

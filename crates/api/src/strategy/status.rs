@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Resource;
 use crate::table::{self, Presence, Schema, Shape, Target, Type};
-use crate::value::{copy, ensure_object, remove, set, text};
+use crate::value::{copy, ensure_object, set, text};
 
 /// The status that an object starts with: its type's empty value, and the phase of kinds that have one.
 pub(super) fn initial(resource: &Resource) -> Value {
@@ -55,12 +55,8 @@ pub(super) fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) 
             }
         }
         "Deployment" => copy(&old["metadata"], ensure_object(new, "metadata"), "labels"),
+        "Job" => crate::defaults::batch::labels_from_template(new),
         "DaemonSet" => super::apps::keep_template_generation(new, old),
-        "Node" => {
-            if new["status"]["config"].is_object() && !old["status"]["config"].is_object() {
-                remove(ensure_object(new, "status"), "config");
-            }
-        }
         _ => {}
     }
     if !new["status"].is_object() {

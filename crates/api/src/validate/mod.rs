@@ -5,9 +5,21 @@
 //!
 //! Source: `spec/api.md` §2.9; kubernetes `pkg/apis/*/validation/validation.go`.
 
+mod apps;
+mod core;
+mod cronjob;
+mod cursor;
+mod event;
+mod job;
+mod meta;
+mod network;
+mod pod;
+mod policy;
+
 use serde_json::Value;
 
-use crate::{FieldError, Resource};
+use crate::{FieldError, Resource, resource};
+use cursor::{Cursor, Errors};
 
 /// Rules that this crate does not know itself. Each returns what is wrong in upstream's words.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +32,30 @@ pub struct Checks {
 
 /// The rules that a new object breaks; empty when it is valid.
 pub fn create(resource: &'static Resource, value: &Value, checks: &Checks) -> Vec<FieldError> {
-    let _ = (resource, value, checks);
-    Vec::new()
+    let object = Cursor::root(value);
+    let mut errors = Errors::default();
+    match resource.kind {
+        "Pod" => pod::create(&object, &mut errors),
+        "Job" => job::create(&object, &mut errors),
+        "CronJob" => cronjob::create(&object, checks, &mut errors),
+        "DaemonSet" | "Deployment" | "ReplicaSet" | "StatefulSet" | "ReplicationController" | "ControllerRevision" => {
+            apps::create(&object, resource, &mut errors);
+        }
+        "Service" => network::create_service(&object, &mut errors),
+        "Event" => {
+            if resource == resource::EVENTS_V1 {
+                meta::create(&object, resource, &mut errors);
+                event::events(&object, &mut errors);
+            } else {
+                event::core(&object, &mut errors);
+            }
+        }
+        _ => {
+            meta::create(&object, resource, &mut errors);
+            rules(resource, &object, &mut errors);
+        }
+    }
+    errors.into_list()
 }
 
 /// The rules that a change from `old` to `new` breaks; empty when it is valid.
@@ -34,6 +68,106 @@ pub fn update(
     subresource: Option<&str>,
     checks: &Checks,
 ) -> Vec<FieldError> {
-    let _ = (resource, new, old, subresource, checks);
-    Vec::new()
+    let (new, old) = (Cursor::root(new), Cursor::root(old));
+    let mut errors = Errors::default();
+    // Upstream looks at the metadata once for every kind, and once more in most kinds' own rules.
+    meta::update_any(&new, &old, &mut errors);
+    match subresource {
+        None | Some("scale") => update_object(resource, &new, &old, checks, &mut errors),
+        Some("status") => update_status(resource, &new, &old, &mut errors),
+        Some("ephemeralcontainers") => pod::ephemeral_containers(&new, &old, &mut errors),
+        Some("resize") => pod::resize(&new, &old, &mut errors),
+        Some("finalize") => {
+            meta::update(&new, &old, &mut errors);
+            core::namespace(&new, &mut errors);
+        }
+        Some(_) => meta::update(&new, &old, &mut errors),
+    }
+    errors.into_list()
+}
+
+fn update_object(
+    resource: &'static Resource,
+    new: &Cursor<'_>,
+    old: &Cursor<'_>,
+    checks: &Checks,
+    errors: &mut Errors,
+) {
+    match resource.kind {
+        "Pod" => pod::update(new, old, errors),
+        "Job" => job::update(new, old, errors),
+        "CronJob" => cronjob::update(new, old, checks, errors),
+        "DaemonSet" | "Deployment" | "ReplicaSet" | "StatefulSet" | "ReplicationController" | "ControllerRevision" => {
+            apps::update(new, old, resource, errors);
+        }
+        "Service" => network::update_service(new, old, errors),
+        "Event" => {
+            if resource != resource::EVENTS_V1 {
+                event::core(new, errors);
+            }
+        }
+        _ => {
+            meta::update(new, old, errors);
+            changes(resource, new, old, errors);
+            rules(resource, new, errors);
+        }
+    }
+}
+
+/// Rules that hold at any time, of kinds whose metadata needs nothing special.
+fn rules(resource: &'static Resource, object: &Cursor<'_>, errors: &mut Errors) {
+    match resource.kind {
+        "PodTemplate" => pod::template(&object.at("template"), errors),
+        "ConfigMap" => core::config_map(object, errors),
+        "Secret" => core::secret(object, errors),
+        "Namespace" => core::namespace(object, errors),
+        "Node" => core::node(object, errors),
+        "RuntimeClass" => core::runtime_class(object, errors),
+        "EndpointSlice" => network::endpoint_slice(object, errors),
+        "Role" | "ClusterRole" => policy::role(object, resource.is_namespaced(), errors),
+        "RoleBinding" | "ClusterRoleBinding" => policy::binding(object, resource.is_namespaced(), errors),
+        "PodDisruptionBudget" => policy::disruption_budget(object, errors),
+        "Lease" => policy::lease(object, errors),
+        "PriorityClass" => policy::priority_class(object, errors),
+        "ResourceQuota" => policy::quota(object, errors),
+        "LimitRange" => policy::limit_range(object, errors),
+        _ => {}
+    }
+}
+
+/// Rules of a change, of kinds whose metadata needs nothing special.
+fn changes(resource: &'static Resource, new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Errors) {
+    match resource.kind {
+        "ConfigMap" => core::immutable_data(new, old, errors),
+        "Secret" => {
+            errors.check_immutable(&new.at("type"), &old.at("type"));
+            core::immutable_data(new, old, errors);
+        }
+        "Node" => core::node_change(new, old, errors),
+        "RuntimeClass" => errors.check_immutable(&new.at("handler"), &old.at("handler")),
+        "RoleBinding" | "ClusterRoleBinding" => policy::binding_change(new, old, errors),
+        "PriorityClass" => policy::priority_class_change(new, old, errors),
+        "EndpointSlice" => errors.check_immutable(&new.at("addressType"), &old.at("addressType")),
+        _ => {}
+    }
+}
+
+fn update_status(resource: &'static Resource, new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Errors) {
+    match resource.kind {
+        "Pod" => pod::update_status(new, old, errors),
+        "Job" => job::update_status(new, old, errors),
+        "DaemonSet" | "Deployment" | "ReplicaSet" | "ReplicationController" => {
+            apps::update_status(new, old, resource.kind, errors);
+        }
+        "Service" => network::update_service_status(new, old, errors),
+        kind => {
+            meta::update(new, old, errors);
+            match kind {
+                "Namespace" => core::namespace_status(new, errors),
+                "Node" => core::node(new, errors),
+                "PodDisruptionBudget" => policy::disruption_status(new, errors),
+                _ => {}
+            }
+        }
+    }
 }

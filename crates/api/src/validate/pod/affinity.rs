@@ -1,0 +1,202 @@
+//! Where a pod wants to run: nodes, neighbours, spread.
+
+use std::collections::BTreeSet;
+
+use super::super::cursor::{Cursor, Errors};
+use super::super::meta;
+use crate::names;
+
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
+
+/// `affinity`.
+pub(super) fn affinity(affinity: &Cursor<'_>, errors: &mut Errors) {
+    let node = affinity.at("nodeAffinity");
+    let required = node.at(REQUIRED);
+    if required.is_set() {
+        node_selector(&required, errors);
+    }
+    for preferred in node.at(PREFERRED).items() {
+        weight(&preferred.at("weight"), errors);
+        node_term(&preferred.at("preference"), errors);
+    }
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        let pods = affinity.at(kind);
+        for term in pods.at(REQUIRED).items() {
+            pod_term(&term, errors);
+        }
+        for preferred in pods.at(PREFERRED).items() {
+            weight(&preferred.at("weight"), errors);
+            pod_term(&preferred.at("podAffinityTerm"), errors);
+        }
+    }
+}
+
+fn weight(at: &Cursor<'_>, errors: &mut Errors) {
+    let weight = at.integer().unwrap_or_default();
+    if !(1..=100).contains(&weight) {
+        errors.invalid_as(at, weight, "must be in the range 1-100");
+    }
+}
+
+fn node_selector(selector: &Cursor<'_>, errors: &mut Errors) {
+    let terms = selector.at("nodeSelectorTerms");
+    if terms.is_empty() {
+        errors.required(&terms, "must have at least one node selector term");
+    }
+    for term in terms.items() {
+        node_term(&term, errors);
+    }
+}
+
+fn node_term(term: &Cursor<'_>, errors: &mut Errors) {
+    for expression in term.at("matchExpressions").items() {
+        node_expression(&expression, errors);
+    }
+    for field in term.at("matchFields").items() {
+        node_field(&field, errors);
+    }
+}
+
+fn node_expression(expression: &Cursor<'_>, errors: &mut Errors) {
+    let (key, operator, values) = (expression.at("key"), expression.at("operator"), expression.at("values"));
+    match operator.text() {
+        "In" | "NotIn" => {
+            if values.is_empty() {
+                errors.required(&values, "must be specified when `operator` is 'In' or 'NotIn'");
+            }
+        }
+        "Exists" | "DoesNotExist" => {
+            if !values.is_empty() {
+                let detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+                errors.forbidden(&values, detail);
+            }
+        }
+        "Gt" | "Lt" => {
+            if values.len() != 1 {
+                let detail = "must be specified single value when `operator` is 'Lt' or 'Gt'";
+                errors.required(&values, detail);
+            }
+        }
+        other => errors.invalid_as(&operator, other, "not a valid selector operator"),
+    }
+    for complaint in names::qualified_name(key.text()) {
+        errors.invalid_as(&key, key.text(), complaint);
+    }
+    for value in values.items() {
+        errors.complaints(&value, names::label_value(value.text()));
+    }
+}
+
+/// A requirement on a node's fields: so far only on its name.
+fn node_field(field: &Cursor<'_>, errors: &mut Errors) {
+    let (key, operator, values) = (field.at("key"), field.at("operator"), field.at("values"));
+    match operator.text() {
+        "In" | "NotIn" => {
+            if values.len() != 1 {
+                let detail = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector";
+                errors.required(&values, detail);
+            }
+        }
+        other => errors.invalid_as(&operator, other, "not a valid selector operator"),
+    }
+    if key.text() != "metadata.name" {
+        errors.invalid_as(&key, key.text(), "not a valid field selector key");
+        return;
+    }
+    for value in values.items() {
+        errors.complaints(&value, names::dns_subdomain(value.text()));
+    }
+}
+
+fn pod_term(term: &Cursor<'_>, errors: &mut Errors) {
+    let selector = term.at("labelSelector");
+    meta::label_selector(&selector, errors);
+    meta::label_selector(&term.at("namespaceSelector"), errors);
+    // Upstream names the field in the singular here.
+    let named = term.at("namespace");
+    for namespace in term.at("namespaces").items() {
+        for complaint in names::dns_label(namespace.text()) {
+            errors.invalid_as(&named, namespace.text(), complaint);
+        }
+    }
+    label_keys(term, &["matchLabelKeys", "mismatchLabelKeys"], errors);
+    let topology = term.at("topologyKey");
+    if topology.is_empty() {
+        errors.required(&topology, "can not be empty");
+    }
+    for complaint in names::qualified_name(topology.text()) {
+        errors.invalid_as(&topology, topology.text(), complaint);
+    }
+}
+
+fn label_keys(owner: &Cursor<'_>, fields: &[&str], errors: &mut Errors) {
+    let selector = owner.at("labelSelector");
+    let mut seen = BTreeSet::new();
+    for field in fields {
+        let keys = owner.at(field);
+        if keys.is_empty() {
+            continue;
+        }
+        if !selector.is_set() {
+            errors.forbidden(&keys, "must not be specified when labelSelector is not set");
+            continue;
+        }
+        for key in keys.items() {
+            errors.complaints(&key, names::qualified_name(key.text()));
+            if !seen.insert(key.text().to_owned()) {
+                errors.invalid(&key, "exists in both matchLabelKeys and mismatchLabelKeys");
+            }
+        }
+    }
+}
+
+/// `topologySpreadConstraints`.
+pub(super) fn spread(constraints: &Cursor<'_>, errors: &mut Errors) {
+    let mut seen = BTreeSet::new();
+    for constraint in constraints.items() {
+        let skew = constraint.at("maxSkew");
+        if skew.integer().unwrap_or_default() <= 0 {
+            errors.invalid_as(&skew, skew.integer().unwrap_or_default(), "must be greater than zero");
+        }
+        let topology = constraint.at("topologyKey");
+        if topology.is_empty() {
+            errors.required(&topology, "can not be empty");
+        }
+        let when = constraint.at("whenUnsatisfiable");
+        errors.check_one_of(&when, &["DoNotSchedule", "ScheduleAnyway"]);
+        let pair = format!("{{{}, {}}}", topology.text(), when.text());
+        if !seen.insert(pair.clone()) {
+            let at = constraint.path();
+            let at = format!("{at}.{{topologyKey, whenUnsatisfiable}}");
+            errors.push(crate::FieldErrorKind::Duplicate, at, Some(&pair.into()), "");
+        }
+        min_domains(&constraint, errors);
+        for field in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
+            let policy = constraint.at(field);
+            if policy.is_set() {
+                errors.check_one_of(&policy, &["Honor", "Ignore"]);
+            }
+        }
+        label_keys(&constraint, &["matchLabelKeys"], errors);
+        meta::label_selector(&constraint.at("labelSelector"), errors);
+    }
+}
+
+fn min_domains(constraint: &Cursor<'_>, errors: &mut Errors) {
+    let domains = constraint.at("minDomains");
+    if !domains.is_set() {
+        return;
+    }
+    if domains.integer().unwrap_or_default() <= 0 {
+        errors.invalid(&domains, "must be greater than zero");
+    }
+    let when = constraint.at("whenUnsatisfiable");
+    if when.text() != "DoNotSchedule" {
+        let detail = format!(
+            "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {}",
+            when.text()
+        );
+        errors.invalid(&domains, detail);
+    }
+}

@@ -1,0 +1,63 @@
+//! How a pod resolves names.
+
+use super::super::cursor::{Cursor, Errors};
+use super::super::network;
+use crate::names;
+
+const SERVERS_MAX: usize = 3;
+const SEARCHES_MAX: usize = 32;
+
+/// `dnsPolicy`.
+pub(super) fn policy(at: &Cursor<'_>, errors: &mut Errors) {
+    if at.is_empty() {
+        errors.required(at, "");
+    } else {
+        errors.check_one_of(at, &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]);
+    }
+}
+
+/// `dnsConfig`.
+pub(super) fn config(spec: &Cursor<'_>, errors: &mut Errors) {
+    let config = spec.at("dnsConfig");
+    let servers = config.at("nameservers");
+    if spec.at("dnsPolicy").text() == "None" && servers.is_empty() {
+        let detail = if config.is_set() {
+            "must provide at least one DNS nameserver when `dnsPolicy` is None"
+        } else {
+            "must provide `dnsConfig` when `dnsPolicy` is None"
+        };
+        errors.required(if config.is_set() { &servers } else { &config }, detail);
+    }
+    if servers.len() > SERVERS_MAX {
+        let detail = format!("must not have more than {SERVERS_MAX} nameservers");
+        errors.invalid(&servers, detail);
+    }
+    for server in servers.items() {
+        network::ip(&server, errors);
+    }
+    let searches = config.at("searches");
+    if searches.len() > SEARCHES_MAX {
+        errors.invalid(
+            &searches,
+            format!("must not have more than {SEARCHES_MAX} search paths"),
+        );
+    }
+    for search in searches.items() {
+        let name = search.text();
+        let name = if name == "." {
+            ""
+        } else {
+            name.strip_suffix('.').unwrap_or(name)
+        };
+        if !name.is_empty() {
+            for complaint in names::dns_subdomain_with_underscore(name) {
+                errors.invalid_as(&search, name, complaint);
+            }
+        }
+    }
+    for option in config.at("options").items() {
+        if option.at("name").is_empty() {
+            errors.required(&option, "must not be empty");
+        }
+    }
+}

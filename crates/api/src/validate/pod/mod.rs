@@ -1,0 +1,221 @@
+//! Pods and pod templates.
+//!
+//! Source: `spec/api.md` §2.9, `spec/node-and-pod.md` §8; kubernetes `pkg/apis/core/validation/validation.go`.
+
+mod affinity;
+mod container;
+mod dns;
+mod env;
+mod probe;
+mod resources;
+mod security;
+mod status;
+mod toleration;
+mod update;
+mod volume;
+
+use std::collections::BTreeSet;
+
+use super::cursor::{Cursor, Errors};
+use super::meta;
+use crate::names;
+use crate::resource;
+
+pub(super) use resources::amounts as resource_amounts;
+pub(super) use status::update as update_status;
+pub(super) use toleration::tolerations;
+pub(super) use update::{ephemeral_containers, resize, update};
+
+/// A new pod.
+pub(super) fn create(pod: &Cursor<'_>, errors: &mut Errors) {
+    whole(pod, errors);
+    let spec = pod.at("spec");
+    if !spec.at("ephemeralContainers").is_empty() {
+        errors.forbidden(&spec.at("ephemeralContainers"), "cannot be set on create");
+    }
+    if !spec.at("nodeName").is_empty() && !spec.at("schedulingGates").is_empty() {
+        let detail = "cannot be set until all schedulingGates have been cleared";
+        errors.forbidden(&spec.at("nodeName"), detail);
+    }
+}
+
+fn whole(pod: &Cursor<'_>, errors: &mut Errors) {
+    meta::create(pod, resource::PODS, errors);
+    let (metadata, spec) = (pod.at("metadata"), pod.at("spec"));
+    annotations(&metadata.at("annotations"), errors);
+    self::spec(&spec, errors);
+    for field in ["containers", "initContainers", "ephemeralContainers"] {
+        for container in spec.at(field).items() {
+            let image = container.at("image");
+            if image.text().trim() != image.text() {
+                errors.invalid(&image, "must not have leading or trailing whitespace");
+            }
+        }
+    }
+}
+
+/// The template of pods that something makes.
+pub(super) fn template(template: &Cursor<'_>, errors: &mut Errors) {
+    let (metadata, spec) = (template.at("metadata"), template.at("spec"));
+    // Upstream names labels and annotations without the metadata they stand in.
+    let labels = template.at("labels").with(metadata.at("labels").value);
+    meta::labels(&labels, errors);
+    let noted = template.at("annotations");
+    let noted = noted.with(metadata.at("annotations").value);
+    meta::annotations(&noted, errors);
+    annotations(&noted, errors);
+    self::spec(&spec, errors);
+    if !spec.at("ephemeralContainers").is_empty() {
+        let detail = "ephemeral containers not allowed in pod template";
+        errors.forbidden(&spec.at("ephemeralContainers"), detail);
+    }
+}
+
+/// Annotations that once were fields.
+fn annotations(at: &Cursor<'_>, errors: &mut Errors) {
+    const SECCOMP: &str = "seccomp.security.alpha.kubernetes.io/pod";
+    const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
+    let is_profile = |text: &str| {
+        matches!(text, "unconfined" | "runtime/default" | "docker/default") || text.starts_with("localhost/")
+    };
+    for (key, value) in at.members() {
+        if (key == SECCOMP || key.starts_with(SECCOMP_CONTAINER)) && !is_profile(value.text()) {
+            // The key is a part of the path here, not a map key.
+            errors.invalid_as(&at.at(key), value.text(), "must be a valid seccomp profile");
+        }
+    }
+}
+
+/// The spec of a pod.
+fn spec(spec: &Cursor<'_>, errors: &mut Errors) {
+    let volumes = volume::volumes(&spec.at("volumes"), errors);
+    let claims = resources::claims(&spec.at("resourceClaims"), errors);
+    let context = container::Context {
+        spec: spec.value,
+        volumes: &volumes,
+        claims: &claims,
+    };
+    container::containers(spec, &context, errors);
+    if spec.at("resources").is_set() {
+        resources::pod(spec, errors);
+    }
+    host_network_ports(spec, errors);
+    restart_policy(&spec.at("restartPolicy"), errors);
+    dns::policy(&spec.at("dnsPolicy"), errors);
+    meta::labels(&spec.at("nodeSelector"), errors);
+    security::pod(spec, errors);
+    affinity::affinity(&spec.at("affinity"), errors);
+    dns::config(spec, errors);
+    gates(spec, errors);
+    affinity::spread(&spec.at("topologySpreadConstraints"), errors);
+    security::host_users(spec, errors);
+    named_things(spec, errors);
+    toleration::tolerations(&spec.at("tolerations"), errors);
+    host_aliases(&spec.at("hostAliases"), errors);
+    classes(spec, errors);
+    security::operating_system(spec, errors);
+}
+
+fn restart_policy(at: &Cursor<'_>, errors: &mut Errors) {
+    if at.is_empty() {
+        errors.required(at, "");
+    } else {
+        errors.check_one_of(at, &["Always", "OnFailure", "Never"]);
+    }
+}
+
+/// On the host's network a container's port is the host's.
+fn host_network_ports(spec: &Cursor<'_>, errors: &mut Errors) {
+    if !spec.at("hostNetwork").flag() {
+        return;
+    }
+    for container in spec.at("containers").items() {
+        for port in container.at("ports").items() {
+            let host = port.at("hostPort").integer().unwrap_or_default();
+            // Templates leave the host's port open; pods get it by default.
+            if host != 0 && Some(host) != port.at("containerPort").integer() {
+                let at = container.at("ports");
+                let shown = port.at("containerPort");
+                errors.invalid_as(
+                    &at.at("containerPort"),
+                    shown.value.clone(),
+                    "must match `hostPort` when `hostNetwork` is true",
+                );
+            }
+        }
+    }
+}
+
+fn gates(spec: &Cursor<'_>, errors: &mut Errors) {
+    for gate in spec.at("readinessGates").items() {
+        let kind = gate.at("conditionType");
+        for complaint in names::qualified_name(kind.text()) {
+            errors.invalid_as(&kind, kind.text(), complaint);
+        }
+    }
+    let mut seen = BTreeSet::new();
+    for gate in spec.at("schedulingGates").items() {
+        let name = gate.at("name").text();
+        for complaint in names::qualified_name(name) {
+            errors.invalid_as(&gate, name, complaint);
+        }
+        if !seen.insert(name.to_owned()) {
+            errors.duplicate_as(&gate, name);
+        }
+    }
+}
+
+fn named_things(spec: &Cursor<'_>, errors: &mut Errors) {
+    let rules: [(&str, meta::NameRule); 4] = [
+        ("serviceAccountName", names::dns_subdomain),
+        ("nodeName", names::dns_subdomain),
+        ("hostname", names::dns_label),
+        ("subdomain", names::dns_label),
+    ];
+    for (field, rule) in rules {
+        if field == "hostname" {
+            deadline(&spec.at("activeDeadlineSeconds"), errors);
+        }
+        let at = spec.at(field);
+        if !at.is_empty() {
+            errors.complaints(&at, rule(at.text()));
+        }
+    }
+}
+
+fn deadline(at: &Cursor<'_>, errors: &mut Errors) {
+    let most = i64::from(i32::MAX);
+    if at.integer().is_some_and(|seconds| !(1..=most).contains(&seconds)) {
+        errors.invalid(at, format!("must be between 1 and {most}, inclusive"));
+    }
+}
+
+fn host_aliases(at: &Cursor<'_>, errors: &mut Errors) {
+    for alias in at.items() {
+        let ip = alias.at("ip");
+        super::network::ip(&ip, errors);
+        for name in alias.at("hostnames").items() {
+            errors.complaints(&name, names::dns_subdomain(name.text()));
+        }
+    }
+}
+
+fn classes(spec: &Cursor<'_>, errors: &mut Errors) {
+    for field in ["priorityClassName", "runtimeClassName"] {
+        let at = spec.at(field);
+        if at.is_set() && (field == "runtimeClassName" || !at.is_empty()) {
+            errors.complaints(&at, names::dns_subdomain(at.text()));
+        }
+    }
+    let preemption = spec.at("preemptionPolicy");
+    if preemption.is_set() {
+        match preemption.text() {
+            "" => errors.required(&preemption, ""),
+            _ => errors.check_one_of(&preemption, &["PreemptLowerPriority", "Never"]),
+        }
+    }
+    let overhead = spec.at("overhead");
+    if overhead.is_set() {
+        resources::amounts(&overhead, &overhead, errors);
+    }
+}
