@@ -36,11 +36,6 @@ impl Document {
             bytes,
         }
     }
-
-    /// The hash without quotes.
-    pub(crate) fn hash(&self) -> &str {
-        self.etag.trim_matches('"')
-    }
 }
 
 /// The encoded documents, by name and encoding.

@@ -1,5 +1,7 @@
 //! Who makes a change, and how it is to be made.
 
+use rota_api::codec::FieldValidation;
+
 /// The identity and the options of a request. Whether the identity may do it was decided before the registry is called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
@@ -13,6 +15,11 @@ pub struct Caller {
     pub dry_run: bool,
     /// Take fields over from other managers (server-side apply only).
     pub force: bool,
+    /// How the result of a patch is brought into the form of its type; `None`: the author is known to write the right
+    /// fields, and the result is taken as it is.
+    pub field_validation: Option<FieldValidation>,
+    /// The fields that the text of a patch repeats, as its reader reported them.
+    pub repeated_fields: Vec<String>,
 }
 
 impl Caller {

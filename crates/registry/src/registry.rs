@@ -158,7 +158,7 @@ impl Registry {
         let last = writes.len().saturating_sub(1);
         let refuse_last = |error| Refused { at: last, error };
         for _ in 0..ATTEMPTS_MAX {
-            let mut session = Session::new(self);
+            let mut session = Session::new(self, caller);
             let drafts = write::evaluate(&mut session, &writes)?;
             if caller.dry_run {
                 session.encode_txn();

@@ -13,6 +13,7 @@ use rota_api::{Object, Resource, Revision, Timestamp};
 use rota_store::{Compare, Op, Txn};
 use serde_json::Value;
 
+use crate::caller::Caller;
 use crate::key;
 use crate::registry::Registry;
 
@@ -20,6 +21,8 @@ use crate::registry::Registry;
 pub(crate) struct Session<'a> {
     /// Where the present state is.
     pub(crate) registry: &'a Registry,
+    /// For whom.
+    pub(crate) caller: &'a Caller,
     /// When; the same instant for all writes of the transaction.
     pub(crate) now: Timestamp,
     slots: Vec<Slot>,
@@ -49,9 +52,10 @@ enum Change {
 
 impl<'a> Session<'a> {
     /// A session without changes.
-    pub(crate) fn new(registry: &'a Registry) -> Self {
+    pub(crate) fn new(registry: &'a Registry, caller: &'a Caller) -> Self {
         Self {
             registry,
+            caller,
             now: registry.env().now(),
             slots: Vec::new(),
             places: HashMap::new(),

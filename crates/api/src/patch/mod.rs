@@ -88,7 +88,7 @@ pub fn patched(
 }
 
 /// 422 for a patch whose result is not an object of the type.
-fn unfit(document: &Value, why: &dyn std::fmt::Display) -> ApiError {
+pub fn unfit(document: &Value, why: &dyn std::fmt::Display) -> ApiError {
     let body = format!("Invalid value: {document}: {why}");
     ApiError::new(Reason::Invalid, format!(" \"\" is invalid: patch: {body}")).with_details(json!({
         "causes": [{"reason": "FieldValueInvalid", "message": body, "field": "patch"}],

@@ -64,7 +64,15 @@ pub(super) async fn one(
         dry_run: wish.dry_run,
         ..request.caller()
     };
-    let written = front.registry.write(&caller, write).await?;
+    let advice = advice(resource, &wish.options);
+    let written = match front.registry.write(&caller, write).await {
+        Ok(written) => written,
+        Err(error) => {
+            let mut refused = reply::error(&error, &Answer::for_errors(&request.headers, &request.query));
+            reply::warn(&mut refused, &advice);
+            return Ok(refused);
+        }
+    };
     let ending = written.effect != Effect::Removed;
     let code = if ending && wish.options.orphan_dependents == Some(false) {
         StatusCode::ACCEPTED
@@ -81,8 +89,20 @@ pub(super) async fn one(
         };
         reply::value(code, &success(resource, &written.object), &answer)?
     };
-    reply::warn(&mut reply, &written.warnings);
+    reply::warn(&mut reply, &[advice, written.warnings].concat());
     Ok(reply)
+}
+
+/// What people are told who delete a Job without saying what becomes of its pods.
+fn advice(resource: &Resource, options: &DeleteOptions) -> Vec<String> {
+    if resource != resource::JOBS || options.propagation.is_some() || options.orphan_dependents.is_some() {
+        return Vec::new();
+    }
+    vec![
+        "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set \
+         propagationPolicy=Orphan to suppress this warning"
+            .to_owned(),
+    ]
 }
 
 /// Answers `deletecollection`.

@@ -4,13 +4,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::StatusCode;
 use http::header::{ACCEPT, CACHE_CONTROL, ETAG, IF_NONE_MATCH, VARY};
 use rota_api::codec::Format;
 use rota_api::{ApiError, discovery, resource};
 use serde_json::{Value, json};
 
-use super::{health, method_not_allowed, no_such_path, reads};
+use super::{health, method_not_allowed, no_such_path, openapi, reads};
 use crate::authentication::token::ISSUER;
 use crate::documents::{Document, version};
 use crate::front::{Front, Request, not_found_page};
@@ -28,6 +29,7 @@ pub(super) fn handle(front: &Arc<Front>, request: &Request) -> Result<Reply, Api
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     match parts.as_slice() {
         ["healthz" | "livez" | "readyz", check @ ..] => return health::handle(front, request, parts[0], check),
+        ["openapi", rest @ ..] => return openapi::handle(front, request, rest),
         _ => {}
     }
     let known = matches!(
@@ -76,11 +78,10 @@ pub(super) fn handle(front: &Arc<Front>, request: &Request) -> Result<Reply, Api
                 .get(http::header::HOST)
                 .and_then(|host| host.to_str().ok());
             let value = discovery::versions(address.unwrap_or_default());
-            negotiation::offer(&request.headers, Route::Objects)?;
             let answer = Answer::choose(&request.headers, &request.query, Route::Objects)?;
             reply::value(StatusCode::OK, &value, &answer)
         }
-        ["apis"] => document(front, request, "/apis", discovery::groups),
+        ["apis"] => shared(front, request, "/apis", discovery::groups),
         ["api", version] => listed(front, request, path, || discovery::resources("", version)),
         ["apis", group] => listed(front, request, path, || discovery::group(group)),
         ["apis", group, version] => listed(front, request, path, || discovery::resources(group, version)),
@@ -147,6 +148,11 @@ fn listed(front: &Front, request: &Request, name: &str, make: impl Fn() -> Optio
 
 fn document(front: &Front, request: &Request, name: &str, make: impl FnOnce() -> Value) -> Result<Reply, ApiError> {
     negotiation::offer(&request.headers, Route::Objects)?;
+    shared(front, request, name, make)
+}
+
+/// A document in the encoding that the client wants.
+fn shared(front: &Front, request: &Request, name: &str, make: impl FnOnce() -> Value) -> Result<Reply, ApiError> {
     let answer = Answer::choose(&request.headers, &request.query, Route::Objects)?;
     if answer.pretty {
         return reply::value(StatusCode::OK, &make(), &answer);
@@ -206,23 +212,29 @@ fn aggregated(front: &Front, request: &Request, make: fn() -> Value) -> Result<R
 }
 
 /// A reply with a document that clients keep; 304 for those who have it.
-pub(super) fn cacheable(request: &Request, document: &Document, content_type: &str) -> Reply {
+fn cacheable(request: &Request, document: &Document, content_type: &str) -> Reply {
+    let mut reply = tagged(request, &document.bytes, &document.etag, content_type);
+    reply::set(&mut reply, CACHE_CONTROL, "public");
+    reply
+}
+
+/// A reply with a body that `etag` tells from any other; 304 for those who have it.
+pub(super) fn tagged(request: &Request, bytes: &Bytes, etag: &str, content_type: &str) -> Reply {
     let has_it = request
         .headers
         .get_all(IF_NONE_MATCH)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .any(|tag| tag.trim() == &*document.etag || tag.trim() == "*");
+        .any(|tag| tag.trim() == etag || tag.trim() == "*");
     let mut reply = if has_it {
         let mut reply = Reply::new(crate::body::Body::empty());
         *reply.status_mut() = StatusCode::NOT_MODIFIED;
         reply
     } else {
-        reply::with_type(StatusCode::OK, content_type, document.bytes.clone())
+        reply::with_type(StatusCode::OK, content_type, bytes.clone())
     };
-    reply::set(&mut reply, ETAG, &document.etag);
+    reply::set(&mut reply, ETAG, etag);
     reply::set(&mut reply, VARY, "Accept");
-    reply::set(&mut reply, CACHE_CONTROL, "public");
     reply
 }

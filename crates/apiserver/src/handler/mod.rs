@@ -11,6 +11,7 @@ mod health;
 mod list;
 mod log;
 mod object;
+mod openapi;
 mod options;
 mod pod;
 mod review;
@@ -47,7 +48,7 @@ pub(crate) async fn handle(front: &Arc<Front>, request: Request) -> Result<Reply
     if !group_is_served(&request.info.group) {
         return Ok(not_found_page());
     }
-    let target = find(&request.info)?;
+    let target = find(&request.method, &request.info)?;
     let stored = target.resource.is_stored();
     match (target.subresource, request.info.verb.as_str()) {
         (None, "create") if !stored && target.resource != resource::BINDINGS => {
@@ -84,7 +85,7 @@ pub(crate) async fn handle(front: &Arc<Front>, request: Request) -> Result<Reply
 /// Finds the resource and checks that the request can be made of it.
 ///
 /// Errors: 404 for what does not exist, 405 for what cannot be done, 400 for names that no object can have.
-fn find(info: &RequestInfo) -> Result<Target, ApiError> {
+fn find(method: &Method, info: &RequestInfo) -> Result<Target, ApiError> {
     let resource = resource::find(&info.group, &info.version, &info.resource).ok_or_else(no_such_path)?;
     let elsewhere = !info.namespace.is_empty() && !resource.is_namespaced() && resource != resource::NAMESPACES;
     let unplaced = info.namespace.is_empty() && resource.is_namespaced();
@@ -99,7 +100,8 @@ fn find(info: &RequestInfo) -> Result<Target, ApiError> {
     let named_create = info.verb == "create" && subresource.is_none() && !info.name.is_empty();
     let across_namespaces = unplaced && !matches!(info.verb.as_str(), "list" | "watch");
     let nameless = info.name.is_empty() && matches!(info.verb.as_str(), "update" | "patch");
-    if !verbs.contains(&info.verb.as_str()) || named_create || across_namespaces || nameless {
+    if *method == Method::HEAD || !verbs.contains(&info.verb.as_str()) || named_create || across_namespaces || nameless
+    {
         return Err(method_not_allowed());
     }
     check_name(&info.name)?;

@@ -19,9 +19,14 @@ pub(crate) async fn get(front: &Arc<Front>, request: &Request, target: Target) -
     let Target { resource, subresource } = target;
     let info = &request.info;
     let version = request.query.text("resourceVersion");
+    let namespace = if resource.is_namespaced() {
+        info.namespace.as_str()
+    } else {
+        ""
+    };
     let object = front
         .registry
-        .get_at_least(resource, &info.namespace, &info.name, version)
+        .get_at_least(resource, namespace, &info.name, version)
         .await?;
     if subresource.is_some_and(|subresource| subresource.name == "scale") {
         return reply::value(StatusCode::OK, &scale::of(&object), &answer);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use rota_api::codec;
-use rota_api::{ApiError, FieldError, FieldErrorKind, Object, Resource, Timestamp, resource};
+use rota_api::{ApiError, FieldError, FieldErrorKind, Object, Reason, Resource, Timestamp, resource};
 use serde_json::{Value, json};
 
 use super::options::Options;
@@ -150,10 +150,12 @@ fn bind(front: &Front, account: &Object, reference: &Value) -> Result<Bindings, 
         let object = front.registry.get(resource, namespace, text("name"))?;
         let (wanted, uid) = (text("uid"), object.meta().uid.as_str());
         if !wanted.is_empty() && wanted != uid {
-            let why = format!(
-                "the UID in the bound object reference ({wanted}) does not match the UID in record. The object might have been deleted and then recreated"
+            let (kind, name) = (text("kind"), text("name"));
+            let message = format!(
+                "Operation cannot be fulfilled on {kind} {name:?}: the UID in the bound object reference ({wanted}) does \
+                 not match the UID in record. The object might have been deleted and then recreated"
             );
-            return Err(ApiError::conflict(resource, text("name"), why));
+            return Err(ApiError::new(Reason::Conflict, message).with_details(json!({"name": name, "kind": kind})));
         }
         Ok(object)
     };

@@ -76,8 +76,12 @@ pub(super) async fn update(front: &Arc<Front>, mut request: Request, target: Tar
     let format = negotiation::body_format(&request.headers)?;
     let body = request.read_body().await?;
     let Decoded { mut value, warnings } = Kind::of(target).decode(&body, format, options.validation)?;
-    if target.resource != resource::NAMESPACES {
-        place(target.resource, &request.info.namespace, &mut value)?;
+    place(target.resource, &request.info.namespace, &mut value)?;
+    let name = &request.info.name;
+    if value["metadata"]["name"].as_str().unwrap_or_default().is_empty() {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )));
     }
     let write = Write {
         change: Change::Update {
@@ -114,7 +118,11 @@ pub(super) async fn patch(front: &Arc<Front>, mut request: Request, target: Targ
         },
         ..addressed(target.resource, &request)
     };
-    let caller = caller(&request, &options);
+    let caller = Caller {
+        field_validation: Some(options.validation),
+        repeated_fields: document.repeated,
+        ..caller(&request, &options)
+    };
     check_escalation(front, &request, target.resource, &caller, &write).await?;
     let written = front.registry.write(&caller, write).await?;
     finish(front, &request, target, &written, &answer, Vec::new())
@@ -219,14 +227,17 @@ impl Kind {
     }
 }
 
-/// Gives the object the namespace of the request.
+/// Gives the object the namespace of the request, and none to objects beside namespaces.
 ///
 /// Errors: 400 when the object says another.
 fn place(resource: &'static Resource, namespace: &str, object: &mut Value) -> Result<(), ApiError> {
-    let said = object["metadata"]["namespace"].as_str().unwrap_or_default();
     if !resource.is_namespaced() {
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            metadata.remove("namespace");
+        }
         return Ok(());
     }
+    let said = object["metadata"]["namespace"].as_str().unwrap_or_default();
     if !said.is_empty() && said != namespace {
         return Err(ApiError::bad_request(
             "the namespace of the provided object does not match the namespace sent on the request",

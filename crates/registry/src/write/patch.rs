@@ -3,12 +3,14 @@
 //! A patch that names no resource version is made on whatever is there: when another writer was faster, the registry
 //! evaluates it afresh. Source: `spec/api.md` §2.5; kubernetes `apiserver/pkg/endpoints/handlers/patch.go`.
 
-use rota_api::{ApiError, PatchKind, Write, patch as patches};
+use rota_api::codec::Decoded;
+use rota_api::{ApiError, PatchKind, Resource, Write, patch as patches};
 use serde_json::{Value, json};
 
 use super::Draft;
 use super::create::create;
-use super::update::change;
+use super::update::{change, check_name};
+use crate::caller::Caller;
 use crate::session::Session;
 use crate::view;
 
@@ -34,13 +36,53 @@ pub(super) fn patch(
         }
         return Err(ApiError::not_found(resource, &write.name));
     };
-    let mut new = if resource == resource.stored() {
-        patches::patch(resource.schema, kind, &old, document)?
+    let Decoded {
+        value: mut new,
+        warnings,
+    } = if resource == resource.stored() {
+        patched(session.caller, resource, kind, &old, document)?
     } else {
         let mut shown = old.clone();
         view::from_stored(resource, &mut shown);
-        patches::patch(resource.schema, kind, &shown, document)?
+        patched(session.caller, resource, kind, &shown, document)?
     };
     view::to_stored(resource, &mut new);
-    change(session, write, place, &old, new, subresource)
+    check_name(&write.name, &new)?;
+    let mut draft = change(session, write, place, &old, new, subresource)?;
+    draft.warnings.splice(0..0, warnings);
+    Ok(draft)
+}
+
+/// The patched object, still of its kind, in the form of its type if the caller wants that checked.
+fn patched(
+    caller: &Caller,
+    resource: &Resource,
+    kind: PatchKind,
+    object: &Value,
+    document: &Value,
+) -> Result<Decoded, ApiError> {
+    let decoded = match caller.field_validation {
+        None => Decoded {
+            value: patches::patch(resource.schema, kind, object, document)?,
+            warnings: Vec::new(),
+        },
+        Some(validation) => patches::patched(
+            resource.schema,
+            kind,
+            object,
+            document,
+            &caller.repeated_fields,
+            validation,
+        )?,
+    };
+    let text = |field: &str| decoded.value[field].as_str().unwrap_or_default();
+    if text("kind") == resource.kind && text("apiVersion") == resource.api_version() {
+        return Ok(decoded);
+    }
+    let why = format!(
+        "no kind {:?} is registered for version {:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+        text("kind"),
+        text("apiVersion")
+    );
+    Err(patches::unfit(document, &why))
 }

@@ -212,7 +212,7 @@ fn named_revision(body: &Value) -> Result<Option<Revision>, ApiError> {
     fields::resource_version(body).map_err(|error| ApiError::new(Reason::Unknown, error))
 }
 
-fn check_name(name: &str, body: &Value) -> Result<(), ApiError> {
+pub(super) fn check_name(name: &str, body: &Value) -> Result<(), ApiError> {
     let own = text(body, "name");
     if own.is_empty() || own == name {
         return Ok(());
