@@ -12,6 +12,7 @@
 //! - [`object`]: a stored object: a small header, its encoded bytes, views decoded on demand;
 //! - [`error`]: refusals, as the `Status` that clients receive;
 //! - [`codec`]: bodies of requests and replies, decoded strictly;
+//! - [`apply`]: server-side apply, and who owns which fields;
 //! - [`discovery`]: the documents from which clients learn what is served;
 //! - [`openapi`]: the documents from which clients learn what objects look like;
 //! - [`protobuf`]: objects in protobuf, both ways;
@@ -20,6 +21,7 @@
 //! - [`table`]: what every API type looks like, as data;
 //! - [`write`]: a change of one object, as a value that can be printed, compared, sent or committed.
 
+pub mod apply;
 pub mod codec;
 pub mod defaults;
 pub mod discovery;

@@ -194,7 +194,7 @@ fn alias_bombs_and_deep_documents_are_refused() {
     let deep = "[".repeat(100_000);
     assert!(read(deep.as_bytes(), Format::Json).is_err());
     assert!(read(deep.as_bytes(), Format::Yaml).is_err());
-    let deep = "a:\n".repeat(1)
+    let deep = "a:\n".to_owned()
         + &(0..300)
             .map(|i| format!("{}a:\n", " ".repeat(i + 1)))
             .collect::<String>();

@@ -1,5 +1,10 @@
 //! Patches and what they make of objects; results as recorded from upstream.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "json! literals are passed as they are made"
+)]
+
 use serde_json::{Value, json};
 
 use super::*;

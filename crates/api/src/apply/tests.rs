@@ -1,0 +1,162 @@
+//! Recorded scripts of writes, replayed on the pure functions: every reply's `managedFields`, and every conflict, must be
+//! upstream's.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use serde_json::Value;
+
+use super::*;
+use crate::{PatchKind, Resource, defaults, patch, resource};
+
+const SCRIPTS: &[u8] = include_bytes!("../../tests/data/apply.jsonl.gz");
+
+/// Scripts that are not compared, and why.
+const DIFFERENT: [(&str, &str); 3] = [
+    (
+        "apply/one/wrong-type",
+        "the texts hold dumps of upstream's in-memory types",
+    ),
+    (
+        "apply/mixed/kubectl-client-side-then-server-side",
+        "fields managed by kubectl's annotation are not taken over",
+    ),
+    (
+        "apply/fields/create-daemonset",
+        "the annotation of the template generation is the strategy's, which runs later",
+    ),
+];
+
+/// Does a step the way a registry would; the object afterwards or the refusal.
+fn run(slot: &mut Option<Value>, step: &Value, resource: &'static Resource) -> Result<Value, ApiError> {
+    let (schema_type, api_version) = (resource.schema, &resource.api_version());
+    let query = |name: &str| step["query"][name].as_str();
+    let subresource = step["path"]
+        .as_str()
+        .filter(|p| p.ends_with("/status"))
+        .map(|_| "status");
+    let content_type = step["type"].as_str().unwrap_or_default();
+    let kind = match content_type {
+        "application/json-patch+json" => Some(PatchKind::Json),
+        "application/merge-patch+json" => Some(PatchKind::Merge),
+        "application/strategic-merge-patch+json" => Some(PatchKind::Strategic),
+        "application/apply-patch+yaml" => Some(PatchKind::Apply),
+        _ => None,
+    };
+    let writer = Writer {
+        manager: query("fieldManager").unwrap_or("vectors"),
+        api_version,
+        subresource,
+        now: Timestamp::UNIX_EPOCH,
+    };
+    let old = slot.as_ref();
+    let conform = |value| -> Result<Value, ApiError> {
+        let decoded = codec::conform(schema_type, value, FieldValidation::Ignore);
+        let mut value = decoded.map_err(|e| ApiError::bad_request(e.to_string()))?.value;
+        defaults::apply(resource, &mut value);
+        Ok(value)
+    };
+    let new = match (kind, old) {
+        (Some(PatchKind::Apply), _) => conform(apply(
+            schema_type,
+            old,
+            &step["body"],
+            &writer,
+            query("force") == Some("true"),
+        )?)?,
+        (Some(kind), Some(old)) => {
+            let patched = conform(patch::patch(schema_type, kind, old, &step["body"])?)?;
+            track(schema_type, Some(old), patched, &writer)
+        }
+        (Some(_), None) => return Err(ApiError::bad_request("nothing to patch")),
+        (None, old) => track(schema_type, old, conform(step["body"].clone())?, &writer),
+    };
+    if query("dryRun").is_none() {
+        *slot = Some(new.clone());
+    }
+    Ok(new)
+}
+
+/// Managed fields in a comparable order and without times.
+fn comparable(object: &Value) -> Vec<String> {
+    let entries = object["metadata"]["managedFields"].as_array().into_iter().flatten();
+    let mut entries: Vec<String> = entries
+        .map(|entry| {
+            let mut entry = entry.clone();
+            entry["time"] = Value::Null;
+            entry.to_string()
+        })
+        .collect();
+    entries.sort();
+    entries
+}
+
+/// What an object holds beside its metadata, for kinds whose content no admission and no status touches.
+fn content(object: &Value) -> Option<Value> {
+    let kind = object["kind"].as_str()?;
+    let mut object = object.clone();
+    object.as_object_mut()?.remove("metadata");
+    ["ConfigMap", "PodTemplate", "Role"].contains(&kind).then_some(object)
+}
+
+#[test]
+fn recorded_scripts_give_the_recorded_owners() {
+    let mut failures = Vec::new();
+    let mut compared = 0;
+    let mut scripts = String::new();
+    let unpacked = flate2::read::GzDecoder::new(SCRIPTS).read_to_string(&mut scripts);
+    unpacked.expect("the recording is gzip");
+    for line in scripts.lines() {
+        let script: Value = serde_json::from_str(line).expect("recorded lines are JSON");
+        let id = script["id"].as_str().unwrap_or_default();
+        if DIFFERENT.iter().any(|(different, _)| *different == id) {
+            continue;
+        }
+        let mut slots: BTreeMap<&str, Option<Value>> = BTreeMap::new();
+        for (index, step) in (0..).zip(script["steps"].as_array().into_iter().flatten()) {
+            let path = step["path"].as_str().unwrap_or_default();
+            let plural = path
+                .split('/')
+                .rev()
+                .find(|part| resource::ALL.iter().any(|r| r.plural == *part));
+            let Some(resource) = resource::ALL.iter().find(|r| Some(r.plural) == plural) else {
+                continue;
+            };
+            let slot = slots.entry(resource.plural).or_default();
+            if step["method"] == "GET" || step["method"] == "DELETE" {
+                continue;
+            }
+            let result = run(slot, step, resource);
+            let reply = &step["reply"];
+            match (result, step["code"].as_u64()) {
+                (Ok(object), Some(200 | 201)) if reply["kind"] == resource.kind => {
+                    compared += 1;
+                    let (have, want) = (
+                        (comparable(&object), content(&object)),
+                        (comparable(reply), content(reply)),
+                    );
+                    if have != want {
+                        failures.push(format!("{id} step {index}\n  have {have:?}\n  want {want:?}"));
+                    }
+                }
+                (Err(error), Some(code @ (409 | 500))) => {
+                    compared += 1;
+                    if u64::from(error.code()) != code || error.message() != reply["message"] {
+                        failures.push(format!(
+                            "{id} step {index}\n  have {error}\n  want {}",
+                            reply["message"]
+                        ));
+                    }
+                }
+                (Ok(_), Some(200 | 201 | 400 | 404 | 409 | 422)) | (Err(_), Some(400 | 404 | 422)) => {}
+                (result, code) => failures.push(format!("{id} step {index}: {code:?} expected, {:?}", result.err())),
+            }
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} of {compared} differ:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+}

@@ -1,0 +1,346 @@
+//! Values of the type table as server-side apply sees them: compared, merged, pruned member by member.
+//!
+//! Recursion is as deep as the values, which decoding bounds.
+//!
+//! Source: `structured-merge-diff/v6/typed` (`compare.go`, `merge.go`, `tofieldset.go`, `remove.go`).
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::fields::{Fields, shown};
+use crate::table::{ListType, Schema, Shape, Target, Type, schema};
+
+/// How a value is made up.
+#[derive(Clone, Copy)]
+pub(super) enum Form {
+    /// A whole: scalars, atomic lists and maps.
+    Whole(&'static Target),
+    /// An object with the fields of a type.
+    Struct(&'static Type),
+    /// A map with values alike.
+    Map(&'static Target),
+    /// A list of objects told apart by these fields.
+    Keyed(&'static [&'static str], &'static Target),
+    /// A list of distinct scalars.
+    Set,
+}
+
+impl Form {
+    /// The form of objects of a type.
+    pub(super) fn of_type(schema_type: &str) -> Option<Self> {
+        schema().by_name(schema_type).map(Self::Struct)
+    }
+
+    fn of(target: &'static Target, list: &'static ListType) -> Self {
+        let schema: &'static Schema = schema();
+        match (target, list) {
+            (Target::List(element), ListType::Map(keys)) => Self::Keyed(keys, element),
+            (Target::List(_), ListType::Set) => Self::Set,
+            (Target::Map(_) | Target::Type(_), ListType::Atomic) => Self::Whole(target),
+            (Target::Map(values), _) => Self::Map(values),
+            (Target::Type(id), list) => {
+                let of = &schema[*id];
+                let is_whole = of.shape != Shape::Struct || (of.atomic && *list != ListType::Granular);
+                if is_whole {
+                    Self::Whole(target)
+                } else {
+                    Self::Struct(of)
+                }
+            }
+            _ => Self::Whole(target),
+        }
+    }
+
+    fn element(target: &'static Target) -> Self {
+        Self::of(target, &ListType::Unstated)
+    }
+
+    /// The members of a value by their serialised names, each with its form; `None` for wholes and for values that do not
+    /// fit the form.
+    fn members(self, value: &Value) -> Option<Vec<(String, Form, &Value)>> {
+        match (self, value) {
+            (Self::Struct(of), Value::Object(members)) => Some(
+                members
+                    .iter()
+                    .filter_map(|(name, value)| {
+                        let field = of.field(name)?;
+                        Some((format!("f:{name}"), Self::of(&field.target, &field.list), value))
+                    })
+                    .collect(),
+            ),
+            (Self::Map(values), Value::Object(members)) => {
+                let form = Self::element(values);
+                Some(
+                    members
+                        .iter()
+                        .map(|(name, value)| (format!("f:{name}"), form, value))
+                        .collect(),
+                )
+            }
+            (Self::Keyed(keys, target), Value::Array(items)) => {
+                let form = Self::element(target);
+                Some(
+                    items
+                        .iter()
+                        .map(|item| (key_of(item, keys, target), form, item))
+                        .collect(),
+                )
+            }
+            (Self::Set, Value::Array(items)) => {
+                let form = Self::Whole(&Target::Any);
+                Some(items.iter().map(|item| (format!("v:{item}"), form, item)).collect())
+            }
+            _ => None,
+        }
+    }
+
+    fn is_list(self) -> bool {
+        matches!(self, Self::Keyed(..) | Self::Set)
+    }
+}
+
+/// The serialised name of an element of a keyed list; absent keys are filled in from the type's defaults.
+fn key_of(item: &Value, keys: &[&str], target: &Target) -> String {
+    let default = |key: &str| match target {
+        Target::Type(id) => schema()[*id].field(key).and_then(|f| f.default.clone()),
+        _ => None,
+    };
+    let named: Map<String, Value> = keys
+        .iter()
+        .filter_map(|key| Some(((*key).to_owned(), item.get(key).cloned().or_else(|| default(key))?)))
+        .collect();
+    format!("k:{}", Value::Object(named))
+}
+
+fn is_blank(value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null) => true,
+        Some(Value::Array(items)) => items.is_empty(),
+        Some(Value::Object(members)) => members.is_empty(),
+        Some(Value::Bool(_) | Value::Number(_) | Value::String(_)) => false,
+    }
+}
+
+/// How two values differ.
+#[derive(Debug, Default)]
+pub(super) struct Comparison {
+    pub(super) added: Fields,
+    pub(super) modified: Fields,
+    pub(super) removed: Fields,
+}
+
+impl Comparison {
+    /// What is new or different.
+    pub(super) fn changed(&self) -> Fields {
+        self.added.clone().union(self.modified.clone())
+    }
+}
+
+/// How `new` differs from `old`.
+pub(super) fn compare(form: Form, old: Option<&Value>, new: Option<&Value>) -> Comparison {
+    let mut result = Comparison::default();
+    let members = |value: Option<&'_ Value>| value.and_then(|v| form.members(v).map(|_| ()));
+    let is_container = members(old).is_some() || members(new).is_some();
+    let fits = |value: Option<&Value>| value.is_none_or(|v| v.is_null() || form.members(v).is_some());
+    if !is_container || !fits(old) || !fits(new) || (is_blank(old) && is_blank(new)) {
+        match (old, new) {
+            (None, Some(_)) => result.added.owned = true,
+            (Some(_), None) => result.removed.owned = true,
+            (old, new) => result.modified.owned = old != new,
+        }
+        return result;
+    }
+    let old_members = old.and_then(|v| form.members(v)).unwrap_or_default();
+    let new_members = new.and_then(|v| form.members(v)).unwrap_or_default();
+    let find = |list: &[(String, Form, &Value)], name: &str| list.iter().position(|(have, _, _)| have == name);
+    for (name, form, value) in &old_members {
+        let other = find(&new_members, name)
+            .and_then(|at| new_members.get(at))
+            .map(|(_, _, value)| *value);
+        note(&mut result, name, compare(*form, Some(value), other));
+    }
+    for (name, form, value) in &new_members {
+        if find(&old_members, name).is_none() {
+            note(&mut result, name, compare(*form, None, Some(value)));
+        }
+    }
+    result.added.owned = old.is_none();
+    result.removed.owned = new.is_none();
+    result
+}
+
+fn note(result: &mut Comparison, name: &str, inner: Comparison) {
+    result.added.insert(name.to_owned(), inner.added);
+    result.modified.insert(name.to_owned(), inner.modified);
+    result.removed.insert(name.to_owned(), inner.removed);
+}
+
+/// The fields that an apply configuration speaks about.
+pub(super) fn fields_of(form: Form, value: &Value) -> Fields {
+    let Some(members) = form.members(value) else {
+        return Fields::leaf();
+    };
+    let mut fields = Fields::default();
+    for (name, inner_form, inner) in members {
+        let mut inner_fields = fields_of(inner_form, inner);
+        let blank = inner.is_null() || inner.as_object().is_some_and(Map::is_empty);
+        inner_fields.owned |= blank || form.is_list() || matches!(form, Form::Map(_));
+        fields.insert(name, inner_fields);
+    }
+    fields
+}
+
+/// `live` with the configuration merged in.
+pub(super) fn merge(form: Form, live: Option<&Value>, config: &Value) -> Value {
+    let Some(live) = live else { return config.clone() };
+    let (Some(live_members), Some(config_members)) = (form.members(live), form.members(config)) else {
+        return config.clone();
+    };
+    if form.is_list() {
+        return merge_list(&live_members, &config_members);
+    }
+    let mut merged = live.as_object().cloned().unwrap_or_default();
+    for (name, inner_form, value) in config_members {
+        let key = name.strip_prefix("f:").unwrap_or(&name);
+        let value = merge(inner_form, live.get(key), value);
+        merged.insert(key.to_owned(), value);
+    }
+    Value::Object(merged)
+}
+
+/// Elements that only the live list has keep their place; those of the configuration come in its order.
+fn merge_list(live: &[(String, Form, &Value)], config: &[(String, Form, &Value)]) -> Value {
+    let wanted: BTreeSet<&str> = config.iter().map(|(name, _, _)| name.as_str()).collect();
+    let mut done: BTreeSet<&str> = BTreeSet::new();
+    let mut merged = Vec::with_capacity(live.len() + config.len());
+    let mut live_rest = live.iter().peekable();
+    for (name, form, value) in config {
+        while let Some((have, _, have_value)) = live_rest.peek() {
+            if have == name || (wanted.contains(have.as_str()) && !done.contains(have.as_str())) {
+                break;
+            }
+            if !wanted.contains(have.as_str()) {
+                merged.push((*have_value).clone());
+            }
+            live_rest.next();
+        }
+        live_rest.next_if(|(have, _, _)| have == name);
+        let counterpart = live
+            .iter()
+            .find(|(have, _, _)| have == name)
+            .map(|(_, _, value)| *value);
+        merged.push(merge(*form, counterpart, value));
+        done.insert(name);
+    }
+    let rest = live_rest.filter(|(have, _, _)| !wanted.contains(have.as_str()));
+    merged.extend(rest.map(|(_, _, value)| (*value).clone()));
+    Value::Array(merged)
+}
+
+/// Takes out of `value` what is in `last` and owned by nobody any more.
+pub(super) fn prune(form: Form, value: &mut Value, last: &Fields, managed: &Fields) {
+    let Some(members) = form.members(value) else { return };
+    let names: Vec<(String, Form)> = members.into_iter().map(|(name, form, _)| (name, form)).collect();
+    let mut keep = vec![true; names.len()];
+    for ((name, inner_form), keep) in names.iter().zip(&mut keep) {
+        let Some(last) = last.members.get(name) else { continue };
+        match managed.members.get(name) {
+            None => *keep = !(last.owned || name.starts_with("f:")),
+            Some(managed) => {
+                if let Some(inner) = member_mut(value, &names, name) {
+                    // The keys of an element that stays are not taken from it.
+                    prune(*inner_form, inner, &without_keys(form, last), managed);
+                }
+            }
+        }
+    }
+    match value {
+        Value::Object(object) => {
+            for ((name, _), keep) in names.iter().zip(&keep) {
+                if !keep {
+                    object.remove(name.strip_prefix("f:").unwrap_or(name));
+                }
+            }
+        }
+        Value::Array(items) => {
+            let mut keep = keep.iter();
+            items.retain(|_| keep.next().copied().unwrap_or(true));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn member_mut<'a>(value: &'a mut Value, names: &[(String, Form)], name: &str) -> Option<&'a mut Value> {
+    match value {
+        Value::Object(object) => object.get_mut(name.strip_prefix("f:").unwrap_or(name)),
+        Value::Array(items) => items.get_mut(names.iter().position(|(have, _)| have == name)?),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+fn without_keys(form: Form, last: &Fields) -> Fields {
+    let mut last = last.clone();
+    if let Form::Keyed(keys, _) = form {
+        last.members
+            .retain(|name, _| !keys.iter().any(|key| name.strip_prefix("f:") == Some(key)));
+    }
+    last
+}
+
+/// What is wrong with an apply configuration, with the path of the place; `None` when it fits.
+pub(super) fn misfit(form: Form, value: &Value, path: &mut String) -> Option<String> {
+    if value.is_null() {
+        return None;
+    }
+    if let (Form::Struct(of), Value::Object(members)) = (form, value)
+        && let Some(unknown) = members.keys().find(|name| of.field(name).is_none())
+    {
+        return Some(format!("{path}.{unknown}: field not declared in schema"));
+    }
+    let Some(members) = form.members(value) else {
+        let wanted = match form {
+            Form::Struct(_) | Form::Map(_) => "map",
+            Form::Keyed(..) | Form::Set => "list",
+            Form::Whole(target) => return wrong_scalar(target, value).map(|wanted| wrong(path, wanted, value)),
+        };
+        return Some(wrong(path, wanted, value));
+    };
+    let mut seen = BTreeSet::new();
+    let length = path.len();
+    for (name, form, inner) in &members {
+        if !seen.insert(name) {
+            return Some(format!("{path}: duplicate entries for key {}", shown(name)));
+        }
+        path.push_str(&shown(name));
+        let found = misfit(*form, inner, path);
+        if found.is_some() {
+            return found;
+        }
+        path.truncate(length);
+    }
+    None
+}
+
+fn wrong(path: &str, wanted: &str, value: &Value) -> String {
+    format!("{path}: expected {wanted}, got {value}")
+}
+
+/// What a whole should have been.
+fn wrong_scalar(target: &Target, value: &Value) -> Option<&'static str> {
+    let (fits, wanted) = match target {
+        Target::String | Target::Bytes => (value.is_string(), "string"),
+        Target::Bool => (value.is_boolean(), "boolean"),
+        Target::Int32 | Target::Int64 | Target::Double => (value.is_number(), "numeric (int or float)"),
+        Target::List(_) => (value.is_array(), "list"),
+        Target::Map(_) => (value.is_object(), "map"),
+        Target::Type(id) => match schema()[*id].shape {
+            Shape::Struct => (value.is_object(), "map"),
+            Shape::Time | Shape::MicroTime => (value.is_string(), "string"),
+            Shape::Quantity | Shape::IntOrString => (value.is_string() || value.is_number(), "string"),
+            Shape::Any => (true, ""),
+        },
+        Target::Any => (true, ""),
+    };
+    (!fits).then_some(wanted)
+}
