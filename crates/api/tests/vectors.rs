@@ -36,8 +36,8 @@ fn recorded_writes_are_answered_as_upstream_answers_them() {
             }
         }
         let count = |ok| per_theme.get(&ok).copied().unwrap_or(0);
-        println!("{theme}: {} passed, {} failed", count(true), count(false));
+        eprintln!("{theme}: {} passed, {} failed", count(true), count(false));
     }
-    println!("{passed} passed, {failed} failed");
+    eprintln!("{passed} passed, {failed} failed");
     assert!(wrong.is_empty(), "{} surprises:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -189,6 +189,11 @@ impl Errors {
         self.0
     }
 
+    /// True while nothing is wrong.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.0.len()

@@ -48,6 +48,9 @@ pub fn create(resource: &'static Resource, value: &Value, checks: &Checks) -> Ve
                 event::events(&object, &mut errors);
             } else {
                 event::core(&object, &mut errors);
+                if errors.is_empty() {
+                    meta::create(&object, resource, &mut errors);
+                }
             }
         }
         _ => {

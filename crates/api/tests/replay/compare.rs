@@ -196,6 +196,21 @@ pub(super) fn answer(
     }
 }
 
+/// Compares the remarks on an accepted object with the recorded ones.
+///
+/// Errors: they differ.
+pub(super) fn warnings(given: &[String], expected: &Value) -> Result<(), String> {
+    let plain = |warning: &Value| {
+        let text = warning.as_str().unwrap_or_default();
+        let text = text.strip_prefix("299 - \"").and_then(|text| text.strip_suffix('"'));
+        text.unwrap_or_default().replace("\\\"", "\"")
+    };
+    let expected: Vec<String> = expected.as_array().into_iter().flatten().map(plain).collect();
+    (given == expected)
+        .then_some(())
+        .ok_or_else(|| format!("expected warnings {expected:?}, got {given:?}"))
+}
+
 fn refusal(error: &ApiError, expected: &Value, loose: bool, bindings: &mut Bindings) -> Result<(), String> {
     let got = error.to_value();
     let causes = |status: &Value| status["details"]["causes"].as_array().cloned().unwrap_or_default();

@@ -69,6 +69,8 @@ pub(crate) fn replay(case: &Value) -> Result<(), String> {
 struct Server {
     objects: BTreeMap<String, Value>,
     made: u32,
+    /// What the latest create was remarked with.
+    warnings: Vec<String>,
 }
 
 struct Target {
@@ -132,6 +134,9 @@ impl Server {
             ),
             _ => return Ok(()),
         };
+        if method == "POST" && answer.is_ok() {
+            compare::warnings(&self.warnings, &expect["warnings"])?;
+        }
         if step["compare"] == "code" {
             let got = answer.as_ref().map_or_else(ApiError::code, |_| 200);
             return (u64::from(got) / 100 == code / 100)
@@ -158,18 +163,18 @@ impl Server {
         )
     }
 
-    fn decode(resource: &Resource, body: &Value) -> Result<Value, ApiError> {
+    fn decode(resource: &Resource, body: &Value) -> Result<codec::Decoded, ApiError> {
         let text = match body {
             Value::String(text) => text.clone(),
             value => value.to_string(),
         };
         codec::decode(resource.schema, text.as_bytes(), Format::Json, FieldValidation::Warn)
-            .map(|decoded| decoded.value)
     }
 
     fn create(&mut self, target: &Target, body: &Value, dry_run: bool) -> Result<Value, ApiError> {
         let resource = target.resource;
-        let mut object = Self::decode(resource, body)?;
+        let decoded = Self::decode(resource, body)?;
+        let mut object = decoded.value;
         defaults::apply(resource, &mut object);
         self.made += 1;
         let metadata = &mut object["metadata"];
@@ -201,6 +206,8 @@ impl Server {
         if !errors.is_empty() {
             return Err(ApiError::invalid(resource.stored_group, resource.kind, &name, &errors));
         }
+        self.warnings = decoded.warnings;
+        self.warnings.extend(strategy::warnings(resource, &object, None));
         if !dry_run {
             self.objects.insert(key(resource, &name), object.clone());
         }
@@ -215,7 +222,7 @@ impl Server {
     }
 
     fn put(&mut self, target: &Target, body: &Value, dry_run: bool) -> Result<Value, ApiError> {
-        let mut new = Self::decode(target.resource, body)?;
+        let mut new = Self::decode(target.resource, body)?.value;
         if let Some(metadata) = new["metadata"].as_object_mut() {
             metadata.remove("selfLink");
         }
