@@ -38,7 +38,7 @@ pub struct Api {
     log: Vec<WorldChange>,
     /// Every object that ever was: `Kind/name` by uid.
     pub names: BTreeMap<String, String>,
-    /// How many objects each owner has ever had, by `Kind/name`.
+    /// How many pods or Jobs each owner has ever had, by `Kind/name`.
     pub created: BTreeMap<String, u64>,
 }
 
@@ -164,7 +164,13 @@ impl Api {
         let object = self.put(resource, None, value);
         self.names
             .insert(object.meta().uid.clone(), format!("{}/{name}", resource.kind));
-        for owner in object.meta().owners.iter().filter(|owner| owner.controller) {
+        let is_counted = [resource::PODS, resource::JOBS].contains(&resource);
+        for owner in object
+            .meta()
+            .owners
+            .iter()
+            .filter(|owner| owner.controller && is_counted)
+        {
             *self
                 .created
                 .entry(format!("{}/{}", owner.kind, owner.name))

@@ -1,7 +1,7 @@
 //! Controllers over a server: queues, timers, and plans carried out in either of the two ways.
 //!
-//! Plays the parts of the runner (reads its own writes, retries what was refused), of the scheduler (binds each pod to the
-//! first node whose labels it wants) and of the clock. A pod's node agent is played by whoever uses this.
+//! Plays the parts of the runner (reads its own writes, retries what was refused), of the driver of the scheduler and of
+//! the clock. A pod's node agent is played by whoever uses this, or by [`Cluster::agents`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use rota_api::{ApiError, Change, Object, Resource, Write, resource};
 use rota_reconcile::{Action, Controller, Key, NoteKind, Plan, Wake, World, WorldChange};
+use rota_scheduler::{Decision, PodName, Scheduler};
 use serde_json::{Value, json};
 
 use crate::api::Api;
@@ -56,6 +57,9 @@ pub struct Cluster {
     pub alive_max: BTreeMap<String, usize>,
     /// Every status that a watch of Jobs showed, by name.
     pub job_history: BTreeMap<String, Vec<Value>>,
+    /// When set: each bound pod that has not begun gets this status, and each pod that is told to stop is gone at once.
+    pub agents: Option<Value>,
+    scheduler: Scheduler,
     make: fn() -> Vec<Box<dyn Controller>>,
     controllers: Vec<Box<dyn Controller>>,
     due: BTreeSet<(usize, Key)>,
@@ -86,6 +90,8 @@ impl Cluster {
             events: BTreeMap::new(),
             alive_max: BTreeMap::new(),
             job_history: BTreeMap::new(),
+            agents: None,
+            scheduler: Scheduler::new(),
             make,
             controllers,
             due: BTreeSet::new(),
@@ -205,7 +211,7 @@ impl Cluster {
                 self.timers.remove(&key);
                 self.due.insert(key);
             }
-            if self.bind_pods() {
+            if self.bind_pods() || self.play_agents() {
                 continue;
             }
             if let Some((controller, key)) = self.due.pop_first() {
@@ -363,6 +369,7 @@ impl Cluster {
     fn observe(&mut self) {
         for WorldChange { old, new } in self.api.take_log() {
             self.last_change = self.api.now;
+            self.show_scheduler(old.as_ref(), new.as_ref());
             if let Some(job) = new.as_ref().filter(|o| o.resource() == resource::JOBS) {
                 let history = self.job_history.entry(job.meta().name.clone()).or_default();
                 let status = job.to_value()["status"].take();
@@ -398,6 +405,16 @@ impl Cluster {
         }
     }
 
+    fn show_scheduler(&mut self, old: Option<&Arc<Object>>, new: Option<&Arc<Object>>) {
+        match (old, new) {
+            (_, Some(new)) if new.resource() == resource::NODES => self.scheduler.apply_node(new),
+            (_, Some(new)) if new.resource() == resource::PODS => self.scheduler.apply_pod(new),
+            (Some(old), None) if old.resource() == resource::NODES => self.scheduler.delete_node(old),
+            (Some(old), None) if old.resource() == resource::PODS => self.scheduler.delete_pod(old),
+            _ => {}
+        }
+    }
+
     fn count_alive(&mut self, of: &Object) {
         let Some(owner) = of.meta().controller() else { return };
         let is_alive = |pod: &&Arc<Object>| {
@@ -422,33 +439,54 @@ impl Cluster {
         }
     }
 
-    /// Binds pods to nodes; true when there were any.
+    /// Binds pods to nodes; true when there was anything to do.
     fn bind_pods(&mut self) -> bool {
-        let nodes: Vec<Arc<Object>> = self.api.all(resource::NODES).cloned().collect();
-        let is_unbound = |pod: &&Arc<Object>| {
-            let meta = pod.meta();
-            meta.node.is_empty() && meta.phase == "Pending" && meta.deleting.is_none()
-        };
-        let unbound: Vec<Arc<Object>> = self.api.all(resource::PODS).filter(is_unbound).cloned().collect();
-        let mut is_news = false;
-        for pod in unbound {
-            let value = pod.to_value();
-            let fits = |node: &&Arc<Object>| {
-                let mut wanted = value["spec"]["nodeSelector"].as_object().into_iter().flatten();
-                wanted.all(|(k, v)| node.meta().labels.get(k).map(String::as_str) == v.as_str())
-            };
-            let meta = pod.meta();
-            if let Some(node) = nodes.iter().find(fits) {
-                let patch = json!({"spec": {"nodeName": node.meta().name}});
-                is_news |= self
-                    .write(&Write::merge(resource::PODS, &meta.namespace, &meta.name, patch))
-                    .is_ok();
-            } else if value["status"]["conditions"].is_null() {
-                let unschedulable = json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]);
-                let status = json!({"conditions": unschedulable});
-                is_news |= self.pod_status(&meta.namespace, &meta.name, status).is_ok();
+        let decisions = self.scheduler.decide(self.api.now, 0);
+        let is_news = !decisions.is_empty();
+        for decision in decisions {
+            match decision {
+                Decision::Bind { pod, node } => self.bind(&pod, &node),
+                Decision::Unschedulable { pod, .. } => {
+                    let unschedulable = json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]);
+                    // A pod that is gone meanwhile needs no status.
+                    let _ = self.pod_status(&pod.namespace, &pod.name, json!({"conditions": unschedulable}));
+                }
             }
         }
         is_news
+    }
+
+    fn bind(&mut self, pod: &PodName, node: &str) {
+        let patch = json!({"spec": {"nodeName": node}, "status": {"conditions": null}});
+        let write = Write::merge(resource::PODS, &pod.namespace, &pod.name, patch).if_uid(&pod.uid);
+        if self.write(&write).is_err() {
+            self.scheduler.binding_failed(&pod.uid);
+        }
+    }
+
+    /// Lets the node agents act; true when there was anything to do.
+    fn play_agents(&mut self) -> bool {
+        let Some(status) = self.agents.clone() else {
+            return false;
+        };
+        let is_due = |pod: &&Arc<Object>| {
+            let meta = pod.meta();
+            !meta.node.is_empty() && (meta.deleting.is_some() || meta.phase == "Pending")
+        };
+        let due: Vec<Arc<Object>> = self.api.all(resource::PODS).filter(is_due).cloned().collect();
+        for pod in &due {
+            let meta = pod.meta();
+            let made = if meta.deleting.is_some() {
+                let at_once = rota_api::DeleteOptions {
+                    grace_period_secs: Some(0),
+                    ..Default::default()
+                };
+                self.write(&Write::delete(resource::PODS, &meta.namespace, &meta.name, at_once))
+            } else {
+                self.pod_status(&meta.namespace, &meta.name, status.clone())
+            };
+            made.unwrap_or_else(|error| panic!("an agent was refused: {error:?}"));
+        }
+        !due.is_empty()
     }
 }

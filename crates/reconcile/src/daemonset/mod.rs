@@ -92,7 +92,9 @@ impl Controller for DaemonSetController {
             plan.note(NoteKind::Warning, set.object, "SelectingAll", message);
             return plan;
         }
-        if set.is_deleting() {
+        // Pods that the selector does not match would be released as soon as they are made, without end. Validation keeps
+        // such a DaemonSet out of any cluster of ours.
+        if set.is_deleting() || !set.selects_its_template() {
             return Plan::default();
         }
         self.plan(key, &set, world, now)

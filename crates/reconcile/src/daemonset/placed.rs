@@ -82,6 +82,11 @@ impl<'w> PlacedNode<'w> {
         self.pods.iter().filter(|pod| !pod.is_deleting())
     }
 
+    /// True while a pod that was told to stop still takes up room.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.pods.iter().any(SeenPod::is_deleting)
+    }
+
     /// The pods of a rollout: one old, one new.
     pub(super) fn generations(&self) -> Generations<'_, 'w> {
         let mut found = Generations::default();

@@ -61,6 +61,12 @@ impl<'w> SeenDaemonSet<'w> {
         self.object.meta().deleting.is_some()
     }
 
+    pub(super) fn selects_its_template(&self) -> bool {
+        let metadata = self.spec().template.metadata.as_ref();
+        let labels = metadata.and_then(|metadata| metadata.labels.as_ref());
+        labels.is_some_and(|labels| self.selector.matches(labels))
+    }
+
     /// `metadata.annotations`, whole.
     pub(super) fn annotations(&self) -> Value {
         serde_json::to_value(

@@ -2,7 +2,7 @@
 //! is available.
 //!
 //! A node whose old pod is not available gets its new pod beyond the budget. On nodes that no longer qualify, old pods go
-//! as far as the others keep up availability. Nodes come in order of name. A pod bound to a node that does not exist takes
+//! as far as the others keep up availability. Nodes on which no pod is about to end come first, then in order of name. A pod bound to a node that does not exist takes
 //! no part; upstream stops the whole rollout for it.
 //! Source: specification §11.2.
 
@@ -10,7 +10,7 @@ use rota_api::Timestamp;
 
 use super::orders::Orders;
 use super::placed::Placed;
-use super::seen::SeenDaemonSet;
+use super::seen::{SeenDaemonSet, SeenPod};
 
 /// Orders creations and deletions. At most `surge_max` nodes have a pod more because of them.
 pub(super) fn roll<'p, 'w>(
@@ -30,7 +30,7 @@ pub(super) fn roll<'p, 'w>(
             surge += 1;
             continue;
         }
-        let is_available = |pod: &super::seen::SeenPod<'_>| pod.is_available(set.min_ready(), now);
+        let is_available = |pod: &SeenPod<'_>| pod.is_available(set.min_ready(), now);
         if pods.old.or(pods.new).is_some_and(is_available) {
             available += 1;
         }
@@ -40,13 +40,14 @@ pub(super) fn roll<'p, 'w>(
                 (false, false) => orders.delete(old, "it is of an old template and not available", None),
                 (false, true) => orders.create(name, 0, "its old pod is not available"),
                 (true, false) => sunset.push(old),
-                (true, true) => candidates.push(name),
+                (true, true) => candidates.push((node.is_crowded(), name)),
             },
             (Some(old), Some(new)) if is_available(new) => orders.delete(old, "its successor is available", None),
             (Some(_), Some(_)) => surge += 1,
         }
     }
-    for name in candidates.into_iter().take(surge_max.saturating_sub(surge)) {
+    candidates.sort_unstable();
+    for (_, name) in candidates.into_iter().take(surge_max.saturating_sub(surge)) {
         orders.create(name, 0, "its pod is of an old template");
     }
     let spare = usize::saturating_sub(available, placed.desired());

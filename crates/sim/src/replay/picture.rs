@@ -44,6 +44,22 @@ pub fn compare(expected: &Value, cluster: &Cluster) -> Vec<String> {
         .all(resource::JOBS)
         .map(|job| names.forget(&job_picture(job)));
     check("jobs", &recorded_jobs(&expected["jobs"]), jobs.collect());
+    for (part, resource) in [
+        ("daemonsets", resource::DAEMON_SETS),
+        ("controllerrevisions", resource::CONTROLLER_REVISIONS),
+    ] {
+        let here: Vec<Value> = cluster
+            .api
+            .all(resource)
+            .map(|object| names.forget(&plain_picture(object)))
+            .collect();
+        let recorded = if expected[part].is_string() {
+            expected[part].clone()
+        } else {
+            sort_rows(list(&expected[part]))
+        };
+        check(part, &recorded, sort_rows(&here));
+    }
     check(
         "podCount",
         &expected["podCount"],
@@ -57,10 +73,66 @@ pub fn compare(expected: &Value, cluster: &Cluster) -> Vec<String> {
     let recorded = if expected["pods"].is_string() {
         expected["pods"].clone()
     } else {
-        sort_rows(list(&expected["pods"]))
+        sort_rows(
+            &list(&expected["pods"])
+                .iter()
+                .map(tolerations_sorted)
+                .collect::<Vec<_>>(),
+        )
     };
     check("pods", &recorded, count_alike(pods));
     differences
+}
+
+/// Which node of a recording stands for which one here.
+#[derive(Clone, Debug)]
+pub struct Renaming(Vec<(String, String)>);
+
+/// Every way in which the nodes that a scenario calls interchangeable may stand for one another.
+pub fn renamings(scenario: &Value) -> Vec<Renaming> {
+    let id = text(&scenario["id"]);
+    let nodes: Vec<String> = list(&scenario["interchangeableNodes"])
+        .iter()
+        .map(|n| format!("{id}-{}", text(n)))
+        .collect();
+    let mut orders = vec![Vec::new()];
+    for _ in &nodes {
+        orders = orders
+            .into_iter()
+            .flat_map(|order: Vec<String>| {
+                let rest = nodes
+                    .iter()
+                    .filter(|node| !order.contains(node))
+                    .cloned()
+                    .collect::<Vec<_>>();
+                rest.into_iter().map(move |node| [order.clone(), vec![node]].concat())
+            })
+            .collect();
+    }
+    orders
+        .into_iter()
+        .map(|order| Renaming(nodes.iter().cloned().zip(order).collect()))
+        .collect()
+}
+
+impl Renaming {
+    /// The value with the names of nodes replaced.
+    pub fn apply(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => {
+                let found = self.0.iter().find(|(from, _)| from == text);
+                found.map_or_else(|| value.clone(), |(_, to)| to.clone().into())
+            }
+            Value::Array(items) => items.iter().map(|item| self.apply(item)).collect(),
+            Value::Object(fields) => Value::Object(
+                fields
+                    .iter()
+                    .map(|(key, field)| (key.clone(), self.apply(field)))
+                    .collect(),
+            ),
+            _ => value.clone(),
+        }
+    }
 }
 
 /// Equal, apart from what the recording calls unstable or does not tell.
@@ -162,6 +234,27 @@ fn job_picture(job: &Object) -> Value {
     Value::Object(picture)
 }
 
+/// A DaemonSet or a revision: its metadata and whatever it has beside a spec.
+fn plain_picture(object: &Object) -> Value {
+    let value = object.to_value();
+    let mut picture = Map::new();
+    let fields = [
+        "name",
+        "labels",
+        "annotations",
+        "finalizers",
+        "generation",
+        "ownerReferences",
+        "deletionGracePeriodSeconds",
+    ];
+    keep(&value["metadata"], &fields, &mut picture);
+    if value["metadata"]["deletionTimestamp"].is_string() {
+        picture.insert("deleting".into(), true.into());
+    }
+    keep(&value, &["status", "data", "revision"], &mut picture);
+    Value::Object(picture)
+}
+
 fn status_picture(status: &Value) -> Value {
     let mut picture = status.clone();
     for time in ["startTime", "completionTime"] {
@@ -232,7 +325,15 @@ fn pod_picture(pod: &Object) -> Value {
     }
     keep(
         spec,
-        &["hostname", "subdomain", "nodeName", "restartPolicy", "tolerations"],
+        &[
+            "hostname",
+            "subdomain",
+            "nodeName",
+            "hostNetwork",
+            "restartPolicy",
+            "tolerations",
+            "affinity",
+        ],
         &mut picture,
     );
     let selector = spec["nodeSelector"].as_object();
@@ -258,8 +359,36 @@ fn pod_picture(pod: &Object) -> Value {
     let mut conditions: Vec<Value> = list(&status["conditions"]).iter().map(condition_picture).collect();
     conditions.sort_by_key(|condition| text(&condition["type"]).to_owned());
     picture.insert("conditions".into(), conditions.into());
-    Value::Object(picture)
+    tolerations_sorted(&Value::Object(picture))
 }
+
+/// The order of tolerations means nothing.
+fn tolerations_sorted(pod: &Value) -> Value {
+    let mut pod = pod.clone();
+    if let Some(tolerations) = pod.get_mut("tolerations").and_then(Value::as_array_mut) {
+        tolerations.sort_by_key(ToString::to_string);
+    }
+    pod
+}
+
+/// Marks the counts of every DaemonSet as untold: upstream had not counted afresh.
+pub fn counts_untold(daemonsets: &mut Value) {
+    for set in daemonsets.as_array_mut().into_iter().flatten() {
+        for count in DAEMONSET_COUNTS {
+            set["status"][*count] = "<unstable>".into();
+        }
+    }
+}
+
+const DAEMONSET_COUNTS: &[&str] = &[
+    "currentNumberScheduled",
+    "desiredNumberScheduled",
+    "numberAvailable",
+    "numberMisscheduled",
+    "numberReady",
+    "numberUnavailable",
+    "updatedNumberScheduled",
+];
 
 fn condition_picture(condition: &Value) -> Value {
     let mut kept = Map::new();
@@ -301,9 +430,9 @@ fn events_of(cluster: &Cluster, names: &Names) -> Value {
     names.forget(&events.collect())
 }
 
-/// The plain name of a pod that may be gone: those of a Job begin with the Job's name and end in five random characters.
+/// The plain name of a pod that may be gone: it begins with its owner's name and ends in five random characters.
 fn generated_name(owner: &str, pod: &str) -> String {
-    let job = owner.strip_prefix("Job/").unwrap_or(owner);
+    let job = owner.split_once('/').map_or(owner, |(_, name)| name);
     let is_generated =
         pod.len() > 5 && (pod.starts_with(&format!("{job}-")) || pod.starts_with(&job[..job.len().min(50)]));
     if is_generated {
