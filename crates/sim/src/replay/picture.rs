@@ -22,66 +22,72 @@ pub fn unfold_pods(expect: &Value) -> Value {
 /// Upstream's recorder drops the events of an object beyond so many.
 const EVENTS_IN_BURST_MAX: u64 = 25;
 
-/// Where the cluster differs from what was recorded.
-pub fn compare(expected: &Value, cluster: &Cluster) -> Vec<String> {
-    let names = Names::of(cluster);
-    let mut differences = Vec::new();
-    let mut check = |what: &str, expected: &Value, actual: Value| {
-        if !agrees(expected, &actual) {
-            differences.push(format!("{what}\n    recorded {expected}\n    here     {actual}"));
-        }
-    };
-    check("created", &expected["created"], json!(cluster.api.created));
-    let recorded = list(&expected["events"]);
-    let total: u64 = recorded.iter().filter_map(|event| event["count"].as_u64()).sum();
-    if total < EVENTS_IN_BURST_MAX {
-        let coarse = recorded.iter().any(|event| text(&event["message"]).starts_with('('));
-        let here = sum_events(&events_of(cluster, &names), coarse);
-        check("events", &sum_events(&expected["events"], coarse), here);
-    }
-    let jobs = cluster
-        .api
-        .all(resource::JOBS)
-        .map(|job| names.forget(&job_picture(job)));
-    check("jobs", &recorded_jobs(&expected["jobs"]), jobs.collect());
-    for (part, resource) in [
-        ("daemonsets", resource::DAEMON_SETS),
-        ("controllerrevisions", resource::CONTROLLER_REVISIONS),
-    ] {
-        let here: Vec<Value> = cluster
-            .api
-            .all(resource)
-            .map(|object| names.forget(&plain_picture(object)))
-            .collect();
-        let recorded = if expected[part].is_string() {
-            expected[part].clone()
-        } else {
-            sort_rows(list(&expected[part]))
+/// What is compared of a cluster.
+pub struct Picture {
+    created: Value,
+    events: Value,
+    jobs: Value,
+    daemonsets: Value,
+    revisions: Value,
+    pod_count: Value,
+    pods: Value,
+}
+
+impl Picture {
+    /// The cluster as it is.
+    pub fn of(cluster: &Cluster) -> Self {
+        let names = Names::of(cluster);
+        let all = |resource, picture: fn(&Object) -> Value| -> Vec<Value> {
+            let objects = cluster.api.all(resource);
+            objects.map(|object| names.forget(&picture(object))).collect()
         };
-        check(part, &recorded, sort_rows(&here));
+        Self {
+            created: json!(cluster.api.created),
+            events: events_of(cluster, &names),
+            jobs: all(resource::JOBS, job_picture).into(),
+            daemonsets: sort_rows(&all(resource::DAEMON_SETS, plain_picture)),
+            revisions: sort_rows(&all(resource::CONTROLLER_REVISIONS, plain_picture)),
+            pod_count: cluster.api.all(resource::PODS).count().into(),
+            pods: count_alike(all(resource::PODS, pod_picture)),
+        }
     }
-    check(
-        "podCount",
-        &expected["podCount"],
-        cluster.api.all(resource::PODS).count().into(),
-    );
-    let pods = cluster
-        .api
-        .all(resource::PODS)
-        .map(|pod| names.forget(&pod_picture(pod)))
-        .collect();
-    let recorded = if expected["pods"].is_string() {
-        expected["pods"].clone()
-    } else {
-        sort_rows(
-            &list(&expected["pods"])
-                .iter()
-                .map(tolerations_sorted)
-                .collect::<Vec<_>>(),
-        )
-    };
-    check("pods", &recorded, count_alike(pods));
-    differences
+
+    /// Where it differs from what was recorded.
+    pub fn compare(&self, expected: &Value) -> Vec<String> {
+        let mut differences = Vec::new();
+        let mut check = |what: &str, expected: &Value, actual: &Value| {
+            if !agrees(expected, actual) {
+                differences.push(format!("{what}\n    recorded {expected}\n    here     {actual}"));
+            }
+        };
+        check("created", &expected["created"], &self.created);
+        let recorded = list(&expected["events"]);
+        let total: u64 = recorded.iter().filter_map(|event| event["count"].as_u64()).sum();
+        if total < EVENTS_IN_BURST_MAX {
+            let coarse = recorded.iter().any(|event| text(&event["message"]).starts_with('('));
+            let here = sum_events(&self.events, coarse);
+            check("events", &sum_events(&expected["events"], coarse), &here);
+        }
+        check("jobs", &recorded_jobs(&expected["jobs"]), &self.jobs);
+        check(
+            "daemonsets",
+            &sorted(&expected["daemonsets"], Clone::clone),
+            &self.daemonsets,
+        );
+        let revisions = sorted(&expected["controllerrevisions"], Clone::clone);
+        check("controllerrevisions", &revisions, &self.revisions);
+        check("podCount", &expected["podCount"], &self.pod_count);
+        check("pods", &sorted(&expected["pods"], tolerations_sorted), &self.pods);
+        differences
+    }
+}
+
+/// Recorded rows in the order in which rows are compared; a word such as `<unstable>` stays.
+fn sorted(rows: &Value, row: fn(&Value) -> Value) -> Value {
+    if rows.is_string() {
+        return rows.clone();
+    }
+    sort_rows(&list(rows).iter().map(row).collect::<Vec<_>>())
 }
 
 /// Which node of a recording stands for which one here.

@@ -346,15 +346,11 @@ impl Player {
         if self.uncounted {
             picture::counts_untold(&mut compared["daemonsets"]);
         }
+        let here = picture::Picture::of(&self.cluster);
         let (agreed, differing): (Vec<_>, Vec<_>) = self
             .renamings
             .iter()
-            .map(|renaming| {
-                (
-                    renaming.clone(),
-                    picture::compare(&renaming.apply(&compared), &self.cluster),
-                )
-            })
+            .map(|renaming| (renaming.clone(), here.compare(&renaming.apply(&compared))))
             .partition(|(_, differences)| differences.is_empty());
         self.renamings = agreed.into_iter().map(|(renaming, _)| renaming).collect();
         if self.renamings.is_empty() {
