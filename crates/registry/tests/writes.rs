@@ -2,8 +2,11 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use rota_api::{DeleteOptions, Propagation, Reason, Revision, Write, resource};
 use rota_registry::{Effect, ListOptions, WatchOptions};
+use rota_store::DurableStore;
 use serde_json::json;
 use support::{NOW, World, config_map, edited, held, merge, pod, seen};
 
@@ -274,6 +277,52 @@ async fn a_write_can_use_what_an_earlier_create_of_its_transaction_brought_about
         written[1].object.to_value()["data"]["uid"],
         json!(written[0].object.meta().uid)
     );
+}
+
+#[tokio::test]
+async fn patches_of_one_object_by_many_writers_at_once_are_all_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::over(Arc::new(DurableStore::open(directory.path()).unwrap())).await;
+    world.create(resource::CONFIG_MAPS, config_map("m")).await;
+    let patches = (0..20).map(|n| {
+        let patch = json!({"data": {format!("key-{n}"): "x"}});
+        world.write(merge(resource::CONFIG_MAPS, "m", patch))
+    });
+    for written in futures::future::join_all(patches).await {
+        written.unwrap();
+    }
+    let value = world.get(resource::CONFIG_MAPS, "m").unwrap().to_value();
+    assert_eq!(value["data"].as_object().map(serde_json::Map::len), Some(21));
+}
+
+#[tokio::test]
+async fn of_many_writers_who_name_a_revision_one_succeeds() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::over(Arc::new(DurableStore::open(directory.path()).unwrap())).await;
+    let object = world.create(resource::CONFIG_MAPS, config_map("m")).await.object;
+    let updates = (0..10).map(|n| world.write(edited(&object, |m| m["data"]["a"] = format!("x{n}").into())));
+    let results = futures::future::join_all(updates).await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    assert!(results.iter().filter_map(|r| r.as_ref().err()).all(|e| e.is_conflict()));
+}
+
+#[tokio::test]
+async fn nothing_slips_into_a_namespace_while_it_is_marked_for_deletion() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::over(Arc::new(DurableStore::open(directory.path()).unwrap())).await;
+    world
+        .create(resource::NAMESPACES, json!({"metadata": {"name": "n"}}))
+        .await;
+    let mut map = config_map("m");
+    map["metadata"]["namespace"] = "n".into();
+    // Both are evaluated against the open namespace; the delete is committed first.
+    let (deleted, created) = futures::future::join(
+        world.delete(resource::NAMESPACES, "n", DeleteOptions::default()),
+        world.write(Write::create(resource::CONFIG_MAPS, map)),
+    )
+    .await;
+    assert_eq!(deleted.unwrap().effect, Effect::Ending);
+    assert_eq!(created.unwrap_err().reason(), Reason::Forbidden);
 }
 
 #[tokio::test]

@@ -232,7 +232,7 @@ mod tests {
         ]
     }
 
-    fn check(resources: Value, expected: &[&str]) {
+    fn check(resources: &Value, expected: &[&str]) {
         let mut pod = json!({"spec": {"containers": [{"name": "c", "resources": resources}]}});
         add_defaults(&mut pod, &limits());
         let broken: Vec<String> = limits().iter().flat_map(|item| broken_by(item, &pod)).collect();
@@ -255,13 +255,13 @@ mod tests {
 
     #[test]
     fn usage_outside_the_limits_is_named() {
-        check(json!({"requests": {"cpu": "1"}, "limits": {"cpu": "1"}}), &[]);
+        check(&json!({"requests": {"cpu": "1"}, "limits": {"cpu": "1"}}), &[]);
         check(
-            json!({"requests": {"cpu": "3"}, "limits": {"cpu": "3"}}),
+            &json!({"requests": {"cpu": "3"}, "limits": {"cpu": "3"}}),
             &["maximum cpu usage per Container is 2, but limit is 3"],
         );
         check(
-            json!({"requests": {"cpu": "50m"}}),
+            &json!({"requests": {"cpu": "50m"}}),
             &[
                 "minimum cpu usage per Container is 100m, but request is 50m",
                 "cpu max limit to request ratio per Container is 4, but provided ratio is 10.000000",
