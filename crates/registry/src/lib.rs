@@ -35,4 +35,4 @@ pub use settings::{ServiceRange, Settings};
 pub use view::show;
 pub use watch::{Watch, WatchOptions};
 pub use write::scale;
-pub use write::{Effect, Refused, Written};
+pub use write::{Effect, Refused, Written, delete_warnings};

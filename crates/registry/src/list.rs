@@ -171,13 +171,15 @@ impl Request {
             None => String::new(),
         };
         let undone = kind.changes_undone(revision);
-        let mut objects = kind
-            .between(&undone, &prefix, &self.start)
-            .filter(|(_, object)| self.selection.matches(object));
+        let mut objects = kind.between(&undone, &prefix, &self.start);
         let limit = if self.limit == 0 { usize::MAX } else { self.limit };
         let mut items = Vec::new();
         let mut last = None;
-        for (key, object) in objects.by_ref().take(limit) {
+        for (key, object) in objects
+            .by_ref()
+            .filter(|(_, object)| self.selection.matches(object))
+            .take(limit)
+        {
             items.push(Arc::clone(object));
             last = Some(key);
         }
@@ -187,6 +189,7 @@ impl Request {
             continue_token: None,
             remaining: None,
         };
+        // As upstream: whether objects follow, not whether selected ones do, which only the next page finds out.
         if let (Some(last), Some(_)) = (last, objects.next()) {
             let last = String::from_utf8_lossy(last);
             let start = format!("{}\0", last.strip_prefix(prefix.as_str()).unwrap_or(&last));

@@ -37,6 +37,7 @@ pub(crate) fn from_stored(resource: &'static Resource, value: &mut Value) {
     set_type(resource, value);
     if resource == resource::EVENTS_V1 {
         rename(value, |(core, events)| (*core, *events));
+        set_reporter(value, "reportingController", false);
     }
 }
 
@@ -45,6 +46,7 @@ pub(crate) fn to_stored(resource: &'static Resource, value: &mut Value) {
     set_type(resource.stored(), value);
     if resource == resource::EVENTS_V1 {
         rename(value, |(core, events)| (*events, *core));
+        set_reporter(value, "reportingComponent", true);
     }
 }
 
@@ -66,6 +68,18 @@ fn rename(value: &mut Value, direction: impl Fn(&(&'static str, &'static str)) -
     object.append(&mut renamed);
 }
 
+/// The core group always shows who reported, the other one only if somebody did.
+fn set_reporter(value: &mut Value, component: &str, is_always_shown: bool) {
+    let Some(object) = value.as_object_mut() else { return };
+    for field in [component, "reportingInstance"] {
+        if is_always_shown {
+            object.entry(field).or_insert_with(|| "".into());
+        } else if object.get(field).is_some_and(|text| text == "") {
+            object.remove(field);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,7 +88,7 @@ mod tests {
     #[test]
     fn an_event_reads_the_same_after_a_round_trip_through_the_other_group() {
         let core = json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e"}, "involvedObject": {"name": "p"},
-            "message": "m", "count": 3, "reason": "R", "reportingComponent": "c"});
+            "message": "m", "count": 3, "reason": "R", "reportingComponent": "c", "reportingInstance": ""});
         let mut shown = core.clone();
         from_stored(resource::EVENTS_V1, &mut shown);
         assert_eq!(shown["regarding"]["name"], "p");

@@ -125,6 +125,20 @@ async fn what_only_the_server_sets_survives_a_client_that_sets_it() {
 }
 
 #[tokio::test]
+async fn a_patch_cannot_give_an_object_another_name() {
+    let world = World::new().await;
+    world.create(resource::CONFIG_MAPS, config_map("m")).await;
+    let error = world
+        .write(merge(resource::CONFIG_MAPS, "m", json!({"metadata": {"name": "x"}})))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.message(),
+        "the name of the object (x) does not match the name on the URL (m)"
+    );
+}
+
+#[tokio::test]
 async fn a_dry_run_shows_the_result_and_stores_nothing() {
     let mut world = World::new().await;
     world.caller.dry_run = true;

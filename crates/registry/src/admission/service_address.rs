@@ -26,6 +26,7 @@ pub(super) fn admit(session: &Session<'_>, service: &mut Value) -> Result<(), Ap
         return Ok(());
     }
     let range = session.registry.settings().services;
+    set_families(service);
     let named = service["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
     let needs_ports =
         kind == "NodePort" || (kind == "LoadBalancer" && service["spec"]["allocateLoadBalancerNodePorts"] != false);
@@ -48,10 +49,36 @@ pub(super) fn admit(session: &Session<'_>, service: &mut Value) -> Result<(), Ap
         spec.insert("clusterIPs".to_owned(), json!([address]));
         spec.insert("clusterIP".to_owned(), address.into());
     }
+    let mut taken = taken.ports;
     if needs_ports {
-        add_node_ports(session, service, range, taken.ports)?;
+        add_node_ports(session, service, range, &mut taken)?;
+    }
+    let needs_health_port = kind == "LoadBalancer" && service["spec"]["externalTrafficPolicy"] == "Local";
+    if needs_health_port && service["spec"]["healthCheckNodePort"].as_u64().unwrap_or(0) == 0 {
+        let port = free_port(session, service, range, &mut taken)?;
+        fields::object(service, "spec").insert("healthCheckNodePort".to_owned(), port.into());
     }
     Ok(())
+}
+
+/// The cluster has one address family. A headless Service without selector is told that it could have both: nobody allocates
+/// addresses for it.
+fn set_families(service: &mut Value) {
+    let spec = fields::object(service, "spec");
+    let is_headless = spec.get("clusterIP").is_some_and(|address| address == "None");
+    let is_selecting = spec
+        .get("selector")
+        .and_then(Value::as_object)
+        .is_some_and(|s| !s.is_empty());
+    let (families, policy) = match is_headless && !is_selecting {
+        true => (json!(["IPv4", "IPv6"]), "RequireDualStack"),
+        false => (json!(["IPv4"]), "SingleStack"),
+    };
+    spec.entry("ipFamilies").or_insert(families);
+    spec.entry("ipFamilyPolicy").or_insert_with(|| policy.into());
+    if let Some(address) = spec.get("clusterIP").cloned().filter(|address| address != "") {
+        spec.entry("clusterIPs").or_insert_with(|| json!([address]));
+    }
 }
 
 /// A changed Service that does not name its address and ports keeps those it had, or is given what it newly needs.
@@ -87,7 +114,7 @@ fn add_node_ports(
     session: &Session<'_>,
     service: &mut Value,
     range: ServiceRange,
-    mut taken: BTreeSet<u64>,
+    taken: &mut BTreeSet<u64>,
 ) -> Result<(), ApiError> {
     let missing: Vec<usize> = service["spec"]["ports"]
         .as_array()
@@ -98,14 +125,24 @@ fn add_node_ports(
         .map(|(index, _)| index)
         .collect();
     for index in missing {
-        let Some(port) = draw(session, range.node_ports, |n| !taken.contains(&range.node_port(n))) else {
-            return Err(deny(resource::SERVICES, service, "the range of node ports is full"));
-        };
-        let port = range.node_port(port);
-        taken.insert(port);
+        let port = free_port(session, service, range, taken)?;
         service["spec"]["ports"][index]["nodePort"] = port.into();
     }
     Ok(())
+}
+
+fn free_port(
+    session: &Session<'_>,
+    service: &Value,
+    range: ServiceRange,
+    taken: &mut BTreeSet<u64>,
+) -> Result<u64, ApiError> {
+    let Some(port) = draw(session, range.node_ports, |n| !taken.contains(&range.node_port(n))) else {
+        return Err(deny(resource::SERVICES, service, "the range of node ports is full"));
+    };
+    let port = range.node_port(port);
+    taken.insert(port);
+    Ok(port)
 }
 
 /// A number below `count` that is free; `None` when none is.

@@ -17,7 +17,8 @@ const GENERATED_NAMES_MAX: usize = 8;
 /// Creates the object in `body`.
 pub(super) fn create(session: &mut Session<'_>, write: &Write, mut body: Value) -> Result<Draft, ApiError> {
     let resource = write.resource;
-    if !text(&body, "resourceVersion").is_empty() {
+    // What is no number counts as none, as upstream has it.
+    if fields::resource_version(&body).is_ok_and(|version| version.is_some()) {
         return Err(ApiError::new(
             Reason::Unknown,
             "resourceVersion should not be set on objects to be created",
@@ -61,15 +62,12 @@ pub(super) fn create(session: &mut Session<'_>, write: &Write, mut body: Value) 
 /// Refuses an object that names another namespace than the request.
 pub(super) fn check_namespace(resource: &Resource, namespace: &str, body: &Value) -> Result<(), ApiError> {
     let own = text(body, "namespace");
-    if own.is_empty() || own == namespace {
+    if own.is_empty() || own == namespace || !resource.is_namespaced() {
         return Ok(());
     }
-    let message = if resource.is_namespaced() {
-        "the namespace of the provided object does not match the namespace sent on the request"
-    } else {
-        "namespace may not be set on cluster-scoped objects"
-    };
-    Err(ApiError::bad_request(message))
+    Err(ApiError::bad_request(
+        "the namespace of the provided object does not match the namespace sent on the request",
+    ))
 }
 
 fn fill_metadata(session: &Session<'_>, write: &Write, body: &mut Value) {

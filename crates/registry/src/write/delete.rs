@@ -22,6 +22,24 @@ const IMMORTAL_NAMESPACES: &[&str] = &["default", "kube-system", "kube-public"];
 
 /// Deletes the object, or marks it for deletion.
 pub(super) fn delete(session: &mut Session<'_>, write: &Write, options: &DeleteOptions) -> Result<Draft, ApiError> {
+    let mut draft = decide(session, write, options)?;
+    draft.warnings = delete_warnings(write.resource, options);
+    Ok(draft)
+}
+
+/// What the author of a delete, or of the delete of a collection, should know.
+pub fn delete_warnings(resource: &'static Resource, options: &DeleteOptions) -> Vec<String> {
+    if resource == resource::JOBS && options.propagation.is_none() && options.orphan_dependents.is_none() {
+        return vec![
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or \
+             set propagationPolicy=Orphan to suppress this warning"
+                .to_owned(),
+        ];
+    }
+    Vec::new()
+}
+
+fn decide(session: &mut Session<'_>, write: &Write, options: &DeleteOptions) -> Result<Draft, ApiError> {
     check_options(options)?;
     let resource = write.resource;
     let stored = resource.stored();

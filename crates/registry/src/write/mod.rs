@@ -15,6 +15,8 @@ pub mod scale;
 mod subresource;
 mod update;
 
+pub use delete::delete_warnings;
+
 use std::sync::Arc;
 
 use rota_api::object::Encoded;

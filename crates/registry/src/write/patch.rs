@@ -8,7 +8,7 @@ use rota_api::{ApiError, PatchKind, Resource, Write, patch as patches};
 use serde_json::{Value, json};
 
 use super::Draft;
-use super::create::create;
+use super::create::{check_namespace, create};
 use super::update::{change, check_name};
 use crate::caller::Caller;
 use crate::session::Session;
@@ -48,6 +48,7 @@ pub(super) fn patch(
     };
     view::to_stored(resource, &mut new);
     check_name(&write.name, &new)?;
+    check_namespace(resource, &write.namespace, &new)?;
     let mut draft = change(session, write, place, &old, new, subresource)?;
     draft.warnings.splice(0..0, warnings);
     Ok(draft)

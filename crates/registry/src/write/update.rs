@@ -212,10 +212,16 @@ fn named_revision(body: &Value) -> Result<Option<Revision>, ApiError> {
     fields::resource_version(body).map_err(|error| ApiError::new(Reason::Unknown, error))
 }
 
+/// Refuses a body that names no object, or another one than the request.
 pub(super) fn check_name(name: &str, body: &Value) -> Result<(), ApiError> {
     let own = text(body, "name");
-    if own.is_empty() || own == name {
+    if own == name {
         return Ok(());
+    }
+    if own.is_empty() {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )));
     }
     Err(ApiError::bad_request(format!(
         "the name of the object ({own}) does not match the name on the URL ({name})"
