@@ -43,7 +43,7 @@ pub(super) fn create(session: &mut Session<'_>, write: &Write, mut body: Value) 
     };
     let name = text(&body, "name").to_owned();
     if !errors.is_empty() {
-        return Err(ApiError::invalid(resource.group, resource.kind, &name, &errors));
+        return Err(ApiError::invalid(resource.stored_group, resource.kind, &name, &errors));
     }
     admission::check_new(session, stored, &body)?;
     let place = session.place(stored, &write.namespace, &name);
