@@ -82,7 +82,7 @@ impl Facts<'_> {
             last_probe_time: None,
             last_transition_time: same
                 .and_then(|c| c.last_transition_time.clone())
-                .or_else(|| Some(Time(self.now))),
+                .or(Some(Time(self.now))),
             observed_generation: self.pod.metadata.generation,
         }
     }

@@ -212,6 +212,17 @@ impl Life {
         &self.pod
     }
 
+    /// The addresses of the pod's present sandbox.
+    pub fn ips(&self) -> Vec<IpAddr> {
+        if self.pod.spec.as_ref().is_some_and(|s| s.host_network == Some(true)) {
+            return self.node.addresses.clone();
+        }
+        self.sandbox
+            .current()
+            .map(|sandbox| sandbox.ips.clone())
+            .unwrap_or_default()
+    }
+
     /// `name_namespace(uid)`, as messages name a pod.
     pub(crate) fn full_name(&self) -> String {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
@@ -335,8 +346,8 @@ impl Life {
             Input::Exited(run) => track.ended(run),
             Input::StopFailed { .. } => track.stopping = None,
             Input::PostStart { id, error, .. } => {
-                if track.run.as_ref().is_some_and(|run| run.id == id) {
-                    track.hook = Hook::Done;
+                let is_current = track.run.as_ref().is_some_and(|run| run.id == id);
+                if is_current && std::mem::replace(&mut track.hook, Hook::Done) == Hook::Running {
                     if let Some(error) = error {
                         out.notes.push(note(
                             true,

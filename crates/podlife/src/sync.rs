@@ -27,7 +27,12 @@ impl Life {
                 break;
             }
             // A sidecar is no longer needed once everything it served is done.
-            if !(role == Role::Sidecar && regulars_finished) && !(role == Role::Init && inits_done) {
+            let is_idle = match role {
+                Role::Sidecar => regulars_finished,
+                Role::Init => inits_done,
+                Role::Regular => false,
+            };
+            if !is_idle {
                 self.ensure_running(spec, role, container, now, out);
             }
             if !inits_done && !self.may_pass(role, &container.name) {

@@ -106,6 +106,14 @@ impl Track {
     pub(crate) fn began(&mut self, role: Role, container: &Container, run: Run, before: Option<Before>) {
         self.next_attempt = self.next_attempt.max(run.attempt + 1);
         self.start = Start::Idle;
+        if self
+            .run
+            .as_ref()
+            .is_some_and(|known| known.attempt >= run.attempt && known.exit.is_some())
+        {
+            // It ended faster than its start was told.
+            return;
+        }
         self.stopping = None;
         let has_hook = container.lifecycle.as_ref().is_some_and(|l| l.post_start.is_some());
         self.hook = if has_hook && before.is_none() {

@@ -1,0 +1,285 @@
+//! What a pod's sandbox needs, and the files of a pod for `/etc`.
+//!
+//! Source: `spec/node-and-pod.md` §19; kubernetes `pkg/kubelet/kubelet_pods.go`, `network/dns/dns.go`.
+
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+
+use rota_api::k8s::api::core::v1::{Pod, PodSpec};
+use rota_podlife::restart::{Role, containers};
+
+use crate::context::Context;
+use crate::runtime::{PortMapping, Resources, SandboxSpec};
+
+/// Longest host name.
+const HOSTNAME_MAX: usize = 63;
+
+/// The sandbox of a pod.
+pub(crate) fn sandbox_spec(context: &Context, pod: &Pod, attempt: u32) -> SandboxSpec {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let empty = PodSpec::default();
+    let spec = pod.spec.as_ref().unwrap_or(&empty);
+    let security = spec.security_context.as_ref();
+    SandboxSpec {
+        pod_uid: text(&pod.metadata.uid),
+        pod_namespace: text(&pod.metadata.namespace),
+        pod_name: text(&pod.metadata.name),
+        attempt,
+        hostname: hostname(context, pod),
+        host_network: spec.host_network == Some(true),
+        host_pid: spec.host_pid == Some(true),
+        host_ipc: spec.host_ipc == Some(true),
+        share_process_namespace: spec.share_process_namespace == Some(true),
+        port_mappings: if spec.host_network == Some(true) {
+            Vec::new()
+        } else {
+            port_mappings(spec)
+        },
+        sysctls: security
+            .and_then(|s| s.sysctls.as_ref())
+            .map(|all| all.iter().map(|s| (s.name.clone(), s.value.clone())).collect())
+            .unwrap_or_default(),
+        resources: Resources::default(),
+    }
+}
+
+/// The host name inside a pod.
+pub(crate) fn hostname(context: &Context, pod: &Pod) -> String {
+    let spec = pod.spec.as_ref();
+    if spec.is_some_and(|s| s.host_network == Some(true)) {
+        return context.config.node.name.clone();
+    }
+    let set = spec.and_then(|s| s.hostname.as_deref()).filter(|name| !name.is_empty());
+    let name = set.or(pod.metadata.name.as_deref()).unwrap_or_default();
+    let cut: String = name.chars().take(HOSTNAME_MAX).collect();
+    cut.trim_end_matches(['-', '.']).to_owned()
+}
+
+fn port_mappings(spec: &PodSpec) -> Vec<PortMapping> {
+    let ports = containers(spec)
+        .filter(|(role, _)| *role != Role::Init)
+        .flat_map(|(_, container)| container.ports.iter().flatten());
+    ports
+        .filter_map(|port| {
+            Some(PortMapping {
+                protocol: port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()),
+                host_ip: port.host_ip.as_deref().and_then(|ip| ip.parse().ok()),
+                host_port: u16::try_from(port.host_port?).ok().filter(|port| *port != 0)?,
+                container_port: u16::try_from(port.container_port).ok()?,
+            })
+        })
+        .collect()
+}
+
+/// Writes the pod's own `hosts`, `hostname` and `resolv.conf` into `directory`.
+///
+/// Errors: the disk failed.
+pub(crate) fn write_etc(context: &Context, pod: &Pod, pod_ips: &[IpAddr], directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    let hostname = hostname(context, pod);
+    let is_host_network = pod.spec.as_ref().is_some_and(|s| s.host_network == Some(true));
+    let hosts = if is_host_network {
+        let mut hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
+        hosts.push_str(&aliases(pod));
+        hosts
+    } else {
+        hosts(pod, &hostname, pod_ips, &context.config.cluster_domain)
+    };
+    fs::write(directory.join("hosts"), hosts)?;
+    fs::write(directory.join("hostname"), format!("{hostname}\n"))?;
+    let node = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let resolver = Resolver::of(
+        pod,
+        &context.config.cluster_dns,
+        &context.config.cluster_domain,
+        &Resolver::parse(&node),
+    );
+    fs::write(directory.join("resolv.conf"), resolver.to_string())
+}
+
+fn hosts(pod: &Pod, hostname: &str, pod_ips: &[IpAddr], domain: &str) -> String {
+    let mut text = String::from(
+        "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
+         fe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
+    );
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let subdomain = pod
+        .spec
+        .as_ref()
+        .and_then(|s| s.subdomain.as_deref())
+        .filter(|s| !s.is_empty());
+    for ip in pod_ips {
+        match subdomain {
+            Some(subdomain) => {
+                text.push_str(&format!(
+                    "{ip}\t{hostname}.{subdomain}.{namespace}.svc.{domain}\t{hostname}\n"
+                ));
+            }
+            None => text.push_str(&format!("{ip}\t{hostname}\n")),
+        }
+    }
+    text.push_str(&aliases(pod));
+    text
+}
+
+fn aliases(pod: &Pod) -> String {
+    let aliases = pod.spec.iter().flat_map(|s| s.host_aliases.iter().flatten());
+    let lines: Vec<String> = aliases
+        .map(|alias| {
+            format!(
+                "{}\t{}\n",
+                alias.ip,
+                alias.hostnames.as_deref().unwrap_or_default().join("\t")
+            )
+        })
+        .collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("\n# Entries added by HostAliases.\n{}", lines.concat())
+}
+
+/// A `resolv.conf`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Resolver {
+    nameservers: Vec<String>,
+    searches: Vec<String>,
+    options: Vec<String>,
+}
+
+impl Resolver {
+    fn parse(text: &str) -> Self {
+        let mut resolver = Self::default();
+        for line in text.lines() {
+            let mut words = line.split_whitespace().map(str::to_owned);
+            match words.next().as_deref() {
+                Some("nameserver") => resolver.nameservers.extend(words),
+                Some("search") => resolver.searches = words.collect(),
+                Some("options") => resolver.options.extend(words),
+                Some(_) | None => {}
+            }
+        }
+        resolver
+    }
+
+    /// What the pod's `dnsPolicy` and `dnsConfig` ask for. Without a DNS server of the cluster, its policy is the node's.
+    fn of(pod: &Pod, cluster_dns: &[IpAddr], domain: &str, node: &Self) -> Self {
+        let spec = pod.spec.as_ref();
+        let policy = spec.and_then(|s| s.dns_policy.as_deref()).unwrap_or("ClusterFirst");
+        let is_host_network = spec.is_some_and(|s| s.host_network == Some(true));
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let is_cluster = policy == "ClusterFirstWithHostNet" || (policy == "ClusterFirst" && !is_host_network);
+        let mut resolver = match policy {
+            "None" => Self::default(),
+            _ if is_cluster && !cluster_dns.is_empty() => {
+                let mut searches = vec![
+                    format!("{namespace}.svc.{domain}"),
+                    format!("svc.{domain}"),
+                    domain.to_owned(),
+                ];
+                searches.extend(node.searches.clone());
+                Self {
+                    nameservers: cluster_dns.iter().map(ToString::to_string).collect(),
+                    searches,
+                    options: vec!["ndots:5".to_owned()],
+                }
+            }
+            _ => node.clone(),
+        };
+        if let Some(config) = spec.and_then(|s| s.dns_config.as_ref()) {
+            add_new(&mut resolver.nameservers, config.nameservers.iter().flatten().cloned());
+            add_new(&mut resolver.searches, config.searches.iter().flatten().cloned());
+            for option in config.options.iter().flatten() {
+                let Some(name) = &option.name else { continue };
+                // An option of the pod takes the place of one of the same name.
+                resolver
+                    .options
+                    .retain(|known| known.split(':').next() != Some(name.as_str()));
+                let value = option
+                    .value
+                    .as_deref()
+                    .map(|value| format!(":{value}"))
+                    .unwrap_or_default();
+                resolver.options.push(format!("{name}{value}"));
+            }
+        }
+        resolver
+    }
+}
+
+fn add_new(list: &mut Vec<String>, more: impl Iterator<Item = String>) {
+    for item in more {
+        if !list.contains(&item) {
+            list.push(item);
+        }
+    }
+}
+
+impl std::fmt::Display for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if !self.searches.is_empty() {
+            writeln!(f, "search {}", self.searches.join(" "))?;
+        }
+        for server in &self.nameservers {
+            writeln!(f, "nameserver {server}")?;
+        }
+        if !self.options.is_empty() {
+            writeln!(f, "options {}", self.options.join(" "))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn check(spec: Value, cluster_dns: &[IpAddr], expected: &str) {
+        let mut spec = spec;
+        spec["containers"] = json!([]);
+        let pod: Pod = serde_json::from_value(json!({"metadata": {"namespace": "ns"}, "spec": spec})).unwrap();
+        let node = Resolver::parse("search lan\nnameserver 1.1.1.1\noptions edns0\n");
+        assert_eq!(
+            Resolver::of(&pod, cluster_dns, "cluster.local", &node).to_string(),
+            expected,
+            "{spec}"
+        );
+    }
+
+    #[test]
+    fn names_are_resolved_as_the_policy_says() {
+        let dns = [IpAddr::from([10, 43, 0, 10])];
+        let node = "search lan\nnameserver 1.1.1.1\noptions edns0\n";
+        let cluster =
+            "search ns.svc.cluster.local svc.cluster.local cluster.local lan\nnameserver 10.43.0.10\noptions ndots:5\n";
+        check(json!({}), &dns, cluster);
+        check(json!({"hostNetwork": true}), &dns, node);
+        check(
+            json!({"hostNetwork": true, "dnsPolicy": "ClusterFirstWithHostNet"}),
+            &dns,
+            cluster,
+        );
+        check(json!({"dnsPolicy": "Default"}), &dns, node);
+        check(json!({}), &[], node);
+        check(
+            json!({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["9.9.9.9"], "options": [{"name": "ndots", "value": "2"}]}}),
+            &dns,
+            "nameserver 9.9.9.9\noptions ndots:2\n",
+        );
+    }
+
+    #[test]
+    fn the_hosts_file_names_the_pod_and_its_aliases() {
+        let pod: Pod = serde_json::from_value(
+            json!({"metadata": {"namespace": "ns"}, "spec": {"containers": [], "subdomain": "s",
+            "hostAliases": [{"ip": "1.2.3.4", "hostnames": ["a", "b"]}]}}),
+        )
+        .unwrap();
+        let text = hosts(&pod, "h", &[IpAddr::from([10, 42, 0, 5])], "cluster.local");
+        assert!(text.contains("\n10.42.0.5\th.s.ns.svc.cluster.local\th\n"), "{text}");
+        assert!(text.ends_with("\n1.2.3.4\ta\tb\n"), "{text}");
+    }
+}

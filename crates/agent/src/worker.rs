@@ -1,0 +1,434 @@
+//! The task of one pod: hands what is observed to the pod's life, and carries out what it says.
+//!
+//! Everything long runs beside the task and reports back by message, so that a container's end is never behind a pull. A
+//! status goes out as soon as it differs from what the cluster has; while one is under way the next is gathered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rota_api::k8s::api::core::v1::{Pod, PodStatus};
+use rota_api::{ApiError, DeleteOptions, Object, PatchKind, Timestamp, Write, resource};
+use rota_cluster::Written;
+use rota_podlife::{Action, Input, Life, NodeFacts};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::context::Context;
+use crate::runtime::{ContainerState, SandboxState};
+use crate::volumes::Prepared;
+use crate::work;
+
+/// How long until a write the server refused for reasons of its own is tried again.
+const REFUSED_RETRY: Duration = Duration::from_secs(1);
+
+/// Something for a pod's task.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// The pod as the cluster has it now.
+    Object(Arc<Object>),
+    /// The pod no longer exists in the cluster.
+    Removed,
+    /// Something done for the pod has an outcome.
+    Input(Input),
+    /// The volumes are in place.
+    Prepared(Prepared),
+    /// What a volume is made from has changed.
+    Refresh,
+    /// A container has ended.
+    Exit(ContainerState),
+    /// A sandbox is up.
+    Sandbox(SandboxState),
+    /// The answer to the status that was sent.
+    Reported(Result<Written, ApiError>),
+    /// The answer to the delete that confirms the end.
+    Confirmed(Result<Written, ApiError>),
+    /// Time to try the last refused write again.
+    Retry,
+}
+
+/// What of a pod others on the node may ask for: its runs, for logs and for commands.
+#[derive(Clone, Debug)]
+pub(crate) struct PodView {
+    /// The pod as last seen.
+    pub(crate) object: Arc<Object>,
+    /// The status as last decided.
+    pub(crate) status: PodStatus,
+    /// The runtime's name of the sandbox; empty while there is none.
+    pub(crate) sandbox: String,
+}
+
+/// The handle of a pod's task.
+#[derive(Clone, Debug)]
+pub(crate) struct PodTask {
+    pub(crate) inbox: mpsc::UnboundedSender<Message>,
+    pub(crate) view: watch::Receiver<PodView>,
+}
+
+struct Worker {
+    context: Arc<Context>,
+    life: Life,
+    object: Arc<Object>,
+    inbox: mpsc::UnboundedReceiver<Message>,
+    outbox: mpsc::UnboundedSender<Message>,
+    view: watch::Sender<PodView>,
+    sandbox: String,
+    /// The status the cluster has, as far as is known.
+    known: Value,
+    /// The status that is on its way.
+    sent: Option<Value>,
+    retries: u32,
+    /// Ends what follows the pod's volumes.
+    following: CancellationToken,
+}
+
+/// Starts the task of a pod. `found` is what already runs for it.
+pub(crate) fn start(
+    context: &Arc<Context>,
+    object: &Arc<Object>,
+    found: Option<SandboxState>,
+    refusal: Option<Input>,
+    done: impl FnOnce() + Send + 'static,
+) -> Result<PodTask, serde_json::Error> {
+    let pod = object.view::<Pod>()?;
+    let node = NodeFacts {
+        addresses: context.config.node.addresses.clone(),
+    };
+    let (outbox, inbox) = mpsc::unbounded_channel();
+    let status = pod.status.clone().unwrap_or_default();
+    let view = PodView {
+        object: Arc::clone(object),
+        status,
+        sandbox: String::new(),
+    };
+    let (sender, receiver) = watch::channel(view);
+    let mut worker = Worker {
+        life: Life::new(pod, node, context.config.backoff),
+        context: Arc::clone(context),
+        object: Arc::clone(object),
+        inbox,
+        outbox: outbox.clone(),
+        view: sender,
+        sandbox: String::new(),
+        known: object.to_value()["status"].take(),
+        sent: None,
+        retries: 0,
+        following: CancellationToken::new(),
+    };
+    let now = context.now();
+    if let Some(sandbox) = found {
+        worker.adopt(sandbox, now);
+    }
+    if let Some(refusal) = refusal {
+        worker.life.see(refusal, now);
+    }
+    tokio::spawn(async move {
+        worker.run().await;
+        done();
+    });
+    Ok(PodTask {
+        inbox: outbox,
+        view: receiver,
+    })
+}
+
+impl Worker {
+    fn adopt(&mut self, sandbox: SandboxState, now: Timestamp) {
+        let containers = sandbox.containers.clone();
+        let is_ready = sandbox.ready;
+        self.see(Message::Sandbox(sandbox), now);
+        for container in containers {
+            let input = work::run_of(&self.context, &self.life.pod().clone(), &container);
+            self.life.see(input, now);
+        }
+        if !is_ready {
+            self.life.see(Input::SandboxStopped, now);
+        }
+    }
+
+    async fn run(&mut self) {
+        let mut wake = None;
+        let mut is_first = true;
+        loop {
+            if !std::mem::replace(&mut is_first, false) {
+                let message = tokio::select! {
+                    message = self.inbox.recv() => message,
+                    () = sleep_until(wake, self.context.now()) => None,
+                };
+                let now = self.context.now();
+                // What else has arrived is taken in before anything is decided.
+                let mut next = message;
+                while let Some(message) = next {
+                    self.see(message, now);
+                    next = self.inbox.try_recv().ok();
+                }
+            }
+            let now = self.context.now();
+            let step = self.life.step(now);
+            wake = step.wake;
+            self.report(&step.status);
+            for note in &step.notes {
+                self.context.recorder.record(&self.object, note);
+            }
+            for action in step.actions {
+                self.act(action);
+            }
+            self.view.send_modify(|view| {
+                view.object = Arc::clone(&self.object);
+                view.status = step.status;
+                view.sandbox.clone_from(&self.sandbox);
+            });
+            if step.over {
+                self.following.cancel();
+                return;
+            }
+        }
+    }
+
+    fn see(&mut self, message: Message, now: Timestamp) {
+        let input = match message {
+            Message::Object(object) => match object.view::<Pod>() {
+                Ok(pod) => {
+                    self.object = object;
+                    Input::Pod(pod)
+                }
+                Err(error) => return warn!(%error, pod = ?object, "a pod cannot be read"),
+            },
+            Message::Removed => Input::Removed,
+            Message::Input(input) => {
+                if matches!(input, Input::SandboxStopped) {
+                    work::forget_sandbox(&self.context, &self.sandbox);
+                    self.sandbox.clear();
+                }
+                input
+            }
+            Message::Prepared(prepared) => {
+                self.follow(&prepared);
+                Input::VolumesReady
+            }
+            Message::Refresh => return work::refresh_volumes(&self.context, self.life.pod(), &self.outbox),
+            Message::Exit(container) => work::run_of(&self.context, self.life.pod(), &container),
+            Message::Sandbox(sandbox) => {
+                work::remember_sandbox(&self.context, &sandbox.id, &self.outbox);
+                self.sandbox.clone_from(&sandbox.id);
+                work::sandbox_of(&sandbox)
+            }
+            Message::Reported(outcome) => match self.reported(outcome) {
+                Some(input) => input,
+                None => return,
+            },
+            Message::Confirmed(Ok(_)) => return,
+            Message::Confirmed(Err(error)) if error.is_not_found() || error.is_conflict() => Input::Removed,
+            Message::Confirmed(Err(error)) => {
+                warn!(%error, pod = ?self.object, "confirming the end of a pod failed, trying again");
+                let (context, object, outbox) =
+                    (Arc::clone(&self.context), Arc::clone(&self.object), self.outbox.clone());
+                tokio::spawn(async move {
+                    tokio::time::sleep(REFUSED_RETRY).await;
+                    confirm(&context, &object, &outbox).await;
+                });
+                return;
+            }
+            Message::Retry => return,
+        };
+        self.life.see(input, now);
+    }
+
+    /// Takes in the answer to a status: it is known now, or the pod is gone, or it is sent again later.
+    fn reported(&mut self, outcome: Result<Written, ApiError>) -> Option<Input> {
+        let sent = self.sent.take()?;
+        match outcome {
+            Ok(_) => {
+                self.retries = 0;
+                let is_terminal = matches!(sent["phase"].as_str(), Some("Succeeded" | "Failed"));
+                self.known = sent;
+                is_terminal.then_some(Input::TerminalStatusAccepted)
+            }
+            Err(error) if error.is_not_found() || error.is_conflict() => Some(Input::Removed),
+            Err(error) => {
+                warn!(%error, pod = ?self.object, "reporting the status of a pod failed, trying again");
+                self.retries += 1;
+                let (outbox, wait) = (self.outbox.clone(), REFUSED_RETRY * self.retries.min(10));
+                tokio::spawn(async move {
+                    tokio::time::sleep(wait).await;
+                    let _ = outbox.send(Message::Retry);
+                });
+                None
+            }
+        }
+    }
+
+    /// Sends the status if the cluster has another one and nothing is on its way.
+    fn report(&mut self, status: &PodStatus) {
+        if self.sent.is_some() {
+            return;
+        }
+        let Ok(status) = serde_json::to_value(status) else {
+            return;
+        };
+        if is_same(&self.known, &status) {
+            return;
+        }
+        let meta = self.object.meta();
+        let patch = json!({"status": status_patch(&self.known, &status)});
+        let write = Write::patch(
+            resource::PODS,
+            &meta.namespace,
+            &meta.name,
+            PatchKind::Strategic,
+            patch,
+            Some("status"),
+        )
+        .if_uid(meta.uid.as_str());
+        self.sent = Some(status);
+        let (writer, outbox) = (self.context.writer.clone(), self.outbox.clone());
+        tokio::spawn(async move {
+            let _ = outbox.send(Message::Reported(writer.write(write).await));
+        });
+    }
+
+    fn act(&mut self, action: Action) {
+        if action == Action::ConfirmDeletion {
+            let (context, object, outbox) = (Arc::clone(&self.context), Arc::clone(&self.object), self.outbox.clone());
+            tokio::spawn(async move { confirm(&context, &object, &outbox).await });
+            return;
+        }
+        let job = work::Job {
+            context: Arc::clone(&self.context),
+            pod: Arc::clone(self.life.pod()),
+            ips: self.life.ips(),
+            outbox: self.outbox.clone(),
+        };
+        tokio::spawn(job.perform(action));
+    }
+
+    /// Looks again at the volumes whenever what they are made from changes, or a token grows old.
+    fn follow(&mut self, prepared: &Prepared) {
+        self.following.cancel();
+        self.following = CancellationToken::new();
+        for reference in &prepared.follows {
+            let mut changes = self.context.references.follow(reference);
+            let outbox = self.outbox.clone();
+            let work = async move { while changes.changed().await.is_ok() && outbox.send(Message::Refresh).is_ok() {} };
+            tokio::spawn(self.following.clone().run_until_cancelled_owned(work));
+        }
+        if let Some(at) = prepared.refresh {
+            let (outbox, now) = (self.outbox.clone(), self.context.now());
+            let work = async move {
+                sleep_until(Some(at), now).await;
+                let _ = outbox.send(Message::Refresh);
+            };
+            tokio::spawn(self.following.clone().run_until_cancelled_owned(work));
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Timestamp>, now: Timestamp) {
+    match at {
+        Some(at) => tokio::time::sleep(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO)).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The delete with grace 0: the word that nothing of the pod is left.
+async fn confirm(context: &Context, object: &Object, outbox: &mpsc::UnboundedSender<Message>) {
+    let meta = object.meta();
+    let options = DeleteOptions {
+        grace_period_secs: Some(0),
+        ..DeleteOptions::default()
+    };
+    let write = Write::delete(resource::PODS, &meta.namespace, &meta.name, options).if_uid(meta.uid.as_str());
+    let _ = outbox.send(Message::Confirmed(context.writer.write(write).await));
+}
+
+/// True when every field of `status` is in `known` already and none that is gone is left there.
+fn is_same(known: &Value, status: &Value) -> bool {
+    let gone = ["reason", "message"]
+        .iter()
+        .any(|field| !known[*field].is_null() && status[*field].is_null());
+    let fields = status.as_object().into_iter().flatten();
+    !gone
+        && fields.into_iter().all(|(name, value)| {
+            if name != "conditions" {
+                return known[name] == *value;
+            }
+            let known = known[name].as_array().map(Vec::as_slice).unwrap_or_default();
+            let same = |a: &Value, b: &Value| {
+                [
+                    "type",
+                    "status",
+                    "reason",
+                    "message",
+                    "lastTransitionTime",
+                    "observedGeneration",
+                ]
+                .iter()
+                .all(|field| a[*field] == b[*field])
+            };
+            value
+                .as_array()
+                .into_iter()
+                .flatten()
+                .all(|c| known.iter().any(|k| same(k, c)))
+        })
+}
+
+/// The strategic patch that turns `known` into `status` and leaves alone what is not the node's.
+fn status_patch(known: &Value, status: &Value) -> Value {
+    let mut patch = status.clone();
+    for field in ["reason", "message"] {
+        if patch[field].is_null() && !known[field].is_null() {
+            patch[field] = Value::Null;
+        }
+    }
+    for condition in patch["conditions"].as_array_mut().into_iter().flatten() {
+        // Conditions are merged by type: what no longer holds has to be taken back.
+        for field in ["reason", "message"] {
+            if condition[field].is_null() {
+                condition[field] = Value::Null;
+            }
+        }
+    }
+    for field in ["podIPs", "hostIPs"] {
+        // Addresses are merged too: those of an earlier sandbox have to go.
+        let differs = !known[field].is_null() && known[field] != status[field];
+        if let Some(list) = patch.get_mut(field).and_then(Value::as_array_mut).filter(|_| differs) {
+            list.insert(0, json!({"$patch": "replace"}));
+        }
+    }
+    patch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_of_others_do_not_make_a_status_differ() {
+        let known = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}, {"type": "DisruptionTarget", "status": "True"}]});
+        assert!(is_same(
+            &known,
+            &json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]})
+        ));
+        assert!(!is_same(
+            &known,
+            &json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]})
+        ));
+    }
+
+    #[test]
+    fn a_patch_takes_back_what_no_longer_holds() {
+        let known = json!({"reason": "Evicted", "podIPs": [{"ip": "10.42.0.1"}]});
+        let status = json!({"podIPs": [{"ip": "10.42.0.2"}], "conditions": [{"type": "Ready", "status": "True"}]});
+        assert!(!is_same(&known, &status));
+        assert_eq!(
+            status_patch(&known, &status),
+            json!({
+                "reason": null,
+                "podIPs": [{"$patch": "replace"}, {"ip": "10.42.0.2"}],
+                "conditions": [{"type": "Ready", "status": "True", "reason": null, "message": null}],
+            })
+        );
+    }
+}
