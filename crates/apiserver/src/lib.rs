@@ -14,6 +14,7 @@ mod hex;
 mod metrics;
 mod negotiation;
 mod reply;
+mod stream;
 
 pub mod authentication;
 pub mod authorization;

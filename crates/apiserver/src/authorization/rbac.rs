@@ -270,12 +270,12 @@ mod tests {
         index
     }
 
-    fn role(name: &str, rule: Value) -> (&'static rota_api::Resource, Value) {
+    fn role(name: &str, rule: &Value) -> (&'static rota_api::Resource, Value) {
         let metadata = json!({"name": name, "namespace": "d"});
         (resource::ROLES, json!({"metadata": metadata, "rules": [rule]}))
     }
 
-    fn binding(role: &str, subject: Value) -> (&'static rota_api::Resource, Value) {
+    fn binding(role: &str, subject: &Value) -> (&'static rota_api::Resource, Value) {
         let metadata = json!({"name": role, "namespace": "d"});
         let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role});
         (
@@ -318,7 +318,7 @@ mod tests {
                 User::service_account("d", "s", ""),
             ),
         ] {
-            let index = index(&[role("r", rule.clone()), binding("r", subject)]);
+            let index = index(&[role("r", &rule), binding("r", &subject)]);
             assert_eq!(index.decide(&user, &wish("get", "jobs", "j")), Decision::Allow);
             assert_ne!(
                 index.decide(&User::default(), &wish("get", "jobs", "j")),
@@ -331,7 +331,10 @@ mod tests {
     fn subresources_and_names_are_allowed_only_where_said() {
         let rule =
             json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["jobs", "*/status"], "resourceNames": ["j"]});
-        let index = index(&[role("r", rule), binding("r", json!({"kind": "User", "name": "alice"}))]);
+        let index = index(&[
+            role("r", &rule),
+            binding("r", &json!({"kind": "User", "name": "alice"})),
+        ]);
         for (resource, name, allowed) in [
             ("jobs", "j", true),
             ("jobs", "k", false),
@@ -346,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_binding_to_a_missing_role_allows_nothing_and_is_named() {
-        let index = index(&[binding("r", json!({"kind": "User", "name": "alice"}))]);
+        let index = index(&[binding("r", &json!({"kind": "User", "name": "alice"}))]);
         assert_eq!(
             index.decide(&alice(), &wish("get", "jobs", "j")),
             Decision::NoOpinion("RBAC: role.rbac.authorization.k8s.io \"r\" not found".to_owned())
@@ -356,8 +359,8 @@ mod tests {
     #[test]
     fn a_removed_binding_allows_nothing() {
         let rule = json!({"verbs": ["get"], "apiGroups": ["batch"], "resources": ["jobs"]});
-        let (kind, value) = binding("r", json!({"kind": "User", "name": "alice"}));
-        let mut index = index(&[role("r", rule), (kind, value.clone())]);
+        let (kind, value) = binding("r", &json!({"kind": "User", "name": "alice"}));
+        let mut index = index(&[role("r", &rule), (kind, value.clone())]);
         index.remove(&Object::from_value(kind, value));
         assert_ne!(index.decide(&alice(), &wish("get", "jobs", "j")), Decision::Allow);
         assert!(index.by_subject.is_empty());

@@ -128,7 +128,9 @@ pub(super) async fn collection(
         .registry
         .delete_collection(&caller, resource, &selection, each)
         .await?;
-    list::reply(front, resource, &listing, &answer, &request.query)
+    let mut reply = list::reply(front, resource, &listing, &answer, &request.query)?;
+    reply::warn(&mut reply, &advice(resource, &wish.options));
+    Ok(reply)
 }
 
 fn success(resource: &Resource, object: &Object) -> Value {

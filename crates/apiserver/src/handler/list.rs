@@ -155,7 +155,9 @@ fn write(kind: &str, api_version: &str, listing: &Listing, item: impl Fn(&Object
 }
 
 fn assemble(kind: &str, api_version: &str, listing: &Listing, items: Vec<Value>) -> Value {
-    json!({"kind": kind, "apiVersion": api_version, "metadata": metadata(listing), "items": items})
+    let mut list = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata(listing)});
+    list["items"] = Value::Array(items);
+    list
 }
 
 fn metadata(listing: &Listing) -> Value {

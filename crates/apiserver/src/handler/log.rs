@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, TRANSFER_ENCODING};
 use rota_api::{ApiError, FieldError, FieldErrorKind, Object, Timestamp};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::list::integer;
 use super::pod::{self, Connection};
@@ -42,7 +42,7 @@ fn options(query: &Query, now: Timestamp) -> Result<LogOptions, ApiError> {
     let mut at_least = |name: &str, least: i64, detail: &str| -> Result<Option<i64>, ApiError> {
         let value = integer(query, name)?;
         if let Some(value) = value.filter(|value| *value < least) {
-            errors.push(invalid(name, json!(value), detail));
+            errors.push(invalid(name, value, detail));
         }
         Ok(value)
     };
@@ -93,8 +93,8 @@ fn options(query: &Query, now: Timestamp) -> Result<LogOptions, ApiError> {
     })
 }
 
-fn invalid(path: &str, value: Value, detail: &str) -> FieldError {
-    FieldError::new(FieldErrorKind::Invalid, path, Some(&value), detail)
+fn invalid(path: &str, value: i64, detail: &str) -> FieldError {
+    FieldError::new(FieldErrorKind::Invalid, path, Some(&json!(value)), detail)
 }
 
 #[cfg(test)]

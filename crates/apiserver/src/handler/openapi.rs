@@ -34,14 +34,14 @@ pub(super) fn handle(front: &Front, request: &Request, path: &[&str]) -> Result<
         ["v2"] => match accepted(request, &[JSON, V2_PROTOBUF_ASKED, V2_PROTOBUF]) {
             Some(JSON) => document(request, openapi::v2_json(), JSON),
             Some(_) => document(request, openapi::v2_protobuf(), V2_PROTOBUF),
-            None => not_acceptable(),
+            None => empty(StatusCode::NOT_ACCEPTABLE),
         },
         ["v3"] => document(request, openapi::v3_index(), "text/plain; charset=utf-8"),
         ["v3", path @ ..] => {
             let path = path.join("/");
             match openapi::v3_json(&path) {
-                None => not_found_page(),
-                Some(_) if accepted(request, &[JSON]).is_none() => not_acceptable(),
+                None => empty(StatusCode::NOT_FOUND),
+                Some(_) if accepted(request, &[JSON]).is_none() => empty(StatusCode::NOT_ACCEPTABLE),
                 Some(found) => by_hash(front, request, &path, found),
             }
         }
@@ -67,9 +67,9 @@ fn accepted(request: &Request, offered: &[&'static str]) -> Option<&'static str>
         })
 }
 
-fn not_acceptable() -> Reply {
+fn empty(code: StatusCode) -> Reply {
     let mut reply = Reply::new(crate::body::Body::empty());
-    *reply.status_mut() = StatusCode::NOT_ACCEPTABLE;
+    *reply.status_mut() = code;
     reply
 }
 

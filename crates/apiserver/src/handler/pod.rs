@@ -5,14 +5,17 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use hyper_util::rt::TokioIo;
 use rota_api::resource::Subresource;
 use rota_api::{ApiError, Object, Reason, Resource, resource};
 use serde_json::Value;
 
 use super::log;
 use crate::front::{Front, Request};
-use crate::node_access::ContainerRef;
+use crate::node_access::{ContainerRef, SessionOptions};
 use crate::reply::Reply;
+use crate::stream::session::{PROTOCOLS, Protocol, carry};
+use crate::stream::websocket;
 
 /// True for subresources that connect to a running thing.
 pub(super) fn is_connection(resource: &Resource, subresource: &Subresource) -> bool {
@@ -31,16 +34,63 @@ pub(super) async fn handle(front: &Arc<Front>, request: Request, subresource: &s
     let pod = front.registry.get(resource::PODS, &info.namespace, &info.name)?;
     match subresource {
         "log" => log::handle(front, &request, &pod).await,
-        "exec" | "attach" => {
-            let container = request.query.text("container");
-            locate(&pod, container, Connection::Session)?;
-            Err(not_offered("running commands in containers"))
-        }
+        "exec" | "attach" => session(front, request, &pod, subresource == "attach").await,
         _ => {
             locate(&pod, "", Connection::Ports)?;
             Err(not_offered("forwarding ports"))
         }
     }
+}
+
+/// Runs a command in a container or attaches to its process, over a WebSocket.
+async fn session(front: &Arc<Front>, mut request: Request, pod: &Object, attach: bool) -> Result<Reply, ApiError> {
+    let query = &request.query;
+    let Some(container) = locate(pod, query.text("container"), Connection::Session)? else {
+        return Err(ApiError::internal("a session needs a pod on a node"));
+    };
+    let flag = |name: &str| query.flag(name).unwrap_or_default();
+    let tty = flag("tty");
+    let options = SessionOptions {
+        command: query.all("command").map(str::to_owned).collect(),
+        stdin: flag("stdin"),
+        stdout: flag("stdout"),
+        stderr: flag("stderr") && !tty,
+        tty,
+    };
+    if !(options.stdin || options.stdout || options.stderr) {
+        return Err(ApiError::bad_request(
+            "you must specify at least 1 of stdin, stdout, stderr",
+        ));
+    }
+    if options.command.is_empty() && !attach {
+        return Err(ApiError::bad_request(
+            "you must specify at least one command for the container",
+        ));
+    }
+    if !websocket::is_wanted(&request.headers) {
+        return Err(ApiError::bad_request(
+            "Upgrade request required: connect with a WebSocket",
+        ));
+    }
+    let protocol = websocket::choose_protocol(&request.headers, &PROTOCOLS)?;
+    let reply = websocket::accept(&request.headers, protocol)?;
+    let upgrade = request
+        .upgrade
+        .take()
+        .ok_or_else(|| ApiError::bad_request("this connection cannot be upgraded: use HTTP/1.1"))?;
+    let opened = if attach {
+        front.nodes.attach(&container, options.clone()).await?
+    } else {
+        front.nodes.exec(&container, options.clone()).await?
+    };
+    let (protocol, ending) = (Protocol::of(protocol), front.ending.clone());
+    tokio::spawn(async move {
+        match upgrade.await {
+            Ok(connection) => carry(TokioIo::new(connection), protocol, options, opened, ending).await,
+            Err(error) => tracing::debug!(%error, "a session's client left before it began"),
+        }
+    });
+    Ok(reply)
 }
 
 fn not_offered(what: &str) -> ApiError {

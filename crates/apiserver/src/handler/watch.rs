@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream;
 use http::StatusCode;
-use rota_api::codec::{self, Format};
+use rota_api::codec::{self, FieldValidation, Format};
 use rota_api::{ApiError, Object, Resource};
 use rota_registry::{Event, Watch, WatchOptions};
 use serde_json::{Value, json};
@@ -126,18 +126,16 @@ impl Sending {
     /// The next frames; `None` at the end.
     async fn next(&mut self) -> Option<Bytes> {
         let ending = self.frames.front.ending.clone();
-        loop {
-            let bookmark = self.bookmark.unwrap_or(self.end);
-            tokio::select! {
-                biased;
-                event = self.watch.next() => return self.piece(event?),
-                () = sleep_until(self.end) => return None,
-                () = ending.cancelled() => return None,
-                () = sleep_until(bookmark) => {
-                    self.bookmark = Some(next_bookmark(Instant::now(), self.end));
-                    let revision = self.watch.progress();
-                    return self.piece(Event::Bookmark { revision, initial_events_end: false });
-                }
+        let bookmark = self.bookmark.unwrap_or(self.end);
+        tokio::select! {
+            biased;
+            event = self.watch.next() => self.piece(event?),
+            () = sleep_until(self.end) => None,
+            () = ending.cancelled() => None,
+            () = sleep_until(bookmark) => {
+                self.bookmark = Some(next_bookmark(Instant::now(), self.end));
+                let revision = self.watch.progress();
+                self.piece(Event::Bookmark { revision, initial_events_end: false })
             }
         }
     }
@@ -187,8 +185,12 @@ impl Frames {
                 if *initial_events_end {
                     metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
                 }
-                let object = json!({"kind": self.resource.kind, "apiVersion": self.resource.api_version(),
-                                    "metadata": metadata});
+                let empty = json!({"kind": self.resource.kind, "apiVersion": self.resource.api_version(),
+                                   "metadata": metadata});
+                let object = match codec::conform(self.resource.schema, empty.clone(), FieldValidation::Ignore) {
+                    Ok(conformed) => conformed.value,
+                    Err(_) => empty,
+                };
                 let object = Arc::new(Object::from_value(self.resource, object));
                 return self.frame("BOOKMARK", &object, out);
             }
@@ -238,7 +240,7 @@ impl Frames {
             }
             Format::Json | Format::Yaml => {
                 json_frame("ERROR", &mut out, |out| {
-                    out.extend_from_slice(status.to_string().as_bytes())
+                    out.extend_from_slice(status.to_string().as_bytes());
                 });
             }
         }

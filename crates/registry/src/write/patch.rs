@@ -77,8 +77,14 @@ fn patched(
         )?,
     };
     let text = |field: &str| decoded.value[field].as_str().unwrap_or_default();
-    if text("kind") == resource.kind && text("apiVersion") == resource.api_version() {
+    if (text("kind"), text("apiVersion")) == (resource.kind, resource.api_version().as_str()) {
         return Ok(decoded);
+    }
+    if text("kind").is_empty() && decoded.value["metadata"]["name"].is_null() {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )));
     }
     let why = format!(
         "no kind {:?} is registered for version {:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
