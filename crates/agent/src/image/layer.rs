@@ -353,12 +353,14 @@ fn remove(dir: impl AsFd, name: &OsStr) -> io::Result<()> {
 }
 
 fn owner(entry: &Entry<'_, impl Read>) -> io::Result<(Uid, Gid)> {
-    let number = |id: u64| u32::try_from(id).map_err(|_| io::Error::from(io::ErrorKind::InvalidData));
     let header = entry.header();
-    Ok((
-        Uid::from_raw(number(header.uid()?)?),
-        Gid::from_raw(number(header.gid()?)?),
-    ))
+    // Archives written by hand may leave the fields empty, which every reader takes for root.
+    let blank = |field: &[u8]| field.iter().all(|byte| matches!(byte, 0 | b' '));
+    let fields = header.as_old();
+    let uid = if blank(&fields.uid) { 0 } else { header.uid()? };
+    let gid = if blank(&fields.gid) { 0 } else { header.gid()? };
+    let number = |id: u64| u32::try_from(id).map_err(|_| io::Error::from(io::ErrorKind::InvalidData));
+    Ok((Uid::from_raw(number(uid)?), Gid::from_raw(number(gid)?)))
 }
 
 /// The owner first: changing it takes the set-user-id bit away.

@@ -87,6 +87,8 @@ impl Store {
 }
 
 fn client(reference: &Reference) -> Client {
+    // The client panics in a process that chose no TLS implementation; where one was chosen, that one stays.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let registry = reference.resolve_registry();
     let protocol = if is_loopback(registry) {
         ClientProtocol::Http

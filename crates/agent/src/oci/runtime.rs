@@ -152,6 +152,13 @@ impl OciRuntime {
         &self.images
     }
 
+    /// A container as it is, if there is one of this id.
+    pub fn container(&self, id: &str) -> Option<ContainerState> {
+        let sandbox = self.home(id)?;
+        let containers = lock(&sandbox.containers);
+        containers.iter().find(|container| container.id == id).cloned()
+    }
+
     fn take_network(&self, id: &str, spec: &SandboxSpec) -> Result<Option<PodNetwork>, RuntimeError> {
         if spec.host_network {
             return Ok(None);
