@@ -9,6 +9,7 @@
 
 pub mod controller;
 pub mod daemonset;
+pub mod garbage;
 pub mod job;
 pub mod plan;
 pub mod pod_gc;
