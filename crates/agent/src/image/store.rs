@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <dir>/layers/<first 32 digits of the diff id>/   one unpacked layer, shared by every image that has it
+//! <dir>/layers/base/                               mount points, below every image's layers
 //! <dir>/images/<config digest>.json                one image: its configuration and layers
 //! <dir>/names.json                                 name -> config digest
 //! <dir>/lock                                       held while any of the above changes, by whichever process
@@ -29,6 +30,12 @@ use crate::runtime::Image;
 
 /// Digits of a layer's digest in its directory's name: an overlay's options name up to a hundred of them in one page.
 const LAYER_NAME_DIGITS: usize = 32;
+
+/// The lowest layer of every root: the directories that something is mounted on. Without it each container would make
+/// them in its private layer, and making and deleting inodes is most of what a short container costs the file system.
+const MOUNT_POINTS_LAYER: &str = "base";
+/// What is in it.
+const MOUNT_POINTS: [&str; 3] = ["dev", "proc", "sys"];
 
 /// The images of a data directory.
 #[derive(Debug)]
@@ -70,6 +77,9 @@ impl Store {
         for sub in ["layers", "images", "tmp"] {
             fs::create_dir_all(dir.join(sub))?;
         }
+        for name in MOUNT_POINTS {
+            fs::create_dir_all(dir.join("layers").join(MOUNT_POINTS_LAYER).join(name))?;
+        }
         let dir = fs::canonicalize(dir)?;
         let data_dir = dir.parent().unwrap_or(&dir).to_owned();
         Ok(Self { dir, data_dir })
@@ -103,7 +113,8 @@ impl Store {
         let Some(record) = self.record(&id)? else {
             return Ok(None);
         };
-        let layers = record.layers.iter().rev().cloned().collect();
+        let lowest = std::iter::once(MOUNT_POINTS_LAYER.to_owned());
+        let layers = record.layers.iter().rev().cloned().chain(lowest).collect();
         let root = RootSource::Layers {
             dir: self.layers(),
             names: layers,
@@ -276,7 +287,7 @@ impl Store {
         for entry in fs::read_dir(self.layers())? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if needed.contains(name.trim_end_matches(".size")) {
+            if name == MOUNT_POINTS_LAYER || needed.contains(name.trim_end_matches(".size")) {
                 continue;
             }
             if entry.file_type()?.is_dir() {

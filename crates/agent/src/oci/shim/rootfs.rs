@@ -42,7 +42,6 @@ const EMPTY_DIRS: [(&str, u32); 14] = [
 pub(crate) fn assemble(source: &RootSource, private: &Path, root: &Path) -> io::Result<()> {
     fs::create_dir_all(root)?;
     match source {
-        RootSource::Layers { dir, names } if names.is_empty() => overlay(dir, &["."], private, root),
         RootSource::Layers { dir, names } => {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             overlay(dir, &names, private, root)
