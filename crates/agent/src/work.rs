@@ -202,18 +202,20 @@ impl Job {
 
     /// Runs the hook and stops the container, both within the grace.
     async fn stop(&self, name: String, id: &str, grace: Duration, pre_stop: bool) -> Option<Message> {
-        let started = Instant::now();
+        let mut hook_took = None;
         let container = self.container(&name);
         let hook = container
             .and_then(|c| c.lifecycle.as_ref()?.pre_stop.as_ref())
             .filter(|_| pre_stop);
         if let Some(hook) = hook {
+            let started = Instant::now();
             let hook = probes::hook(&self.context, bare_id(id), hook, container, &self.ips);
             let error = match tokio::time::timeout(grace, hook).await {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error),
                 Err(_) => Some(format!("did not end within {}s", grace.as_secs())),
             };
+            hook_took = Some(started.elapsed());
             if let Some(error) = error {
                 let container = name.clone();
                 let _ = self
@@ -221,7 +223,11 @@ impl Job {
                     .send(Message::Input(Input::PreStopFailed { container, error }));
             }
         }
-        let left = grace.saturating_sub(started.elapsed()).max(GRACE_MIN.min(grace));
+        // What the hook took is taken off, down to the least a container is given.
+        let left = match hook_took {
+            Some(took) => grace.saturating_sub(took).max(GRACE_MIN.min(grace)),
+            None => grace,
+        };
         match self.context.runtime.stop_container(bare_id(id), left).await {
             Ok(()) | Err(RuntimeError::Gone(_)) => None,
             Err(error) => {

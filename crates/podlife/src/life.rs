@@ -311,7 +311,16 @@ impl Life {
             | Input::PostStart { container, .. }
             | Input::PreStopFailed { container, .. }
             | Input::Probed { container, .. } => container.clone(),
-            _ => return,
+            Input::Pod(_)
+            | Input::Removed
+            | Input::Refused { .. }
+            | Input::VolumesReady
+            | Input::VolumesFailed(_)
+            | Input::Sandbox(_)
+            | Input::SandboxFailed(_)
+            | Input::SandboxStopped
+            | Input::TerminalStatusAccepted
+            | Input::CleanedUp => return,
         };
         let found = pod
             .spec
@@ -347,15 +356,13 @@ impl Life {
             Input::StopFailed { .. } => track.stopping = None,
             Input::PostStart { id, error, .. } => {
                 let is_current = track.run.as_ref().is_some_and(|run| run.id == id);
-                if is_current && std::mem::replace(&mut track.hook, Hook::Done) == Hook::Running {
-                    if let Some(error) = error {
-                        out.notes.push(note(
-                            true,
-                            "FailedPostStartHook",
-                            format!("PostStartHook failed: {error}"),
-                        ));
-                        self.kill(role, container, &mut track, None, "failed postStart hook", now, out);
-                    }
+                if is_current
+                    && std::mem::replace(&mut track.hook, Hook::Done) == Hook::Running
+                    && let Some(error) = error
+                {
+                    let message = format!("PostStartHook failed: {error}");
+                    out.notes.push(note(true, "FailedPostStartHook", message));
+                    self.kill(role, container, &mut track, None, "failed postStart hook", now, out);
                 }
             }
             Input::PreStopFailed { error, .. } => {
@@ -365,7 +372,16 @@ impl Life {
             Input::Probed { id, kind, verdict, .. } => {
                 self.probed(role, container, &mut track, (&id, kind, &verdict), now, out);
             }
-            _ => {}
+            Input::Pod(_)
+            | Input::Removed
+            | Input::Refused { .. }
+            | Input::VolumesReady
+            | Input::VolumesFailed(_)
+            | Input::Sandbox(_)
+            | Input::SandboxFailed(_)
+            | Input::SandboxStopped
+            | Input::TerminalStatusAccepted
+            | Input::CleanedUp => {}
         }
         self.tracks.insert(name, track);
     }

@@ -140,13 +140,14 @@ mod tests {
     use serde_json::{Value, json};
 
     fn check(state: Value, last: Value, previous: bool, expected: Result<u32, &str>) {
-        let status: PodStatus =
-            serde_json::from_value(json!({"containerStatuses": [{"name": "c", "image": "", "imageID": "",
-            "ready": false, "restartCount": 3, "state": state, "lastState": last}]}))
-            .unwrap();
-        let attempt = attempt(&status, "c", "p", previous);
+        let mut container = json!({"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 3});
+        container["state"] = state;
+        container["lastState"] = last;
+        let status = json!({"containerStatuses": [container]});
+        let parsed: PodStatus = serde_json::from_value(status.clone()).unwrap();
+        let attempt = attempt(&parsed, "c", "p", previous);
         let told = attempt.as_ref().map(|n| *n).map_err(ApiError::message);
-        assert_eq!(told, expected, "{state} {last}");
+        assert_eq!(told, expected, "{status}");
     }
 
     #[test]

@@ -26,12 +26,14 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn pod(policy: &str, annotations: Value) -> Value {
-    json!({
+    let mut pod = json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "p", "namespace": "d", "uid": "u", "annotations": annotations},
+        "metadata": {"name": "p", "namespace": "d", "uid": "u"},
         "spec": {"nodeName": "n", "restartPolicy": policy, "containers": [{"name": "c", "image": "i"}]},
         "status": {"phase": "Pending"},
-    })
+    });
+    pod["metadata"]["annotations"] = annotations;
+    pod
 }
 
 fn see(fleet: &mut Fleet, pod: &Value, now: Timestamp) {

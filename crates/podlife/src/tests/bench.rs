@@ -89,14 +89,14 @@ impl Bench {
             }
             was_quiet &= step.actions.is_empty();
             for action in step.actions {
-                self.act(action);
+                self.act(&action);
             }
         }
         panic!("the pod never comes to rest:\n{}", self.lines.join("\n"));
     }
 
-    fn act(&mut self, action: Action) {
-        let (word, input) = self.answer(&action);
+    fn act(&mut self, action: &Action) {
+        let (word, input) = self.answer(action);
         if !word.is_empty() {
             self.lines.push(format!("{:>3} > {word}", self.now));
         }
