@@ -120,6 +120,14 @@ const FILES: [&[u8]; 10] = [
     include_bytes!("../data/cronjob.jsonl.gz"),
 ];
 
+/// The cases in which the server deliberately answers otherwise.
+pub fn deviations() -> impl Iterator<Item = &'static str> {
+    let lines = include_str!("../data/deviations.txt").lines();
+    lines
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split('\t').next())
+}
+
 /// All cases.
 ///
 /// # Panics

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use ring::rand::{SecureRandom, SystemRandom};
 use rota_api::validate::Checks;
 use rota_apiserver::node_access::NoNodes;
-use rota_apiserver::{Config, Kubeconfig, Pki, Server, authorization};
+use rota_apiserver::{Config, Kubeconfig, NodeAccess, Pki, Server, authorization};
 use rota_registry::{Env, Registry, Settings, bootstrap};
 use rota_store::MemoryStore;
 use tempfile::TempDir;
@@ -51,6 +51,15 @@ impl Cluster {
     ///
     /// When it cannot be started: no test can go on without it.
     pub async fn start() -> Self {
+        Self::start_with(Arc::new(NoNodes)).await
+    }
+
+    /// Starts a server whose containers are reached through `nodes`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Cluster::start`].
+    pub async fn start_with(nodes: Arc<dyn NodeAccess>) -> Self {
         let directory = tempfile::tempdir().expect("a scratch directory can be made");
         let pki = Arc::new(Pki::open(&directory.path().join("pki"), Timestamp::now()).expect("identities can be made"));
         let checks = Checks {
@@ -65,7 +74,7 @@ impl Cluster {
         let registry =
             Registry::open(Arc::new(MemoryStore::new()), env, settings).expect("an empty store can be opened");
         let config = Config::new(SocketAddr::from(([127, 0, 0, 1], 0)), Arc::clone(&pki));
-        let server = Server::bind(config, Arc::clone(&registry), Arc::new(NoNodes))
+        let server = Server::bind(config, Arc::clone(&registry), nodes)
             .await
             .expect("a free port can be had");
         let address = server.address();

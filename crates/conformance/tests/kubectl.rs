@@ -2,53 +2,9 @@
 //!
 //! The program is the one in `KUBECTL`, else the first in the path. Without it these tests fail: they then have shown nothing.
 
-use std::path::PathBuf;
+mod support;
 
-use rota_conformance::cluster::Cluster;
-use tokio::process::Command;
-
-struct Kubectl {
-    _cluster: Cluster,
-    config: PathBuf,
-}
-
-impl Kubectl {
-    async fn start() -> Self {
-        let cluster = Cluster::start().await;
-        Self {
-            config: cluster.kubeconfig(),
-            _cluster: cluster,
-        }
-    }
-
-    fn file(&self, name: &str, text: &str) -> String {
-        let path = self.config.with_file_name(name);
-        std::fs::write(&path, text).expect("a scratch file can be written");
-        path.display().to_string()
-    }
-
-    /// Runs a command; returns whether it succeeded, and what it wrote.
-    async fn try_run(&self, arguments: &str) -> (bool, String) {
-        let program = std::env::var("KUBECTL").unwrap_or_else(|_| "kubectl".to_owned());
-        let output = Command::new(&program)
-            .args(arguments.split_whitespace())
-            .env("KUBECONFIG", &self.config)
-            .env("KUBECACHEDIR", self.config.with_file_name("cache"))
-            .env("HOME", self.config.with_file_name("home"))
-            .output()
-            .await
-            .unwrap_or_else(|error| panic!("{program} cannot be run ({error}): install kubectl or set KUBECTL"));
-        let text = [output.stdout, output.stderr].concat();
-        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
-    }
-
-    /// Runs a command that must succeed.
-    async fn run(&self, arguments: &str) -> String {
-        let (succeeded, text) = self.try_run(arguments).await;
-        assert!(succeeded, "kubectl {arguments}\n{text}");
-        text
-    }
-}
+use support::Kubectl;
 
 const CRON_JOB: &str = r#"
 apiVersion: batch/v1

@@ -157,7 +157,8 @@ impl Inputs {
     }
 }
 
-fn terminal_size(json: &[u8]) -> Option<TerminalSize> {
+/// The size in a message like `{"Width":80,"Height":24}`.
+pub(super) fn terminal_size(json: &[u8]) -> Option<TerminalSize> {
     let size: Value = serde_json::from_slice(json).ok()?;
     let field = |name: &str| u16::try_from(size[name].as_u64()?).ok();
     Some(TerminalSize {
@@ -198,7 +199,7 @@ async fn write(
     let ended = exit
         .await
         .unwrap_or_else(|_| Err(ApiError::internal("the node lost the process")));
-    send(output, protocol, ERROR, protocol.end(&ended).as_bytes()).await
+    send(output, protocol, ERROR, end_of(protocol.status, &ended).as_bytes()).await
 }
 
 async fn send(
@@ -211,25 +212,23 @@ async fn send(
     websocket::write(output, kind, &message).await
 }
 
-impl Protocol {
-    /// How a process ended, as clients are told.
-    fn end(self, ended: &Result<i32, ApiError>) -> String {
-        let text = |code: i32| format!("command terminated with non-zero exit code: {code}");
-        match ended {
-            Ok(0) if self.status => json!({"metadata": {}, "status": "Success"}).to_string(),
-            Ok(code) if self.status => json!({
-                "metadata": {},
-                "status": "Failure",
-                "message": text(*code),
-                "reason": "NonZeroExitCode",
-                "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
-            })
-            .to_string(),
-            Err(error) if self.status => error.to_value().to_string(),
-            Ok(0) => String::new(),
-            Ok(code) => text(*code),
-            Err(error) => error.message().to_owned(),
-        }
+/// How a process ended, as clients are told: as a `Status` in JSON or, in older protocols, as text.
+pub(super) fn end_of(as_status: bool, ended: &Result<i32, ApiError>) -> String {
+    let text = |code: i32| format!("command terminated with non-zero exit code: {code}");
+    match ended {
+        Ok(0) if as_status => json!({"metadata": {}, "status": "Success"}).to_string(),
+        Ok(code) if as_status => json!({
+            "metadata": {},
+            "status": "Failure",
+            "message": text(*code),
+            "reason": "NonZeroExitCode",
+            "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
+        })
+        .to_string(),
+        Err(error) if as_status => error.to_value().to_string(),
+        Ok(0) => String::new(),
+        Ok(code) => text(*code),
+        Err(error) => error.message().to_owned(),
     }
 }
 

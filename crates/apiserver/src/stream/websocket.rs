@@ -12,6 +12,7 @@ use http::{HeaderMap, StatusCode};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use rota_api::ApiError;
 use tokio::io::{self, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
 
 use crate::authentication::TOKEN_PROTOCOL_PREFIX;
 use crate::body::Body;
@@ -48,15 +49,7 @@ pub(crate) enum Kind {
 
 /// True when a request wants to become a WebSocket.
 pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
-    let has = |name, word: &str| {
-        headers
-            .get_all(name)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .any(|value| value.trim().eq_ignore_ascii_case(word))
-    };
-    has(CONNECTION, "upgrade") && has(UPGRADE, "websocket")
+    super::wants(headers, "websocket")
 }
 
 /// The first protocol of the client that is among `supported`; `None` inside when the client names none.
@@ -207,6 +200,59 @@ pub(crate) async fn write(output: &mut (impl AsyncWrite + Unpin), kind: Kind, pa
     frame.extend_from_slice(payload);
     output.write_all(&frame).await?;
     output.flush().await
+}
+
+/// How much of a tunnelled stream is sent as one message, and how much may wait. Unit: bytes.
+const TUNNEL_PIECE_SIZE: usize = 32 * 1024;
+const TUNNEL_BUFFER_SIZE: usize = 256 * 1024;
+/// How many pings may wait to be answered.
+const PINGS_MAX: usize = 16;
+
+/// The byte stream that a WebSocket's messages carry.
+pub(crate) fn tunnel<C>(connection: C) -> io::DuplexStream
+where
+    C: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let (ours, theirs) = io::duplex(TUNNEL_BUFFER_SIZE);
+    let (input, mut output) = io::split(connection);
+    let (mut outgoing, mut incoming) = io::split(theirs);
+    let (ping, mut pings) = mpsc::channel::<Bytes>(PINGS_MAX);
+    tokio::spawn(async move {
+        let mut reader = Reader::new(input);
+        loop {
+            match reader.next().await {
+                Ok(Message::Data(bytes)) => {
+                    if incoming.write_all(&bytes).await.is_err() {
+                        return;
+                    }
+                }
+                // More pings than can be answered need no more answers.
+                Ok(Message::Ping(content)) => drop(ping.try_send(content)),
+                Ok(Message::Close) | Err(_) => {
+                    let _ = incoming.shutdown().await;
+                    return;
+                }
+            }
+        }
+    });
+    tokio::spawn(async move {
+        let mut buffer = vec![0; TUNNEL_PIECE_SIZE];
+        loop {
+            let sent = tokio::select! {
+                read = outgoing.read(&mut buffer) => match read {
+                    Ok(size @ 1..) => write(&mut output, Kind::Binary, buffer.get(..size).unwrap_or_default()).await,
+                    Ok(0) | Err(_) => break,
+                },
+                Some(content) = pings.recv() => write(&mut output, Kind::Pong, &content).await,
+            };
+            if sent.is_err() {
+                return;
+            }
+        }
+        let _ = write(&mut output, Kind::Close, &1000_u16.to_be_bytes()).await;
+        let _ = output.shutdown().await;
+    });
+    ours
 }
 
 #[cfg(test)]

@@ -129,7 +129,12 @@ pub(super) fn change(
         }
     };
     if !errors.is_empty() {
-        return Err(ApiError::invalid(resource.stored_group, resource.kind, &write.name, &errors));
+        return Err(ApiError::invalid(
+            resource.stored_group,
+            resource.kind,
+            &write.name,
+            &errors,
+        ));
     }
     fields::set_resource_version(&mut new, revision);
     let mut draft = Draft::new(resource, place, Effect::Changed);
