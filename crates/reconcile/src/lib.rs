@@ -9,8 +9,10 @@
 
 pub mod controller;
 pub mod daemonset;
+pub mod event_ttl;
 pub mod garbage;
 pub mod job;
+pub mod namespace;
 pub mod plan;
 pub mod pod_gc;
 pub mod ttl;
