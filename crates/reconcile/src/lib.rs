@@ -8,6 +8,7 @@
 //! Shared by all controllers: [`plan`], [`world`], [`controller`]. Then one module per controller.
 
 pub mod controller;
+pub mod cronjob;
 pub mod daemonset;
 pub mod event_ttl;
 pub mod garbage;

@@ -1,0 +1,64 @@
+//! The books: `status.active` and `status.lastSuccessfulTime`, brought up to date with the Jobs that there are.
+//!
+//! Jobs that somebody else made for the CronJob are reported, never entered. An entry is its Job by uid: a Job of the
+//! same name made anew is another one.
+//! Source: `syncCronJob` in `pkg/controller/cronjob/cronjob_controllerv2.go`, specification §3.5 steps 1 and 2.
+
+use std::collections::BTreeSet;
+
+use rota_api::resource;
+
+use super::report::Report;
+use super::seen::{End, SeenCronJob, SeenJob};
+use crate::{NoteKind, Plan, World};
+
+/// Brings the books up to date.
+pub(super) fn keep(
+    plan: &mut Plan,
+    cron_job: &SeenCronJob<'_>,
+    jobs: &[SeenJob<'_>],
+    report: &mut Report<'_>,
+    world: &World,
+) {
+    for job in jobs {
+        enter(plan, cron_job, job, report);
+    }
+    let seen: BTreeSet<&str> = jobs.iter().map(|job| job.object.meta().uid.as_str()).collect();
+    let missing: Vec<_> = report
+        .active()
+        .iter()
+        .filter(|entry| {
+            let uid = entry.uid.as_deref().unwrap_or_default();
+            !seen.contains(uid) && world.get_uid(resource::JOBS, uid).is_none()
+        })
+        .cloned()
+        .collect();
+    for entry in missing {
+        let message = format!("Active job went missing: {}", entry.name.as_deref().unwrap_or_default());
+        plan.note(NoteKind::Normal, cron_job.object, "MissingJob", message);
+        report.drop(entry.uid.as_deref().unwrap_or_default());
+    }
+}
+
+fn enter(plan: &mut Plan, cron_job: &SeenCronJob<'_>, job: &SeenJob<'_>, report: &mut Report<'_>) {
+    let meta = job.object.meta();
+    let is_listed = report.lists(&meta.uid);
+    match job.end {
+        // One that is being deleted was replaced, or will be missed soon enough.
+        None if !is_listed && meta.deleting.is_none() => {
+            let message = format!("Saw a job that the controller did not create or forgot: {}", meta.name);
+            plan.note(NoteKind::Warning, cron_job.object, "UnexpectedJob", message);
+        }
+        Some(end) if is_listed => {
+            let message = format!("Saw completed job: {}, condition: {}", meta.name, end.condition());
+            plan.note(NoteKind::Normal, cron_job.object, "SawCompletedJob", message);
+            report.drop(&meta.uid);
+        }
+        _ => {}
+    }
+    if job.end == Some(End::Complete)
+        && let Some(at) = job.completed
+    {
+        report.succeeded(at);
+    }
+}

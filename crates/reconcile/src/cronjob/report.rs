@@ -1,0 +1,135 @@
+//! The status as it shall be, and the patch that makes it so.
+//!
+//! The write is refused if anybody else has written the CronJob since it was read: the books would be wrong.
+//! Source: specification §1.3, §3.3.
+
+use rota_api::k8s::api::batch::v1::CronJobStatus;
+use rota_api::k8s::api::core::v1::ObjectReference;
+use rota_api::k8s::apimachinery::pkg::apis::meta::v1::Time;
+use rota_api::{Object, Timestamp, Write, resource};
+use serde_json::{Map, Value};
+
+use super::seen::SeenCronJob;
+use crate::Plan;
+
+/// The status of a CronJob, being changed.
+pub(super) struct Report<'c> {
+    object: &'c Object,
+    old: CronJobStatus,
+    active: Vec<ObjectReference>,
+    last_schedule: Option<Timestamp>,
+    last_success: Option<Timestamp>,
+    /// The action that creates the Job of the last entry, whose uid is not known yet.
+    created_by: Option<usize>,
+}
+
+impl<'c> Report<'c> {
+    /// Starts from the status as it is.
+    pub(super) fn of(cron_job: &SeenCronJob<'c>) -> Self {
+        let old = cron_job.status().cloned().unwrap_or_default();
+        let at = |time: &Option<Time>| time.as_ref().map(|t| t.0);
+        Self {
+            object: cron_job.object,
+            active: old.active.clone().unwrap_or_default(),
+            last_schedule: at(&old.last_schedule_time),
+            last_success: at(&old.last_successful_time),
+            created_by: None,
+            old,
+        }
+    }
+
+    /// The Jobs that run.
+    pub(super) fn active(&self) -> &[ObjectReference] {
+        &self.active
+    }
+
+    /// The instant of the last run.
+    pub(super) fn last_schedule(&self) -> Option<Timestamp> {
+        self.last_schedule
+    }
+
+    /// True when the Job of that uid runs.
+    pub(super) fn lists(&self, uid: &str) -> bool {
+        self.active.iter().any(|entry| entry.uid.as_deref() == Some(uid))
+    }
+
+    /// True when a Job of that name runs.
+    pub(super) fn lists_name(&self, namespace: &str, name: &str) -> bool {
+        let mut active = self.active.iter();
+        active.any(|entry| entry.name.as_deref() == Some(name) && entry.namespace.as_deref() == Some(namespace))
+    }
+
+    /// The Job of that uid runs no more.
+    pub(super) fn drop(&mut self, uid: &str) {
+        self.active
+            .retain(|entry| entry.uid.as_deref().unwrap_or_default() != uid);
+    }
+
+    /// A Job was complete at that time.
+    pub(super) fn succeeded(&mut self, at: Timestamp) {
+        self.last_success = self.last_success.max(Some(at));
+    }
+
+    /// The Job that is there already runs for that instant.
+    pub(super) fn adopted(&mut self, job: &Object, at: Timestamp) {
+        let meta = job.meta();
+        self.enter(&meta.namespace, &meta.name, Some(meta.uid.clone()), at);
+    }
+
+    /// The Job that this action creates runs for that instant.
+    pub(super) fn created(&mut self, action: usize, write: &Write, at: Timestamp) {
+        self.enter(&write.namespace, &write.name, None, at);
+        self.created_by = Some(action);
+    }
+
+    fn enter(&mut self, namespace: &str, name: &str, uid: Option<String>, at: Timestamp) {
+        self.active.push(ObjectReference {
+            api_version: Some("batch/v1".to_owned()),
+            kind: Some("Job".to_owned()),
+            namespace: Some(namespace.to_owned()),
+            name: Some(name.to_owned()),
+            uid,
+            ..ObjectReference::default()
+        });
+        self.last_schedule = Some(at);
+    }
+
+    /// Adds the write that makes the status so, unless it is so already.
+    pub(super) fn write(self, plan: &mut Plan) {
+        let mut patch = Map::new();
+        if self.active != self.old.active.unwrap_or_default() {
+            patch.insert("active".into(), to_json(&self.active));
+        }
+        for (field, old, new) in [
+            ("lastScheduleTime", self.old.last_schedule_time, self.last_schedule),
+            ("lastSuccessfulTime", self.old.last_successful_time, self.last_success),
+        ] {
+            if old.map(|t| t.0) != new {
+                patch.insert(field.into(), new.map_or(Value::Null, |at| to_json(&Time(at))));
+            }
+        }
+        if patch.is_empty() {
+            return;
+        }
+        let meta = self.object.meta();
+        let body = Map::from_iter([("status".to_owned(), patch.into())]).into();
+        let mut write = Write::merge_status(resource::CRON_JOBS, &meta.namespace, &meta.name, body)
+            .if_uid(&meta.uid)
+            .if_revision(self.object.revision());
+        if let Some(action) = self.created_by {
+            let pointer = format!("/status/active/{}/uid", self.active.len() - 1);
+            write = write.link(pointer, action, "/metadata/uid");
+        }
+        plan.then(write, "the status says something else");
+    }
+}
+
+/// An empty list is left out of a status.
+fn to_json<T: serde::Serialize>(value: &T) -> Value {
+    let value = serde_json::to_value(value).expect("a status holds nothing that JSON cannot express");
+    if value.as_array().is_some_and(Vec::is_empty) {
+        Value::Null
+    } else {
+        value
+    }
+}

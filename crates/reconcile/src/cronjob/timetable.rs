@@ -1,0 +1,59 @@
+//! The schedule of a CronJob in its zone, and what is said when there is none.
+//!
+//! Validation refuses what is refused here; a stored object may be older than the rule, or come from elsewhere.
+//! Source: specification §3.5 steps 4 to 6, §4.
+
+use rota_cron::{Schedule, Zone};
+
+use super::seen::SeenCronJob;
+use crate::{NoteKind, Plan};
+
+/// The schedule by which Jobs are started now; `None`: none are.
+pub(super) fn timetable(plan: &mut Plan, cron_job: &SeenCronJob<'_>) -> Option<Schedule> {
+    let mut warn = |reason: &'static str, message: String| {
+        plan.note(NoteKind::Warning, cron_job.object, reason, message);
+    };
+    let spec = cron_job.spec();
+    if let Some(name) = &spec.time_zone
+        && let Err(error) = Zone::load(name)
+    {
+        warn("UnknownTimeZone", format!("invalid timeZone: {name:?}: {error}"));
+        return None;
+    }
+    if cron_job.is_suspended {
+        return None;
+    }
+    let text = &spec.schedule;
+    if text.contains("TZ") {
+        let message = format!(
+            "CRON_TZ or TZ used in schedule {text:?} is not officially supported, see \
+             https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
+        );
+        warn("UnsupportedSchedule", message);
+    }
+    match parse(cron_job) {
+        Ok(schedule) => Some(schedule),
+        Err(error) => {
+            warn(
+                "UnparseableSchedule",
+                format!("unparseable schedule: {text:?} : {error}"),
+            );
+            None
+        }
+    }
+}
+
+/// The schedule in its zone: that of its own prefix, else that of the spec, else UTC.
+///
+/// Errors: the text that says why there is none.
+fn parse(cron_job: &SeenCronJob<'_>) -> Result<Schedule, String> {
+    let spec = cron_job.spec();
+    let schedule = Schedule::parse(&spec.schedule).map_err(|error| error.to_string())?;
+    match &spec.time_zone {
+        Some(name) if !spec.schedule.contains("TZ") => {
+            let zone = Zone::load(name).map_err(|error| error.to_string())?;
+            Ok(schedule.in_zone(zone))
+        }
+        _ => Ok(schedule),
+    }
+}
