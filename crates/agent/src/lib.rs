@@ -43,3 +43,4 @@ pub mod writer;
 
 pub use agent::{Agent, AgentConfig, AgentError, AgentHandle, Ports};
 pub use context::{Quiet, Recorder};
+pub use rota_podlife::BackoffLimits;

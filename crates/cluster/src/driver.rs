@@ -179,6 +179,7 @@ impl Driver {
                 if !worker.synced {
                     continue;
                 }
+                tracing::debug!(controller = worker.controller.name(), "has seen everything and begins");
             }
             worker.queue.release(now);
             for _ in 0..KEYS_PER_TURN_MAX {

@@ -81,7 +81,7 @@ impl Cluster {
         let reached = bootstrap::ApiServer {
             cluster_ip: "10.96.0.1".to_owned(),
             // Endpoints may not be loopback addresses; nobody connects to this one.
-            address: "192.0.2.1".to_owned(),
+            address: Some("192.0.2.1".to_owned()),
             port: address.port(),
         };
         bootstrap::ensure(&registry, Some(&reached))

@@ -19,8 +19,8 @@ pub const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube
 pub struct ApiServer {
     /// The cluster address of Service `kubernetes`: the first of the service range.
     pub cluster_ip: String,
-    /// The address the server listens on.
-    pub address: String,
+    /// The address under which pods reach the server; `None` where it listens on the loopback interface only.
+    pub address: Option<String>,
     /// The port the server listens on.
     pub port: u16,
 }
@@ -84,6 +84,10 @@ fn kubernetes_service(server: &ApiServer) -> impl Iterator<Item = Write> {
                  "ipFamilyPolicy": "SingleStack", "sessionAffinity": "None",
                  "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}]},
     });
+    let mut writes = vec![Write::create(resource::SERVICES, service)];
+    let Some(address) = address else {
+        return writes.into_iter();
+    };
     let endpoints = json!({
         "metadata": {"name": "kubernetes", "namespace": "default",
                      "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
@@ -96,12 +100,9 @@ fn kubernetes_service(server: &ApiServer) -> impl Iterator<Item = Write> {
         "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
         "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
     });
-    [
-        Write::create(resource::SERVICES, service),
-        Write::create(resource::ENDPOINTS, endpoints),
-        Write::create(resource::ENDPOINT_SLICES, slice),
-    ]
-    .into_iter()
+    writes.push(Write::create(resource::ENDPOINTS, endpoints));
+    writes.push(Write::create(resource::ENDPOINT_SLICES, slice));
+    writes.into_iter()
 }
 
 /// The objects that a new namespace begins with.

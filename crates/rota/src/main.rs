@@ -1,2 +1,48 @@
-//! rota
-fn main() {}
+//! `rota`: DaemonSets, Jobs and CronJobs, exactly as Kubernetes runs them, from one binary.
+//!
+//! This crate is the command line and the wiring, nothing else: it opens what the other crates offer, connects them, and
+//! tells people what happens.
+
+mod cli;
+mod cron;
+mod down;
+mod image;
+mod join;
+mod kubeconfig;
+mod output;
+mod run;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    // A shim must be single-threaded: this comes before anything that could start a thread.
+    rota_agent::oci::shim::main_if_shim();
+    let cli = Cli::parse();
+    output::start_log(cli.verbose);
+    // Two TLS providers in one program would make rustls refuse to choose.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output::fail(&anyhow::Error::from(error).context("starting the async runtime")),
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Up(args) => up::command(args).await,
+            Command::Down(args) => down::command(&args).await,
+            Command::Run(args) => run::command(args).await,
+            Command::Join(args) => join::command(args).await,
+            Command::Image(args) => image::command(args).await,
+            Command::Cron(args) => cron::command(args),
+        }
+    });
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match result {
+        Ok(code) => code,
+        Err(error) => output::fail(&error),
+    }
+}

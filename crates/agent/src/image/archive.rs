@@ -13,6 +13,7 @@ use oci_spec::image::{Arch, Descriptor, ImageConfiguration, ImageIndex, ImageMan
 use serde::Deserialize;
 
 use super::layer::{LayerError, decompress};
+use super::store::Origin;
 use super::{BadReference, Store, normalize};
 use crate::runtime::Image;
 
@@ -203,7 +204,7 @@ impl Archive {
                 Ok(Box::new(io::BufReader::with_capacity(128 * 1024, source)))
             })?);
         }
-        Ok(store.add_image(&bytes, added, names)?)
+        Ok(store.add_image(&bytes, added, names, Origin::Archive)?)
     }
 
     fn has(&self, name: &str) -> bool {

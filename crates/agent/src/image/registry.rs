@@ -16,6 +16,7 @@ use oci_spec::image::ImageConfiguration;
 use super::Store;
 use super::layer::LayerError;
 use super::reference::{BadReference, parse};
+use super::store::Origin;
 use crate::runtime::Image;
 
 /// Why an image could not be pulled.
@@ -48,8 +49,12 @@ pub enum PullError {
 }
 
 impl Store {
-    /// Fetches an image from its registry, unless all of it is here; its name leads to the fetched one then.
+    /// Fetches an image from its registry, unless all of it is here; its name leads to the fetched one then. No registry
+    /// is asked for an image that was imported from an archive under that name.
     pub async fn pull(&self, name: &str) -> Result<Image, PullError> {
+        if let Some(image) = self.local(name)? {
+            return Ok(image);
+        }
         let reference = parse(name)?;
         let failed = |source| PullError::Registry {
             image: reference.whole(),
@@ -82,7 +87,7 @@ impl Store {
             let _ = std::fs::remove_file(&path);
             layers.push(added?);
         }
-        Ok(self.add_image(config.as_bytes(), layers, &[reference.whole()])?)
+        Ok(self.add_image(config.as_bytes(), layers, &[reference.whole()], Origin::Registry)?)
     }
 }
 

@@ -44,6 +44,15 @@ pub struct Store {
     data_dir: PathBuf,
 }
 
+/// Where an image came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Somebody imported it.
+    Archive,
+    /// It was pulled.
+    Registry,
+}
+
 /// An image and what a root of it is made of.
 #[derive(Clone, Debug)]
 pub struct StoredImage {
@@ -154,6 +163,10 @@ impl Store {
             ));
         }
         self.write_names(&names)?;
+        let mut imported = self.imported()?;
+        if imported.remove(&full) {
+            self.write_imported(&imported)?;
+        }
         if last {
             fs::remove_file(self.record_path(&id))?;
             self.sweep()?;
@@ -224,7 +237,13 @@ impl Store {
     }
 
     /// Adds an image whose layers are there, under names that are normalised already.
-    pub(super) fn add_image(&self, config: &[u8], layers: Vec<(String, u64)>, names: &[String]) -> io::Result<Image> {
+    pub(super) fn add_image(
+        &self,
+        config: &[u8],
+        layers: Vec<(String, u64)>,
+        names: &[String],
+        origin: Origin,
+    ) -> io::Result<Image> {
         let parsed: ImageConfiguration = serde_json::from_slice(config)?;
         let record = Record::new(config, &parsed, layers);
         let _lock = self.lock()?;
@@ -234,7 +253,36 @@ impl Store {
         let mut known = self.names()?;
         known.extend(names.iter().map(|name| (name.clone(), record.id.clone())));
         self.write_names(&known)?;
+        let mut imported = self.imported()?;
+        match origin {
+            Origin::Archive => imported.extend(names.iter().cloned()),
+            Origin::Registry => imported.retain(|name| !names.contains(name)),
+        }
+        self.write_imported(&imported)?;
         Ok(record.into_image(&known))
+    }
+
+    /// The image under a name that no registry is asked for: the host's own, and what was imported under that name. An
+    /// archive that somebody brought here is what they want to run, whatever a registry has under the same name.
+    pub(super) fn local(&self, name: &str) -> io::Result<Option<Image>> {
+        let Ok(full) = normalize(name) else { return Ok(None) };
+        if full != host::NAME && !self.imported()?.contains(&full) {
+            return Ok(None);
+        }
+        Ok(self.get(&full)?.map(|stored| stored.image))
+    }
+
+    /// The names that were imported from archives.
+    fn imported(&self) -> io::Result<BTreeSet<String>> {
+        match fs::read(self.dir.join("imported.json")) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn write_imported(&self, names: &BTreeSet<String>) -> io::Result<()> {
+        replace(&self.dir.join("imported.json"), names)
     }
 
     fn lock(&self) -> io::Result<File> {

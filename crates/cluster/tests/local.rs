@@ -1,0 +1,131 @@
+//! Controllers, scheduler and simulated nodes on the registry in process: the whole engine without HTTP.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt;
+use rota_agent::simulated::{SimulatedConfig, SimulatedNodes};
+use rota_api::validate::Checks;
+use rota_api::{Timestamp, Write, resource};
+use rota_cluster::{Cluster, LocalCluster, Recorder, Selection, drive, schedule};
+use rota_reconcile::job::JobController;
+use rota_registry::{Caller, Env, Registry, Settings, bootstrap};
+use rota_store::MemoryStore;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+struct TestEnv(AtomicU64);
+
+impl Env for TestEnv {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn random(&self) -> u64 {
+        let bits = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        (bits ^ (bits >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+    }
+}
+
+async fn engine(nodes: u32, stop: &CancellationToken) -> Arc<dyn Cluster> {
+    let checks = Checks {
+        schedule: rota_cron::check_schedule,
+        time_zone: rota_cron::check_time_zone,
+    };
+    let registry = Registry::open(
+        Arc::new(MemoryStore::new()),
+        Arc::new(TestEnv(AtomicU64::new(7))),
+        Settings::new(checks),
+    )
+    .unwrap();
+    bootstrap::ensure(&registry, None).await.unwrap();
+    let cluster =
+        |name: &str| -> Arc<dyn Cluster> { Arc::new(LocalCluster::new(Arc::clone(&registry), Caller::system(name))) };
+    let recorder = Recorder::start(cluster("system:events"), stop.clone());
+    tokio::spawn(drive(
+        cluster("system:controller"),
+        vec![Box::new(JobController::default())],
+        recorder.clone(),
+        stop.clone(),
+    ));
+    tokio::spawn(schedule(cluster("system:kube-scheduler"), recorder, || 7, stop.clone()));
+    let config = SimulatedConfig {
+        count: nodes,
+        ..SimulatedConfig::default()
+    };
+    let mut simulated = SimulatedNodes::start(&config, &cluster("system:nodes"));
+    simulated.registered().await;
+    let held = stop.clone();
+    tokio::spawn(async move {
+        held.cancelled().await;
+        drop(simulated);
+    });
+    cluster("admin")
+}
+
+fn job(name: &str, completions: u32, parallelism: u32) -> Value {
+    json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": "default"},
+        "spec": {"completions": completions, "parallelism": parallelism, "template": {"spec": {
+            "restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}},
+    })
+}
+
+/// Waits until the Job's condition Complete is True.
+async fn complete(cluster: &dyn Cluster, name: &str) {
+    let listing = cluster.list(resource::JOBS, &Selection::all()).await.unwrap();
+    let is_complete = |object: &rota_api::Object| {
+        object.meta().name == name
+            && object.to_value()["status"]["conditions"]
+                .as_array()
+                .is_some_and(|all| all.iter().any(|c| c["type"] == "Complete" && c["status"] == "True"))
+    };
+    if listing.items.iter().any(|object| is_complete(object)) {
+        return;
+    }
+    let mut watch = cluster
+        .watch(resource::JOBS, &Selection::all(), listing.revision)
+        .await
+        .unwrap();
+    let wait = async {
+        while let Some(event) = watch.next().await {
+            if is_complete(&event.unwrap().object) {
+                return;
+            }
+        }
+        panic!("the watch ended before the Job was complete");
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait)
+        .await
+        .expect("the Job completes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_runs_to_completion_on_simulated_nodes() {
+    let stop = CancellationToken::new();
+    let cluster = engine(10, &stop).await;
+    let count: u32 = std::env::var("ROTA_PODS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(50);
+    let start = std::time::Instant::now();
+    cluster
+        .write(Write::create(resource::JOBS, job("pi", count, count.min(200))))
+        .await
+        .unwrap();
+    complete(&*cluster, "pi").await;
+    println!("{count} pods in {:?}", start.elapsed());
+    let job = cluster.get(resource::JOBS, "default", "pi").await.unwrap().to_value();
+    assert_eq!(job["status"]["succeeded"], count);
+    assert_eq!(
+        cluster
+            .list(resource::PODS, &Selection::all())
+            .await
+            .unwrap()
+            .items
+            .len(),
+        count as usize
+    );
+    stop.cancel();
+}

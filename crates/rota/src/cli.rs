@@ -1,0 +1,271 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// DaemonSets, Jobs and CronJobs, exactly as Kubernetes runs them, from one binary.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rota",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    /// Log more; twice for everything.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run one Job (or one run of a CronJob, or a DaemonSet) now, watch it, and exit with its result
+    Run(RunArgs),
+    /// Start a whole cluster in this process; stock kubectl drives it
+    Up(UpArgs),
+    /// Stop and remove everything that a data directory still runs
+    Down(DownArgs),
+    /// Add this machine to a running cluster as one more node
+    Join(JoinArgs),
+    /// Import, list and remove container images
+    Image(ImageArgs),
+    /// Read cron schedules
+    Cron(CronArgs),
+}
+
+/// Where a cluster keeps its state when nothing else is said.
+pub(crate) const DEFAULT_DATA_DIR: &str = "/var/lib/rota";
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Where the cluster keeps its state: objects, keys, images, containers
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA_DIR, env = "ROTA_DATA_DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// The address of the API server
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6443")]
+    pub(crate) listen: SocketAddr,
+    /// Where to write the administrator's kubeconfig (mode 0600) [default: DIR/kubeconfig]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// How many nodes to run on this machine, each with its own name, addresses and directories [default: 1, or 0 with --sim-nodes]
+    #[arg(long, value_name = "N")]
+    pub(crate) nodes: Option<u32>,
+    /// How many nodes to simulate: their pods run nothing, but look as if they did
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) sim_nodes: u32,
+    /// How long a simulated pod runs before it succeeds, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub(crate) sim_run_ms: u64,
+    /// How long a simulated pod takes to start, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub(crate) sim_start_ms: u64,
+    /// Run no nodes: other agents bring them
+    #[arg(long, conflicts_with_all = ["nodes", "sim_nodes", "control_plane_taint"])]
+    pub(crate) no_nodes: bool,
+    /// Which controllers to run, separated by commas; `*` is all, `-NAME` leaves one out
+    #[arg(long, value_name = "LIST", default_value = "*", allow_hyphen_values = true)]
+    pub(crate) controllers: String,
+    /// Keep everything in memory and a temporary directory; nothing is left on exit
+    #[arg(long)]
+    pub(crate) ephemeral: bool,
+    /// Add a control-plane node that is tainted, so that ordinary pods keep off it
+    #[arg(long)]
+    pub(crate) control_plane_taint: bool,
+    /// Image archives to import before the first pod starts
+    #[arg(long, value_name = "FILE")]
+    pub(crate) import: Vec<PathBuf>,
+    /// How long a node may be silent before it counts as dead, in seconds
+    #[arg(long, value_name = "SECS", default_value_t = 50)]
+    pub(crate) node_grace_secs: u32,
+    /// Print what is ready as one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DownArgs {
+    /// The data directory to clean up
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA_DIR, env = "ROTA_DATA_DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// Also delete the directory itself: objects, keys and images
+    #[arg(long)]
+    pub(crate) purge: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The manifest to run; `-` reads standard input
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        required_unless_present = "image",
+        conflicts_with = "image"
+    )]
+    pub(crate) file: Option<PathBuf>,
+    /// The image to run, without a manifest
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+    /// How many pods must succeed
+    #[arg(long, value_name = "N", requires = "image")]
+    pub(crate) completions: Option<u32>,
+    /// How many pods run at once
+    #[arg(long, value_name = "N", requires = "image")]
+    pub(crate) parallelism: Option<u32>,
+    /// How many failures are forgiven
+    #[arg(long, value_name = "N", requires = "image")]
+    pub(crate) backoff_limit: Option<u32>,
+    /// The name of the Job [default: made from the image]
+    #[arg(long, value_name = "NAME", requires = "image")]
+    pub(crate) name: Option<String>,
+    /// Environment of the containers, NAME=VALUE
+    #[arg(short, long, value_name = "NAME=VALUE", requires = "image")]
+    pub(crate) env: Vec<String>,
+    /// Give up after this long, such as 90s, 5m, 1h30m; the exit status is then 124
+    #[arg(long, value_name = "TIME", value_parser = parse_span)]
+    pub(crate) timeout: Option<std::time::Duration>,
+    /// The cluster to use [default: $KUBECONFIG, else a running `rota up`, else one of its own, gone afterwards]
+    #[arg(long, value_name = "FILE", conflicts_with = "ephemeral")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Always use a cluster of its own, gone afterwards
+    #[arg(long)]
+    pub(crate) ephemeral: bool,
+    /// Image archives to import into a cluster of its own
+    #[arg(long, value_name = "FILE")]
+    pub(crate) import: Vec<PathBuf>,
+    /// The namespace, where the manifest names none
+    #[arg(short, long, default_value = "default")]
+    pub(crate) namespace: String,
+    /// Leave the objects in the cluster when the run is over
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Print one line of JSON for each change of state instead of progress
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The command of the container
+    #[arg(last = true, value_name = "CMD")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct JoinArgs {
+    /// How to reach the cluster
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    pub(crate) kubeconfig: PathBuf,
+    /// The node's name [default: this machine's]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Where the node keeps its images and containers
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA_DIR, env = "ROTA_DATA_DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// The addresses of the node's pods
+    #[arg(long, value_name = "CIDR", default_value = "10.244.200.0/24")]
+    pub(crate) pod_cidr: String,
+    /// Labels of the node, NAME=VALUE
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) label: Vec<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ImageArgs {
+    /// The data directory whose images are meant
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA_DIR, env = "ROTA_DATA_DIR", global = true)]
+    pub(crate) data_dir: PathBuf,
+    #[command(subcommand)]
+    pub(crate) command: ImageCommand,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Import an OCI or docker archive
+    Import {
+        /// The archive, as `docker save` or `skopeo copy … oci-archive:` write it
+        file: PathBuf,
+    },
+    /// List the images
+    Ls {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove an image
+    Rm {
+        /// Its name or digest
+        name: String,
+    },
+    /// Fetch an image from its registry
+    Pull {
+        /// Its name
+        name: String,
+    },
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CronArgs {
+    #[command(subcommand)]
+    pub(crate) command: CronCommand,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum CronCommand {
+    /// Print the next instants of a schedule
+    Next(CronNextArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CronNextArgs {
+    /// The schedule, such as '*/5 * * * *' or '@daily'
+    #[arg(required_unless_present = "jsonl", conflicts_with = "jsonl")]
+    pub(crate) expr: Option<String>,
+    /// The time zone, such as Asia/Seoul
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) tz: Option<String>,
+    /// The instant to start from [default: now]
+    #[arg(long, value_name = "RFC3339")]
+    pub(crate) from: Option<String>,
+    /// How many instants
+    #[arg(short, value_name = "N", default_value_t = 5)]
+    pub(crate) n: usize,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Follow upstream's engine bit for bit, its defects included
+    #[arg(long)]
+    pub(crate) exact: bool,
+    /// Read {"id","schedule","tz","start"} objects from standard input, one a line, and answer one line each
+    #[arg(long)]
+    pub(crate) jsonl: bool,
+}
+
+/// Reads `90s`, `5m`, `1h30m`, or a bare number of seconds.
+fn parse_span(text: &str) -> Result<std::time::Duration, String> {
+    if let Ok(secs) = text.parse() {
+        return Ok(std::time::Duration::from_secs(secs));
+    }
+    let span: jiff::SignedDuration = text.parse().map_err(|_| "write it as 90s, 5m or 1h30m".to_owned())?;
+    std::time::Duration::try_from(span).map_err(|_| "a time-out cannot be negative".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn spans_are_read_as_people_write_them() {
+        assert_eq!(parse_span("90").unwrap().as_secs(), 90);
+        assert_eq!(parse_span("90s").unwrap().as_secs(), 90);
+        assert_eq!(parse_span("1h30m").unwrap().as_secs(), 5400);
+        assert!(parse_span("soon").is_err());
+    }
+}

@@ -1,0 +1,50 @@
+//! How the program speaks: errors, the log, colours only on terminals.
+
+use std::io::{IsTerminal, Write as _};
+use std::process::ExitCode;
+
+/// Writes `error` and its causes to standard error, for a person, and gives the exit code of a failure.
+pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
+    let mut text = format!("{error}");
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        // Some libraries repeat their cause in their own text.
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    let (on, off) = if std::io::stderr().is_terminal() {
+        ("\x1b[31m", "\x1b[0m")
+    } else {
+        ("", "")
+    };
+    say_error(&format!("{on}error{off}: {text}"));
+    ExitCode::FAILURE
+}
+
+/// Writes one line to standard error. A closed standard error is no reason to stop.
+pub(crate) fn say_error(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Writes one line to standard output. A reader that went away (as in `rota … | head`) is no reason to panic.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// Starts the log on standard error: warnings by default, more with `-v`, or as `ROTA_LOG` says.
+pub(crate) fn start_log(verbose: u8) {
+    let default = match verbose {
+        0 => "warn",
+        1 => "info,rota=debug",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("ROTA_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}

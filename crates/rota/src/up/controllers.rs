@@ -1,0 +1,75 @@
+//! Which controllers run.
+
+use anyhow::{Result, bail};
+use rota_reconcile::Controller;
+use rota_reconcile::daemonset::DaemonSetController;
+use rota_reconcile::garbage::GarbageCollector;
+use rota_reconcile::job::{JobController, OrphanPods};
+use rota_reconcile::pod_gc::PodGc;
+use rota_reconcile::ttl::TtlController;
+
+/// All controllers there are.
+fn all() -> Vec<Box<dyn Controller>> {
+    vec![
+        Box::new(JobController::default()),
+        Box::new(OrphanPods),
+        Box::new(DaemonSetController::default()),
+        Box::new(TtlController),
+        Box::new(GarbageCollector::default()),
+        Box::new(PodGc::default()),
+    ]
+}
+
+/// The controllers that `list` chooses: names separated by commas, `*` for all, `-NAME` to leave one out. Upstream's names,
+/// which end in `-controller`, are understood too.
+///
+/// Errors: an unknown name, with the known ones.
+pub(crate) fn choose(list: &str) -> Result<Vec<Box<dyn Controller>>> {
+    let controllers = all();
+    let words: Vec<&str> = list.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+    let means = |word: &str, name: &str| word == name || word.strip_suffix("-controller") == Some(name);
+    for word in &words {
+        let wanted = word.strip_prefix('-').unwrap_or(word);
+        if *word != "*" && !controllers.iter().any(|controller| means(wanted, controller.name())) {
+            let known: Vec<&str> = controllers.iter().map(|controller| controller.name()).collect();
+            bail!("--controllers names {wanted:?}, which is none of: {}", known.join(", "));
+        }
+    }
+    let is_chosen = |name: &str| {
+        !words
+            .iter()
+            .any(|word| word.strip_prefix('-').is_some_and(|word| means(word, name)))
+            && words.iter().any(|word| *word == "*" || means(word, name))
+    };
+    Ok(controllers
+        .into_iter()
+        .filter(|controller| is_chosen(controller.name()))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &str) -> Vec<&'static str> {
+        choose(list)
+            .unwrap()
+            .iter()
+            .map(|controller| controller.name())
+            .collect()
+    }
+
+    #[test]
+    fn a_star_is_all_and_a_minus_leaves_one_out() {
+        assert_eq!(names("*").len(), all().len());
+        assert!(!names("*,-job-controller").contains(&"job"));
+        assert_eq!(names("job,daemonset"), ["job", "daemonset"]);
+        assert!(names("").is_empty());
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_the_known_ones() {
+        let refused = choose("jobs").err().map(|error| error.to_string());
+        assert!(refused.is_some_and(|text| text.contains("\"jobs\", which is none of: job, ")));
+    }
+}

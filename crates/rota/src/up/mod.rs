@@ -1,0 +1,306 @@
+//! `rota up`: a whole cluster in one process.
+
+mod access;
+mod config;
+mod controllers;
+mod data_dir;
+mod env;
+mod nodes;
+mod recorder;
+
+use std::fs;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rota_agent::env::ApiServerAddress;
+use rota_agent::tokens::{ClusterTokens, Tokens};
+use rota_api::Timestamp;
+use rota_api::validate::Checks;
+use rota_apiserver::{Config, Kubeconfig, Pki, Server, authorization};
+use rota_cluster::{Cluster, LocalCluster, Recorder, drive, schedule};
+use rota_registry::{Caller, Env as _, Registry, Settings, bootstrap};
+use rota_store::{DurableStore, MemoryStore, Store};
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cli::UpArgs;
+use crate::{kubeconfig, output};
+pub(crate) use config::{Home, UpConfig};
+pub(crate) use data_dir::DataDir;
+pub(crate) use data_dir::is_in_use;
+use env::SystemEnv;
+use nodes::Nodes;
+pub(crate) use nodes::{Common, RealNode, host_name, start_real};
+
+/// The address of Service `kubernetes`.
+const SERVICE_ADDRESS: &str = "10.96.0.1";
+/// How long the parts of a cluster may take to stop.
+const STOP_MAX: Duration = Duration::from_secs(20);
+
+/// Runs the command.
+pub(crate) async fn command(args: UpArgs) -> Result<ExitCode> {
+    let began = Instant::now();
+    let config = UpConfig::from_args(&args)?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let running = tokio::select! {
+        running = Running::start(config) => running?,
+        // Nothing has been promised to anyone yet.
+        _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+        _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+    };
+    announce(&running, began.elapsed(), args.json);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        () = running.failed() => {
+            running.stop().await?;
+            bail!("a part of the cluster stopped; the log above says why");
+        }
+    }
+    running.stop().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn announce(running: &Running, took: Duration, as_json: bool) {
+    let kubeconfig = running.kubeconfig().display();
+    let secs = took.as_secs_f64();
+    if as_json {
+        let ready = json!({
+            "ready_secs": secs, "server": running.server, "kubeconfig": kubeconfig.to_string(), "nodes": running.nodes.count(),
+        });
+        output::say(&ready.to_string());
+        return;
+    }
+    let nodes = running.nodes.count();
+    output::say(&format!(
+        "rota is ready after {secs:.2} s: {nodes} node{}, {}",
+        if nodes == 1 { "" } else { "s" },
+        running.server
+    ));
+    output::say(&format!("  export KUBECONFIG={kubeconfig}"));
+    output::say("  kubectl get nodes");
+    output::say("  kubectl create job hello --image=rota.dev/host -- echo hello");
+}
+
+/// A cluster that runs in this process.
+pub(crate) struct Running {
+    data: DataDir,
+    kubeconfig: PathBuf,
+    server: String,
+    nodes: Nodes,
+    stop: CancellationToken,
+    failed: CancellationToken,
+    tasks: TaskTracker,
+    is_ephemeral: bool,
+}
+
+impl Running {
+    /// Starts everything; returns when the API answers and every node is ready.
+    ///
+    /// Errors: what cannot be started, and why. Nothing is left running then.
+    pub(crate) async fn start(config: UpConfig) -> Result<Self> {
+        if config.needs_root() && !rustix::process::geteuid().is_root() {
+            bail!(
+                "running containers needs root: use sudo, or --sim-nodes N for simulated nodes, or --no-nodes for the API alone"
+            );
+        }
+        let is_ephemeral = config.home == Home::Ephemeral;
+        let data = match &config.home {
+            Home::Directory(path) => DataDir::open(path)?,
+            Home::Ephemeral => DataDir::temporary()?,
+        };
+        let chosen = controllers::choose(&config.controllers)?;
+        let env = Arc::new(SystemEnv::new()?);
+        let pki = Arc::new(Pki::open(&data.pki(), env.now()).context("opening the cluster's keys")?);
+        let registry = open_registry(&data, is_ephemeral, &env, &pki)?;
+        let stop = CancellationToken::new();
+        let failed = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let nodes = Nodes::default();
+        let server = Server::bind(
+            Config::new(config.listen, Arc::clone(&pki)),
+            Arc::clone(&registry),
+            nodes.access(),
+        )
+        .await
+        .context("starting the API server (--listen chooses another address)")?;
+        let address = server.address();
+        let kubernetes = bootstrap::ApiServer {
+            cluster_ip: SERVICE_ADDRESS.to_owned(),
+            address: Some(address.ip())
+                .filter(|ip| !ip.is_loopback())
+                .map(|ip| ip.to_string()),
+            port: address.port(),
+        };
+        bootstrap::ensure(&registry, Some(&kubernetes))
+            .await
+            .context("creating the objects of every cluster")?;
+        authorization::bootstrap::ensure(&registry)
+            .await
+            .context("creating the bootstrap roles")?;
+        let url = format!("https://{address}");
+        let kubeconfig = config.kubeconfig.clone().unwrap_or_else(|| data.kubeconfig());
+        write_kubeconfig(&kubeconfig, &pki, &url)?;
+
+        let cluster = |user: &str| -> Arc<dyn Cluster> {
+            Arc::new(LocalCluster::new(Arc::clone(&registry), Caller::system(user)))
+        };
+        tasks.spawn(server.run(stop.clone()));
+        let recorder = Recorder::start(cluster("system:rota"), stop.clone());
+        let random = {
+            let env = Arc::clone(&env);
+            move || env.random()
+        };
+        let scheduler = schedule(cluster("system:kube-scheduler"), recorder.clone(), random, stop.clone());
+        spawn(&tasks, &failed, "the scheduler", scheduler);
+        let driver = drive(
+            cluster("system:kube-controller-manager"),
+            chosen,
+            recorder.clone(),
+            stop.clone(),
+        );
+        spawn(&tasks, &failed, "the controllers", driver);
+
+        let mut running = Self {
+            data,
+            kubeconfig,
+            server: url,
+            nodes,
+            stop,
+            failed,
+            tasks,
+            is_ephemeral,
+        };
+        let started = running
+            .start_nodes(&config, &cluster("system:nodes"), &recorder, address)
+            .await;
+        if let Err(error) = started {
+            // The first error is the one to tell; what is left of a failed start goes with the process.
+            let _ = running.stop().await;
+            return Err(error);
+        }
+        Ok(running)
+    }
+
+    async fn start_nodes(
+        &mut self,
+        config: &UpConfig,
+        cluster: &Arc<dyn Cluster>,
+        recorder: &Recorder,
+        address: SocketAddr,
+    ) -> Result<()> {
+        // Tokens are asked for as any agent would: the API server alone knows how they are made.
+        let remote: Arc<dyn Cluster> = Arc::new(kubeconfig::connect(&self.kubeconfig).await?);
+        let tokens: Arc<dyn Tokens> = Arc::new(ClusterTokens(remote));
+        let data = self.data.path().to_owned();
+        let common = Common {
+            data: &data,
+            cluster,
+            recorder,
+            tokens: &tokens,
+            // A server on the loopback interface is out of reach for pods.
+            api_server: Some(address)
+                .filter(|address| !address.ip().is_loopback())
+                .map(|address| ApiServerAddress {
+                    host: address.ip().to_string(),
+                    port: address.port(),
+                }),
+            agents: config.nodes + u32::from(config.control_plane),
+        };
+        self.nodes.start(config, &common).await
+    }
+
+    /// The administrator's kubeconfig.
+    pub(crate) fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// Waits until a part stops that should not.
+    async fn failed(&self) {
+        self.failed.cancelled().await;
+    }
+
+    /// Stops everything. Containers go on running, except those of an ephemeral cluster.
+    ///
+    /// Errors: something of an ephemeral cluster could not be removed.
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.nodes.stop();
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(STOP_MAX, self.tasks.wait()).await.is_err() {
+            tracing::warn!("a part of the cluster did not stop in time");
+        }
+        if self.is_ephemeral {
+            let path = self.data.path().to_owned();
+            tokio::task::spawn_blocking(move || rota_agent::oci::cleanup(&path))
+                .await
+                .context("removing containers")?
+                .context("removing containers")?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs a part of the cluster; notes it when it fails.
+fn spawn(
+    tasks: &TaskTracker,
+    failed: &CancellationToken,
+    name: &'static str,
+    part: impl Future<Output = std::io::Result<()>> + Send + 'static,
+) {
+    let failed = failed.clone();
+    tasks.spawn(async move {
+        // A panic in a pure part must not leave a cluster without it and nobody knowing.
+        let guard = failed.drop_guard();
+        match part.await {
+            Ok(()) => {
+                guard.disarm();
+            }
+            Err(error) => tracing::error!(%error, "{name} cannot run"),
+        }
+    });
+}
+
+fn open_registry(data: &DataDir, is_ephemeral: bool, env: &Arc<SystemEnv>, pki: &Pki) -> Result<Arc<Registry>> {
+    let store: Arc<dyn Store> = if is_ephemeral {
+        Arc::new(MemoryStore::new())
+    } else {
+        Arc::new(DurableStore::open(data.store()).context("opening the store")?)
+    };
+    let checks = Checks {
+        schedule: rota_cron::check_schedule,
+        time_zone: rota_cron::check_time_zone,
+    };
+    let mut settings = Settings::new(checks);
+    settings.cluster_ca = pki.ca_pem().to_owned();
+    Registry::open(store, Arc::clone(env) as _, settings).context("reading the stored objects")
+}
+
+fn write_kubeconfig(path: &Path, pki: &Pki, url: &str) -> Result<()> {
+    let kubeconfig =
+        Kubeconfig::admin(pki, url, Timestamp::now()).context("issuing the administrator's certificate")?;
+    let what = || format!("writing the kubeconfig {}", path.display());
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        fs::create_dir_all(parent).with_context(what)?;
+    }
+    // Written beside and moved, so that a reader never sees half a file, and an old file's mode does not stay.
+    let beside = path.with_extension("new");
+    let _ = fs::remove_file(&beside);
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&beside)
+        .with_context(what)?;
+    file.write_all(kubeconfig.to_string().as_bytes()).with_context(what)?;
+    fs::rename(&beside, path).with_context(what)
+}
