@@ -157,6 +157,9 @@ fn agrees(expected: &Value, actual: &Value) -> bool {
     }
 }
 
+/// What every uid of the simulated server holds, so that other texts need not be searched.
+const UID_MARK: &str = "-0000-4000-8000-";
+
 /// Names and uids that differ from run to run, and what stands for them.
 struct Names(Vec<(String, String)>);
 
@@ -174,6 +177,7 @@ impl Names {
 
     fn forget(&self, value: &Value) -> Value {
         match value {
+            Value::String(text) if !text.contains(UID_MARK) => value.clone(),
             Value::String(text) => self
                 .0
                 .iter()
