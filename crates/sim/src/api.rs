@@ -130,6 +130,10 @@ impl Api {
                 self.change(&old, new, *subresource)
             }
             Change::Delete(options) => self.delete(&old, options),
+            Change::Post {
+                subresource: "binding",
+                body,
+            } => Ok(self.bind(&old, body)),
             Change::Post { .. } => Err(ApiError::method_not_supported(write.resource, "post")),
         }
     }
@@ -224,6 +228,16 @@ impl Api {
             return Ok(self.remove(old));
         }
         Ok(self.put(resource, Some(old), new))
+    }
+
+    /// Binds a pod to the node that `binding` names; it is no longer unschedulable.
+    fn bind(&mut self, pod: &Arc<Object>, binding: &Value) -> Arc<Object> {
+        let mut bound = pod.to_value();
+        bound["spec"]["nodeName"] = binding["target"]["name"].clone();
+        if let Some(conditions) = bound["status"].get_mut("conditions").and_then(Value::as_array_mut) {
+            conditions.retain(|condition| condition["type"] != "PodScheduled");
+        }
+        self.put(resource::PODS, Some(pod), bound)
     }
 
     fn delete(&mut self, old: &Arc<Object>, options: &DeleteOptions) -> Result<Arc<Object>, ApiError> {

@@ -222,7 +222,8 @@ impl Cluster {
                 return;
             }
         }
-        panic!("the controllers do not come to rest: {:?}", self.due);
+        let left = self.unfinished_business();
+        panic!("the controllers do not come to rest: {left:?}");
     }
 
     fn reconcile(&mut self, controller: usize, key: Key) {
@@ -457,8 +458,8 @@ impl Cluster {
     }
 
     fn bind(&mut self, pod: &PodName, node: &str) {
-        let patch = json!({"spec": {"nodeName": node}, "status": {"conditions": null}});
-        let write = Write::merge(resource::PODS, &pod.namespace, &pod.name, patch).if_uid(&pod.uid);
+        let binding = json!({"target": {"kind": "Node", "name": node}});
+        let write = Write::post(resource::PODS, &pod.namespace, &pod.name, "binding", binding).if_uid(&pod.uid);
         if self.write(&write).is_err() {
             self.scheduler.binding_failed(&pod.uid);
         }
