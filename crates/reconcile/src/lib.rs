@@ -16,6 +16,7 @@ pub mod job;
 pub mod namespace;
 pub mod plan;
 pub mod pod_gc;
+pub mod replicaset;
 pub mod ttl;
 pub mod world;
 
