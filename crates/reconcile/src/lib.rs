@@ -17,6 +17,7 @@ pub mod namespace;
 pub mod plan;
 pub mod pod_gc;
 pub mod replicaset;
+pub mod taint_eviction;
 pub mod ttl;
 pub mod world;
 

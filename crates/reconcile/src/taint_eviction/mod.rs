@@ -1,0 +1,188 @@
+//! Taint-based eviction: pods that do not tolerate a `NoExecute` taint of their node leave it.
+//!
+//! | taints of the node against the tolerations of the pod | what happens |
+//! | --- | --- |
+//! | one is not tolerated | marked as disrupted and deleted, with its grace |
+//! | all are tolerated, some for a time only | the same when the shortest such time is over |
+//! | all are tolerated without limit, or there is none | it stays; a wait that was running is over |
+//!
+//! A running wait is not changed by other taints or tolerations. Who taints nodes is not known here.
+//! Source: `pkg/controller/tainteviction`, specification of nodes and pods §4.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use rota_api::k8s::api::core::v1::{Node, Pod, Taint, Toleration};
+use rota_api::{DeleteOptions, Object, PatchKind, Resource, Timestamp, Write, placement, resource};
+use serde_json::json;
+
+use crate::{Controller, Key, NoteKind, Plan, World, WorldChange};
+
+static WATCHED: [&Resource; 2] = [resource::PODS, resource::NODES];
+
+/// Evicts pods from tainted nodes.
+#[derive(Default)]
+pub struct TaintEvictionController {
+    /// Pods that have to leave, and when. A wait that was forgotten starts anew.
+    waits: BTreeMap<Key, Wait>,
+}
+
+struct Wait {
+    /// The uid of the pod.
+    uid: String,
+    /// When it has to leave.
+    until: Timestamp,
+}
+
+impl Controller for TaintEvictionController {
+    fn name(&self) -> &'static str {
+        "taint-eviction"
+    }
+
+    fn event_source(&self) -> &'static str {
+        "taint-eviction-controller"
+    }
+
+    fn watches(&self) -> &'static [&'static Resource] {
+        &WATCHED
+    }
+
+    fn touched(&mut self, change: &WorldChange, world: &World) -> Vec<Key> {
+        if change.resource() == resource::NODES {
+            let taints = |node: &Option<_>| node.as_deref().map(no_execute_taints).unwrap_or_default();
+            if taints(&change.old) == taints(&change.new) {
+                return Vec::new();
+            }
+            let node = &change.latest().meta().name;
+            return world.on_node(node).map(|pod| Key::of(pod)).collect();
+        }
+        let key = change.key();
+        let concerns = self.waits.contains_key(&key)
+            || change
+                .new
+                .as_deref()
+                .is_some_and(|pod| !taints_of_node(pod, world).is_empty());
+        if concerns { vec![key] } else { Vec::new() }
+    }
+
+    fn reconcile(&mut self, key: &Key, world: &World, now: Timestamp) -> Plan {
+        let mut plan = Plan::default();
+        let pod = world.get(resource::PODS, &key.namespace, &key.name);
+        let Some(pod) = pod.filter(|pod| pod.meta().deleting.is_none()) else {
+            self.waits.remove(key);
+            return plan;
+        };
+        if self.waits.get(key).is_some_and(|wait| wait.uid != pod.meta().uid) {
+            self.waits.remove(key);
+        }
+        match Stay::of(pod, world) {
+            Stay::Forever => {
+                if self.waits.remove(key).is_some() {
+                    let message = format!("Cancelling deletion of Pod {key}");
+                    plan.note(NoteKind::Normal, pod, "TaintManagerEviction", message);
+                }
+            }
+            Stay::Seconds(secs) if secs <= 0 => evict(&mut plan, pod, now),
+            Stay::Seconds(secs) => {
+                let wait = self.waits.entry(key.clone()).or_insert_with(|| Wait {
+                    uid: pod.meta().uid.clone(),
+                    until: now
+                        .checked_add(SignedDuration::from_secs(secs))
+                        .unwrap_or(Timestamp::MAX),
+                });
+                if wait.until <= now {
+                    evict(&mut plan, pod, now);
+                } else {
+                    plan.wake_at(wait.until);
+                }
+            }
+        }
+        plan
+    }
+}
+
+/// How long a pod may stay on its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stay {
+    Forever,
+    /// So many seconds from when that became known; 0 or less: it has to leave now.
+    Seconds(i64),
+}
+
+impl Stay {
+    fn of(pod: &Object, world: &World) -> Self {
+        let taints = taints_of_node(pod, world);
+        if taints.is_empty() {
+            return Self::Forever;
+        }
+        let view = pod.view::<Pod>().ok();
+        let spec = view.as_deref().and_then(|pod| pod.spec.as_ref());
+        let tolerations = spec.and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
+        Self::under(&taints, tolerations)
+    }
+
+    /// For each taint the first toleration that covers it counts; the shortest time of those decides.
+    fn under(taints: &[Taint], tolerations: &[Toleration]) -> Self {
+        let mut stay = Self::Forever;
+        for taint in taints {
+            let Some(used) = tolerations.iter().find(|t| placement::tolerates(t, taint)) else {
+                return Self::Seconds(0);
+            };
+            stay = match (stay, used.toleration_seconds) {
+                (stay, None) => stay,
+                (Self::Forever, Some(secs)) => Self::Seconds(secs),
+                (Self::Seconds(least), Some(secs)) => Self::Seconds(least.min(secs)),
+            };
+        }
+        stay
+    }
+}
+
+fn taints_of_node(pod: &Object, world: &World) -> Vec<Taint> {
+    let node = &pod.meta().node;
+    if node.is_empty() {
+        return Vec::new();
+    }
+    world
+        .get(resource::NODES, "", node)
+        .map(|node| no_execute_taints(node))
+        .unwrap_or_default()
+}
+
+fn no_execute_taints(node: &Object) -> Vec<Taint> {
+    let Ok(node) = node.view::<Node>() else {
+        return Vec::new();
+    };
+    let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+    taints.filter(|taint| taint.effect == "NoExecute").cloned().collect()
+}
+
+/// Marks the pod as disrupted, then deletes it. The wait is forgotten when the pod is seen to be going.
+fn evict(plan: &mut Plan, pod: &Object, now: Timestamp) {
+    let meta = pod.meta();
+    let why = "it does not tolerate a taint of its node any longer";
+    let condition = json!({"status": {"conditions": [{
+        "type": "DisruptionTarget",
+        "status": "True",
+        "reason": "DeletionByTaintManager",
+        "message": "Taint manager: deleting due to NoExecute taint",
+        "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    }]}});
+    let kind = PatchKind::Strategic;
+    let mark = Write::patch(
+        resource::PODS,
+        &meta.namespace,
+        &meta.name,
+        kind,
+        condition,
+        Some("status"),
+    );
+    plan.then(mark.if_uid(&meta.uid), why);
+    let delete = Write::delete(resource::PODS, &meta.namespace, &meta.name, DeleteOptions::default());
+    let deleted = plan.then(delete.if_uid(&meta.uid), why);
+    let message = format!("Marking for deletion Pod {}", Key::of(pod));
+    plan.note_after(deleted, NoteKind::Normal, pod, "TaintManagerEviction", message);
+}
+
+#[cfg(test)]
+mod tests;
