@@ -14,6 +14,7 @@ pub mod event_ttl;
 pub mod garbage;
 pub mod job;
 pub mod namespace;
+pub mod node_lifecycle;
 pub mod plan;
 pub mod pod_gc;
 pub mod replicaset;

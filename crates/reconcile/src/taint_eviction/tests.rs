@@ -11,18 +11,18 @@ fn at(secs: i64) -> Timestamp {
     start + SignedDuration::from_secs(secs)
 }
 
-fn node(taints: Value, revision: u64) -> Arc<Object> {
+fn node(taints: &Value, revision: u64) -> Arc<Object> {
     let node = json!({"metadata": {"name": "n", "uid": "n", "resourceVersion": revision.to_string()}, "spec": {"taints": taints}});
     Arc::new(Object::from_value(resource::NODES, node))
 }
 
-fn pod(tolerations: Value, revision: u64) -> Arc<Object> {
+fn pod(tolerations: &Value, revision: u64) -> Arc<Object> {
     let pod = json!({"metadata": {"namespace": "d", "name": "p", "uid": "u", "resourceVersion": revision.to_string()},
         "spec": {"nodeName": "n", "containers": [], "tolerations": tolerations}});
     Arc::new(Object::from_value(resource::PODS, pod))
 }
 
-fn world(taints: Value, tolerations: Value) -> World {
+fn world(taints: &Value, tolerations: &Value) -> World {
     let mut world = World::watching(&WATCHED, &[]);
     world.apply(node(taints, 1));
     world.apply(pod(tolerations, 1));
@@ -49,53 +49,57 @@ fn expect(controller: &mut TaintEvictionController, world: &World, secs: i64, ex
 }
 
 #[track_caller]
-fn check(taints: Value, tolerations: Value, expected: &str) {
+fn check(taints: &Value, tolerations: &Value, expected: &str) {
     let mut controller = TaintEvictionController::default();
     expect(&mut controller, &world(taints, tolerations), 0, expected);
 }
 
 #[test]
 fn a_pod_leaves_at_once_when_one_taint_is_not_tolerated() {
-    check(json!([taint("a", "NoExecute")]), json!([]), EVICTED);
+    check(&json!([taint("a", "NoExecute")]), &json!([]), EVICTED);
     check(
-        json!([taint("a", "NoExecute"), taint("b", "NoExecute")]),
-        json!([toleration("a", 60)]),
+        &json!([taint("a", "NoExecute"), taint("b", "NoExecute")]),
+        &json!([toleration("a", 60)]),
         EVICTED,
     );
-    check(json!([taint("a", "NoExecute")]), json!([toleration("a", 0)]), EVICTED);
-    check(json!([taint("a", "NoExecute")]), json!([toleration("a", -5)]), EVICTED);
+    check(&json!([taint("a", "NoExecute")]), &json!([toleration("a", 0)]), EVICTED);
+    check(
+        &json!([taint("a", "NoExecute")]),
+        &json!([toleration("a", -5)]),
+        EVICTED,
+    );
 }
 
 #[test]
 fn other_effects_evict_nobody() {
-    check(json!([taint("a", "NoSchedule")]), json!([]), "");
-    check(json!([]), json!([]), "");
+    check(&json!([taint("a", "NoSchedule")]), &json!([]), "");
+    check(&json!([]), &json!([]), "");
 }
 
 #[test]
 fn the_shortest_time_of_the_tolerations_used_decides() {
     let taints = json!([taint("a", "NoExecute"), taint("b", "NoExecute")]);
     check(
-        taints.clone(),
-        json!([toleration("a", 60), toleration("b", 30)]),
+        &taints,
+        &json!([toleration("a", 60), toleration("b", 30)]),
         "wake 2026-01-01T00:00:30Z\n",
     );
     check(
-        taints.clone(),
-        json!([toleration("a", Value::Null), toleration("b", Value::Null)]),
+        &taints,
+        &json!([toleration("a", Value::Null), toleration("b", Value::Null)]),
         "",
     );
     // Of two that cover a taint the first counts.
     check(
-        taints,
-        json!([toleration("a", 60), toleration("a", 5), toleration("b", Value::Null)]),
+        &taints,
+        &json!([toleration("a", 60), toleration("a", 5), toleration("b", Value::Null)]),
         "wake 2026-01-01T00:01:00Z\n",
     );
 }
 
 #[test]
 fn a_pod_is_evicted_when_its_time_is_over() {
-    let world = world(json!([taint("a", "NoExecute")]), json!([toleration("a", 4)]));
+    let world = world(&json!([taint("a", "NoExecute")]), &json!([toleration("a", 4)]));
     let mut controller = TaintEvictionController::default();
     expect(&mut controller, &world, 0, "wake 2026-01-01T00:00:04Z\n");
     expect(&mut controller, &world, 3, "wake 2026-01-01T00:00:04Z\n");
@@ -106,20 +110,20 @@ fn a_pod_is_evicted_when_its_time_is_over() {
 
 #[test]
 fn a_running_wait_keeps_its_end() {
-    let mut world = world(json!([taint("a", "NoExecute")]), json!([toleration("a", 60)]));
+    let mut world = world(&json!([taint("a", "NoExecute")]), &json!([toleration("a", 60)]));
     let mut controller = TaintEvictionController::default();
     expect(&mut controller, &world, 0, "wake 2026-01-01T00:01:00Z\n");
-    let change = world.apply(pod(json!([toleration("a", 10)]), 2)).expect("news");
+    let change = world.apply(pod(&json!([toleration("a", 10)]), 2)).expect("news");
     assert_eq!(controller.touched(&change, &world), [Key::new("d", "p")]);
     expect(&mut controller, &world, 1, "wake 2026-01-01T00:01:00Z\n");
 }
 
 #[test]
 fn a_wait_ends_with_the_taint() {
-    let mut world = world(json!([taint("a", "NoExecute")]), json!([toleration("a", 6)]));
+    let mut world = world(&json!([taint("a", "NoExecute")]), &json!([toleration("a", 6)]));
     let mut controller = TaintEvictionController::default();
     expect(&mut controller, &world, 0, "wake 2026-01-01T00:00:06Z\n");
-    let change = world.apply(node(json!([]), 2)).expect("news");
+    let change = world.apply(node(&json!([]), 2)).expect("news");
     assert_eq!(controller.touched(&change, &world), [Key::new("d", "p")]);
     let cancelled = "note TaintManagerEviction: Cancelling deletion of Pod d/p\n";
     expect(&mut controller, &world, 3, cancelled);
@@ -128,8 +132,8 @@ fn a_wait_ends_with_the_taint() {
 
 #[test]
 fn a_pod_that_is_going_is_left_to_go() {
-    let mut world = world(json!([taint("a", "NoExecute")]), json!([]));
-    let mut going = pod(json!([]), 2).to_value();
+    let mut world = world(&json!([taint("a", "NoExecute")]), &json!([]));
+    let mut going = pod(&json!([]), 2).to_value();
     going["metadata"]["deletionTimestamp"] = START.into();
     world.apply(Arc::new(Object::from_value(resource::PODS, going)));
     expect(&mut TaintEvictionController::default(), &world, 9, "");
@@ -137,10 +141,10 @@ fn a_pod_that_is_going_is_left_to_go() {
 
 #[test]
 fn a_node_touches_its_pods_only_by_taints_that_evict() {
-    let mut world = world(json!([]), json!([]));
+    let mut world = world(&json!([]), &json!([]));
     let mut controller = TaintEvictionController::default();
-    let change = world.apply(node(json!([taint("a", "NoSchedule")]), 2)).expect("news");
+    let change = world.apply(node(&json!([taint("a", "NoSchedule")]), 2)).expect("news");
     assert!(controller.touched(&change, &world).is_empty());
-    let change = world.apply(node(json!([taint("a", "NoExecute")]), 3)).expect("news");
+    let change = world.apply(node(&json!([taint("a", "NoExecute")]), 3)).expect("news");
     assert_eq!(controller.touched(&change, &world), [Key::new("d", "p")]);
 }
