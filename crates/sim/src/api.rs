@@ -19,10 +19,9 @@ use serde_json::{Value, json};
 /// Seconds that a pod may take to end when nobody says otherwise.
 const GRACE_PERIOD_SECS: i64 = 30;
 
-/// Schedules are not the subject here.
 const CHECKS: Checks = Checks {
-    schedule: |_| Ok(()),
-    time_zone: |_| Ok(()),
+    schedule: rota_cron::check_schedule,
+    time_zone: rota_cron::check_time_zone,
 };
 
 type Objects = BTreeMap<(&'static str, Key), Arc<Object>>;
@@ -85,7 +84,7 @@ impl Api {
         let before = (self.objects.clone(), self.log.len(), self.created.clone());
         let mut made = Vec::with_capacity(writes.len());
         for (at, write) in writes.iter().enumerate() {
-            match self.make(write) {
+            match self.make(&linked(write, |action| made.get(action))) {
                 Ok(object) => made.push(object),
                 Err(error) => {
                     self.objects = before.0;
@@ -359,6 +358,20 @@ impl Api {
         }
         None
     }
+}
+
+/// The write with its links filled in from what earlier ones made.
+pub fn linked<'m>(write: &Write, made: impl Fn(usize) -> Option<&'m Arc<Object>>) -> Write {
+    let mut write = write.clone();
+    for link in std::mem::take(&mut write.links) {
+        let value = made(link.created_by).and_then(|object| object.to_value().pointer(&link.field).cloned());
+        if let Change::Patch { patch, .. } = &mut write.change
+            && let (Some(place), Some(value)) = (patch.pointer_mut(&link.pointer), value)
+        {
+            *place = value;
+        }
+    }
+    write
 }
 
 fn refuse(resource: &'static Resource, name: &str, broken: &[FieldError]) -> Result<(), ApiError> {

@@ -12,7 +12,7 @@ use rota_reconcile::{Action, Controller, Key, NoteKind, Plan, Wake, World, World
 use rota_scheduler::{Decision, PodName, Scheduler};
 use serde_json::{Value, json};
 
-use crate::api::Api;
+use crate::api::{Api, linked};
 
 /// Rounds without the clock moving after which the controllers are held to fight each other.
 const ROUNDS_AT_ONE_INSTANT_MAX: usize = 20_000;
@@ -57,6 +57,8 @@ pub struct Cluster {
     pub alive_max: BTreeMap<String, usize>,
     /// Every status that a watch of Jobs showed, by name.
     pub job_history: BTreeMap<String, Vec<Value>>,
+    /// When the first CronJob was created.
+    pub first_cron_job: Option<Timestamp>,
     /// When set: each bound pod that has not begun gets this status, and each pod that is told to stop is gone at once.
     pub agents: Option<Value>,
     scheduler: Scheduler,
@@ -90,6 +92,7 @@ impl Cluster {
             events: BTreeMap::new(),
             alive_max: BTreeMap::new(),
             job_history: BTreeMap::new(),
+            first_cron_job: None,
             agents: None,
             scheduler: Scheduler::new(),
             make,
@@ -287,7 +290,7 @@ impl Cluster {
                 }
                 self.crash_after = self.crash_after.map(|left| left - 1);
                 self.writes += 1;
-                match self.api.write(write) {
+                match self.api.write(&linked(write, |action| made.get(action)?.as_ref())) {
                     Ok(object) => made[at] = Some(object),
                     Err(error) => {
                         self.note_refusal(write, &error);
@@ -371,6 +374,9 @@ impl Cluster {
         for WorldChange { old, new } in self.api.take_log() {
             self.last_change = self.api.now;
             self.show_scheduler(old.as_ref(), new.as_ref());
+            if new.as_ref().is_some_and(|o| o.resource() == resource::CRON_JOBS) {
+                self.first_cron_job.get_or_insert(self.api.now);
+            }
             if let Some(job) = new.as_ref().filter(|o| o.resource() == resource::JOBS) {
                 let history = self.job_history.entry(job.meta().name.clone()).or_default();
                 let status = job.to_value()["status"].take();

@@ -19,7 +19,7 @@ pub(super) struct Report<'c> {
     active: Vec<ObjectReference>,
     last_schedule: Option<Timestamp>,
     last_success: Option<Timestamp>,
-    /// The action that creates the Job of the last entry, whose uid is not known yet.
+    /// The action that creates the Job of the last entry, whose uid is empty until it is known.
     created_by: Option<usize>,
 }
 
@@ -73,22 +73,22 @@ impl<'c> Report<'c> {
     /// The Job that is there already runs for that instant.
     pub(super) fn adopted(&mut self, job: &Object, at: Timestamp) {
         let meta = job.meta();
-        self.enter(&meta.namespace, &meta.name, Some(meta.uid.clone()), at);
+        self.enter(&meta.namespace, &meta.name, meta.uid.clone(), at);
     }
 
     /// The Job that this action creates runs for that instant.
     pub(super) fn created(&mut self, action: usize, write: &Write, at: Timestamp) {
-        self.enter(&write.namespace, &write.name, None, at);
+        self.enter(&write.namespace, &write.name, String::new(), at);
         self.created_by = Some(action);
     }
 
-    fn enter(&mut self, namespace: &str, name: &str, uid: Option<String>, at: Timestamp) {
+    fn enter(&mut self, namespace: &str, name: &str, uid: String, at: Timestamp) {
         self.active.push(ObjectReference {
             api_version: Some("batch/v1".to_owned()),
             kind: Some("Job".to_owned()),
             namespace: Some(namespace.to_owned()),
             name: Some(name.to_owned()),
-            uid,
+            uid: Some(uid),
             ..ObjectReference::default()
         });
         self.last_schedule = Some(at);

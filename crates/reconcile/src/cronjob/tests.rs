@@ -136,7 +136,7 @@ fn a_job_is_started_at_its_very_instant_and_entered_in_the_same_plan() {
         check(&scene, "10:00:00", &[CREATE_10, STATUS, "SuccessfulCreate", "11:00:00"]);
         let plan = scene.plan("10:00:00");
         let expected = json!({
-            "active": [{"apiVersion": "batch/v1", "kind": "Job", "namespace": "d", "name": "c-24394200"}],
+            "active": [{"apiVersion": "batch/v1", "kind": "Job", "namespace": "d", "name": "c-24394200", "uid": ""}],
             "lastScheduleTime": "2016-05-19T10:00:00Z",
         });
         assert_eq!(*status(&plan), expected);

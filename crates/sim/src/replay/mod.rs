@@ -1,10 +1,12 @@
 //! Recorded scenarios, played against a simulated cluster and compared with what an upstream control plane did.
 //!
 //! - [`script`]: the steps: a user, and the pods' node agent;
+//! - [`minutes`]: names and times that say in which minute something happened;
 //! - [`picture`]: what is compared: the objects without whatever differs between two runs of the same thing.
 //!
 //! The form of the recordings is told in `tests/data/README.md`.
 
+pub mod minutes;
 pub mod picture;
 pub mod script;
 

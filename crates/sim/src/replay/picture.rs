@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use rota_api::{Object, resource};
 use serde_json::{Map, Value, json};
 
-use super::script::{list, text};
+use super::minutes::Minutes;
+use super::script::{NAMESPACE, list, text};
 use crate::cluster::Cluster;
 
 /// The rows of pods, with what is the same in all of them put back in.
@@ -26,6 +27,7 @@ const EVENTS_IN_BURST_MAX: u64 = 25;
 pub struct Picture {
     created: Value,
     events: Value,
+    cronjobs: Value,
     jobs: Value,
     daemonsets: Value,
     revisions: Value,
@@ -42,8 +44,9 @@ impl Picture {
             objects.map(|object| names.forget(&picture(object))).collect()
         };
         Self {
-            created: json!(cluster.api.created),
+            created: names.forget(&json!(cluster.api.created)),
             events: events_of(cluster, &names),
+            cronjobs: all(resource::CRON_JOBS, cron_job_picture).into(),
             jobs: all(resource::JOBS, job_picture).into(),
             daemonsets: sort_rows(&all(resource::DAEMON_SETS, plain_picture)),
             revisions: sort_rows(&all(resource::CONTROLLER_REVISIONS, plain_picture)),
@@ -68,6 +71,7 @@ impl Picture {
             let here = sum_events(&self.events, coarse);
             check("events", &sum_events(&expected["events"], coarse), &here);
         }
+        check("cronjobs", &expected["cronjobs"], &self.cronjobs);
         check("jobs", &recorded_jobs(&expected["jobs"]), &self.jobs);
         check(
             "daemonsets",
@@ -161,37 +165,42 @@ fn agrees(expected: &Value, actual: &Value) -> bool {
 const UID_MARK: &str = "-0000-4000-8000-";
 
 /// Names and uids that differ from run to run, and what stands for them.
-struct Names(Vec<(String, String)>);
+struct Names {
+    uids: Vec<(String, String)>,
+    minutes: Minutes,
+}
 
 impl Names {
     fn of(cluster: &Cluster) -> Self {
-        Self(
-            cluster
-                .api
-                .names
-                .iter()
+        let names = cluster.api.names.iter();
+        Self {
+            uids: names
                 .map(|(uid, name)| (uid.clone(), format!("<uid:{name}>")))
                 .collect(),
-        )
+            minutes: Minutes::of(cluster),
+        }
     }
 
     fn forget(&self, value: &Value) -> Value {
         match value {
-            Value::String(text) if !text.contains(UID_MARK) => value.clone(),
-            Value::String(text) => self
-                .0
-                .iter()
-                .fold(text.clone(), |text, (uid, word)| text.replace(uid, word))
-                .into(),
+            Value::String(text) => self.forget_in(text).into(),
             Value::Array(items) => items.iter().map(|item| self.forget(item)).collect(),
             Value::Object(fields) => Value::Object(
                 fields
                     .iter()
-                    .map(|(key, field)| (key.clone(), self.forget(field)))
+                    .map(|(key, field)| (self.forget_in(key), self.forget(field)))
                     .collect(),
             ),
             _ => value.clone(),
         }
+    }
+
+    fn forget_in(&self, text: &str) -> String {
+        let uids = if text.contains(UID_MARK) { &self.uids[..] } else { &[] };
+        let named = uids
+            .iter()
+            .fold(text.to_owned(), |text, (uid, word)| text.replace(uid, word));
+        self.minutes.forget(&named)
     }
 }
 
@@ -209,6 +218,42 @@ fn keep(from: &Value, fields: &[&str], into: &mut Map<String, Value>) {
             into.insert((*field).to_owned(), value.clone());
         }
     }
+}
+
+const CRON_JOB_SPEC: &[&str] = &[
+    "concurrencyPolicy",
+    "failedJobsHistoryLimit",
+    "schedule",
+    "startingDeadlineSeconds",
+    "successfulJobsHistoryLimit",
+    "suspend",
+    "timeZone",
+];
+
+fn cron_job_picture(cron_job: &Object) -> Value {
+    let value = cron_job.to_value();
+    let Value::Object(mut picture) = plain_picture(cron_job) else {
+        return Value::Null;
+    };
+    let mut spec = Map::new();
+    keep(&value["spec"], CRON_JOB_SPEC, &mut spec);
+    picture.insert("spec".into(), spec.into());
+    let mut status = value["status"].as_object().cloned().unwrap_or_default();
+    if let Some(time) = status.get_mut("lastSuccessfulTime") {
+        *time = "<time>".into();
+    }
+    for entry in status
+        .get_mut("active")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        if entry["namespace"] == NAMESPACE {
+            entry["namespace"] = "<ns>".into();
+        }
+    }
+    picture.insert("status".into(), status.into());
+    Value::Object(picture)
 }
 
 const JOB_SPEC: &[&str] = &[
@@ -233,7 +278,11 @@ fn job_picture(job: &Object) -> Value {
         &["name", "labels", "annotations", "finalizers", "generation"],
         &mut picture,
     );
-    keep(metadata, &["deletionGracePeriodSeconds"], &mut picture);
+    keep(
+        metadata,
+        &["deletionGracePeriodSeconds", "ownerReferences"],
+        &mut picture,
+    );
     if metadata["deletionTimestamp"].is_string() {
         picture.insert("deleting".into(), true.into());
     }

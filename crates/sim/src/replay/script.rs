@@ -7,6 +7,7 @@ use rota_api::{DeleteOptions, Object, PatchKind, Propagation, Resource, Write, r
 use rota_reconcile::Controller;
 use serde_json::{Value, json};
 
+use super::minutes::Minutes;
 use super::picture;
 use crate::api::seconds;
 use crate::cluster::{Cluster, Mode};
@@ -126,6 +127,7 @@ impl Player {
                 self.after_change(false);
             }
             "wait" => self.cluster.run_for(step["seconds"].as_f64().unwrap_or_default()),
+            "minute" => self.wait_for_second(step),
             "await" => self.wait_until(step),
             "settle" => self.settle(step),
             other => self.differ(format!("unknown step {other:?}")),
@@ -135,7 +137,10 @@ impl Player {
     /// Times and uids that only the replay knows.
     fn fill_in(&self, value: &Value) -> Value {
         match value {
-            Value::String(text) => self.placeholder(text).unwrap_or_else(|| value.clone()),
+            Value::String(text) => {
+                let filled = || Minutes::of(&self.cluster).fill_in(text).into();
+                self.placeholder(text).unwrap_or_else(filled)
+            }
             Value::Array(items) => items.iter().map(|item| self.fill_in(item)).collect(),
             Value::Object(fields) => {
                 let filled = fields.iter().map(|(key, field)| {
@@ -314,6 +319,17 @@ impl Player {
         found
     }
 
+    /// Waits for a second of a minute of the clock.
+    fn wait_for_second(&mut self, step: &Value) {
+        let number = |field: &str| step[field].as_i64().unwrap_or_default();
+        let now = self.cluster.now();
+        let this_minute = now.as_second() - now.as_second().rem_euclid(60);
+        let at = this_minute + number("in") * 60 + number("second");
+        let wait = at - now.as_second() + if at <= now.as_second() { 60 } else { 0 };
+        let fraction = f64::from(now.subsec_nanosecond()) / 1e9;
+        self.cluster.run_for(wait as f64 - fraction);
+    }
+
     fn wait_until(&mut self, step: &Value) {
         let until = step["until"].clone();
         let max = step["max"].as_f64().unwrap_or_default();
@@ -367,11 +383,17 @@ impl Player {
 
     /// What must hold of all that a watch saw.
     fn check_history(&mut self, scenario: &Value) {
+        let minutes = Minutes::of(&self.cluster);
         for (owner, recorded) in scenario["transitions"].as_object().into_iter().flatten() {
             let Some(name) = owner.strip_prefix("Job/") else {
                 continue;
             };
-            let history = self.cluster.job_history.get(name).cloned().unwrap_or_default();
+            let history = self
+                .cluster
+                .job_history
+                .get(&minutes.fill_in(name))
+                .cloned()
+                .unwrap_or_default();
             for pair in list(&recorded["conditionOrder"]) {
                 let (before, after) = (
                     first_true(&history, text(&pair[0])),
@@ -390,7 +412,12 @@ impl Player {
             }
         }
         for (owner, peak) in scenario["peaks"].as_object().into_iter().flatten() {
-            let alive = self.cluster.alive_max.get(owner).copied().unwrap_or_default();
+            let alive = self
+                .cluster
+                .alive_max
+                .get(&minutes.fill_in(owner))
+                .copied()
+                .unwrap_or_default();
             if peak["alive"].as_u64().is_some_and(|most| alive as u64 > most) {
                 self.differ(format!("{owner} had {alive} pods alive, not {}", peak["alive"]));
             }
