@@ -2,21 +2,33 @@
 
 use anyhow::{Result, bail};
 use rota_reconcile::Controller;
+use rota_reconcile::cronjob::CronJobController;
 use rota_reconcile::daemonset::DaemonSetController;
+use rota_reconcile::event_ttl::EventExpiry;
 use rota_reconcile::garbage::GarbageCollector;
 use rota_reconcile::job::{JobController, OrphanPods};
+use rota_reconcile::namespace::NamespaceController;
+use rota_reconcile::node_lifecycle::NodeLifecycleController;
 use rota_reconcile::pod_gc::PodGc;
+use rota_reconcile::replicaset::ReplicaSetController;
+use rota_reconcile::taint_eviction::TaintEvictionController;
 use rota_reconcile::ttl::TtlController;
 
-/// All controllers there are.
-fn all() -> Vec<Box<dyn Controller>> {
+/// All controllers there are. `node_grace_secs` is how long a node may be silent before it counts as dead.
+fn all(node_grace_secs: u32) -> Vec<Box<dyn Controller>> {
     vec![
         Box::new(JobController::default()),
         Box::new(OrphanPods),
+        Box::new(CronJobController::default()),
         Box::new(DaemonSetController::default()),
+        Box::new(ReplicaSetController),
         Box::new(TtlController),
         Box::new(GarbageCollector::default()),
         Box::new(PodGc::default()),
+        Box::new(NamespaceController),
+        Box::new(NodeLifecycleController::new(node_grace_secs.into())),
+        Box::new(TaintEvictionController::default()),
+        Box::new(EventExpiry),
     ]
 }
 
@@ -24,8 +36,8 @@ fn all() -> Vec<Box<dyn Controller>> {
 /// which end in `-controller`, are understood too.
 ///
 /// Errors: an unknown name, with the known ones.
-pub(crate) fn choose(list: &str) -> Result<Vec<Box<dyn Controller>>> {
-    let controllers = all();
+pub(crate) fn choose(list: &str, node_grace_secs: u32) -> Result<Vec<Box<dyn Controller>>> {
+    let controllers = all(node_grace_secs);
     let words: Vec<&str> = list.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
     let means = |word: &str, name: &str| word == name || word.strip_suffix("-controller") == Some(name);
     for word in &words {
@@ -61,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_star_is_all_and_a_minus_leaves_one_out() {
-        assert_eq!(names("*").len(), all().len());
+        assert_eq!(names("*").len(), all(50).len());
         assert!(!names("*,-job-controller").contains(&"job"));
         assert_eq!(names("job,daemonset"), ["job", "daemonset"]);
         assert!(names("").is_empty());
@@ -69,7 +81,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_refused_with_the_known_ones() {
-        let refused = choose("jobs").err().map(|error| error.to_string());
+        let refused = choose("jobs", 50).err().map(|error| error.to_string());
         assert!(refused.is_some_and(|text| text.contains("\"jobs\", which is none of: job, ")));
     }
 }

@@ -118,7 +118,7 @@ impl Running {
             Home::Directory(path) => DataDir::open(path)?,
             Home::Ephemeral => DataDir::temporary()?,
         };
-        let chosen = controllers::choose(&config.controllers)?;
+        let chosen = controllers::choose(&config.controllers, config.node_grace_secs)?;
         let env = Arc::new(SystemEnv::new()?);
         let pki = Arc::new(Pki::open(&data.pki(), env.now()).context("opening the cluster's keys")?);
         let registry = open_registry(&data, is_ephemeral, &env, &pki)?;
