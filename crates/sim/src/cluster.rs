@@ -61,6 +61,8 @@ pub struct Cluster {
     pub first_cron_job: Option<Timestamp>,
     /// When set: each bound pod that has not begun gets this status, and each pod that is told to stop is gone at once.
     pub agents: Option<Value>,
+    /// The server does it by itself, unless a controller does.
+    collects_garbage: bool,
     scheduler: Scheduler,
     make: fn() -> Vec<Box<dyn Controller>>,
     controllers: Vec<Box<dyn Controller>>,
@@ -93,6 +95,7 @@ impl Cluster {
             alive_max: BTreeMap::new(),
             job_history: BTreeMap::new(),
             first_cron_job: None,
+            collects_garbage: controllers.iter().all(|c| c.name() != "garbage-collector"),
             agents: None,
             scheduler: Scheduler::new(),
             make,
@@ -219,7 +222,7 @@ impl Cluster {
             }
             if let Some((controller, key)) = self.due.pop_first() {
                 self.reconcile(controller, key);
-            } else if self.api.collect_garbage() {
+            } else if self.collects_garbage && self.api.collect_garbage() {
                 self.observe();
             } else {
                 return;

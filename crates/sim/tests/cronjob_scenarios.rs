@@ -1,72 +1,28 @@
 //! The recorded CronJob scenarios against the CronJob, Job and garbage controllers on a simulated cluster.
 
-#![expect(clippy::print_stdout, reason = "the counts are the result")]
-
-use std::io::Read;
-
-use rota_reconcile::Controller;
 use rota_reconcile::cronjob::CronJobController;
 use rota_reconcile::garbage::GarbageCollector;
 use rota_reconcile::job::{JobController, OrphanPods};
 use rota_sim::Mode;
-use rota_sim::replay::{Pace, replay};
-use serde_json::Value;
+use rota_sim::replay::{Pace, Suite};
 
-fn controllers() -> Vec<Box<dyn Controller>> {
-    vec![
-        Box::new(CronJobController::default()),
-        Box::new(JobController::default()),
-        Box::new(OrphanPods),
-        Box::new(GarbageCollector::default()),
-    ]
-}
+const SUITE: Suite = Suite {
+    recordings: include_bytes!("data/cronjob.jsonl.gz"),
+    differ: include_str!("data/cronjob.differ"),
+    controllers: || {
+        vec![
+            Box::new(CronJobController::default()),
+            Box::new(JobController::default()),
+            Box::new(OrphanPods),
+            Box::new(GarbageCollector::default()),
+        ]
+    },
+};
 
-fn scenarios() -> Vec<Value> {
-    let mut text = String::new();
-    let data = &include_bytes!("data/cronjob.jsonl.gz")[..];
-    flate2::read::GzDecoder::new(data)
-        .read_to_string(&mut text)
-        .expect("the recordings are text");
-    text.lines()
-        .map(|line| serde_json::from_str(line).expect("a line is a JSON object"))
-        .collect()
-}
-
-/// Lines `<id> <reason>` of scenarios that are known to differ.
-fn known() -> Vec<&'static str> {
-    include_str!("data/cronjob.differ")
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split_whitespace().next())
-        .collect()
-}
-
+#[track_caller]
 fn check(mode: Mode, pace: Pace) {
-    let known = known();
-    let only = std::env::var("SCENARIO").ok();
-    let (mut passed, mut failed, mut surprises) = (0, 0, Vec::new());
-    for scenario in scenarios() {
-        let id = scenario["id"].as_str().expect("a scenario has an id").to_owned();
-        if only.as_ref().is_some_and(|only| *only != id) {
-            continue;
-        }
-        let differences = replay(&scenario, controllers, mode, pace);
-        if differences.is_empty() {
-            passed += 1;
-        } else {
-            failed += 1;
-        }
-        if differences.is_empty() == known.contains(&id.as_str()) {
-            surprises.push(format!("{id}: {}", differences.join("\n  ")));
-        }
-    }
-    println!("{mode:?} {pace:?}: {passed} passed, {failed} failed");
-    assert!(
-        surprises.is_empty(),
-        "{} surprises\n{}",
-        surprises.len(),
-        surprises.join("\n")
-    );
+    let surprises = SUITE.surprises(mode, pace);
+    assert!(surprises.is_empty(), "{}", surprises.join("\n"));
 }
 
 #[test]

@@ -27,7 +27,9 @@ const EVENTS_IN_BURST_MAX: u64 = 25;
 pub struct Picture {
     created: Value,
     events: Value,
+    configmaps: Value,
     cronjobs: Value,
+    replicasets: Value,
     jobs: Value,
     daemonsets: Value,
     revisions: Value,
@@ -46,6 +48,8 @@ impl Picture {
         Self {
             created: names.forget(&json!(cluster.api.created)),
             events: events_of(cluster, &names),
+            configmaps: all(resource::CONFIG_MAPS, config_map_picture).into(),
+            replicasets: all(resource::REPLICA_SETS, plain_picture).into(),
             cronjobs: all(resource::CRON_JOBS, cron_job_picture).into(),
             jobs: all(resource::JOBS, job_picture).into(),
             daemonsets: sort_rows(&all(resource::DAEMON_SETS, plain_picture)),
@@ -71,6 +75,8 @@ impl Picture {
             let here = sum_events(&self.events, coarse);
             check("events", &sum_events(&expected["events"], coarse), &here);
         }
+        check("configmaps", &expected["configmaps"], &self.configmaps);
+        check("replicasets", &expected["replicasets"], &self.replicasets);
         check("cronjobs", &expected["cronjobs"], &self.cronjobs);
         check("jobs", &recorded_jobs(&expected["jobs"]), &self.jobs);
         check(
@@ -218,6 +224,15 @@ fn keep(from: &Value, fields: &[&str], into: &mut Map<String, Value>) {
             into.insert((*field).to_owned(), value.clone());
         }
     }
+}
+
+/// Of config maps only ownership is told.
+fn config_map_picture(config_map: &Object) -> Value {
+    let mut picture = plain_picture(config_map);
+    if let Some(fields) = picture.as_object_mut() {
+        fields.remove("data");
+    }
+    picture
 }
 
 const CRON_JOB_SPEC: &[&str] = &[
