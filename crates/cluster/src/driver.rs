@@ -22,6 +22,7 @@ use crate::gate::{Expectation, Gate};
 use crate::port::{Cluster, Selection, Written};
 use crate::queue::Queue;
 use crate::reflect::{Update, reflect};
+use crate::refusal;
 use crate::runner::{Outcome, carry_out};
 use crate::timer::WallTimer;
 
@@ -70,8 +71,9 @@ pub async fn drive(
                 if count == 0 {
                     return Ok(());
                 }
+                let now = Timestamp::now();
                 for update in batch.drain(..) {
-                    driver.enter(update);
+                    driver.enter(update, now);
                 }
             }
             () = timer.wait(driver.next_due()), if !more => {}
@@ -142,11 +144,11 @@ impl Driver {
     }
 
     /// Enters what became known and queues what it touches.
-    fn enter(&mut self, update: Update) {
+    fn enter(&mut self, update: Update, now: Timestamp) {
         let (kind, revision) = update.progress();
         let changes = update.enter(&mut self.world);
         for change in &changes {
-            self.touch(change);
+            self.touch(change, now);
         }
         let mut free = self.gate.observe(kind, revision);
         for change in changes.iter().filter(|change| change.is_deleted()) {
@@ -157,12 +159,17 @@ impl Driver {
         }
     }
 
-    fn touch(&mut self, change: &WorldChange) {
+    fn touch(&mut self, change: &WorldChange, now: Timestamp) {
         let kind = change.resource();
         for worker in &mut self.workers {
             if worker.controller.watches().contains(&kind) {
+                let settle = worker.controller.settle(change);
                 for key in worker.controller.touched(change, &self.world) {
-                    worker.queue.add(key);
+                    if settle.is_zero() {
+                        worker.queue.add(key);
+                    } else {
+                        worker.queue.add_at(key, now.saturating_add(settle).unwrap_or(now));
+                    }
                 }
             }
         }
@@ -237,12 +244,21 @@ impl Driver {
             let write = &plan.actions[*at].write;
             if outcome.is_stale() {
                 tracing::debug!(controller = controller.name(), %key, %write, %error, "the plan was stale");
-            } else {
-                tracing::warn!(controller = controller.name(), %key, %write, %error, "a write was refused");
+                continue;
+            }
+            tracing::warn!(controller = controller.name(), %key, %write, %error, "a write was refused");
+            if let Some(saying) = refusal::saying(controller.event_source(), write, error, &self.world) {
+                self.recorder.record(saying);
             }
         }
         let queue = &mut self.workers[worker].queue;
         if !outcome.is_complete() {
+            // What is due at a certain time is due then, however long the refusals have gone on.
+            if let Wake::At(at) = plan.wake
+                && at > now
+            {
+                queue.add_at(key.clone(), at);
+            }
             queue.failed(&key, now);
             return;
         }

@@ -12,6 +12,7 @@ pub mod local;
 pub mod port;
 pub mod queue;
 pub mod reflect;
+mod refusal;
 pub mod remote;
 pub mod runner;
 pub mod schedule;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::SignedDuration;
 use rota_api::{Object, Resource, Timestamp};
 
 use crate::plan::Plan;
@@ -75,6 +76,13 @@ pub trait Controller: Send {
 
     /// The objects of this controller that a change touches. Called after the change was applied to `world`.
     fn touched(&mut self, change: &WorldChange, world: &World) -> Vec<Key>;
+
+    /// How long the objects that a change touches may wait for further changes, so that what happens in one moment is
+    /// looked at once. Zero, the default, is at once.
+    fn settle(&self, change: &WorldChange) -> SignedDuration {
+        let _ = change;
+        SignedDuration::ZERO
+    }
 
     /// What the object `key` needs now. An object that no longer exists yields an empty plan.
     fn reconcile(&mut self, key: &Key, world: &World, now: Timestamp) -> Plan;

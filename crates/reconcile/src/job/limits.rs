@@ -1,5 +1,7 @@
 //! The numbers of the Job controller, with unit, reason and source (`pkg/controller/job/job_controller.go`).
 
+use jiff::SignedDuration;
+
 /// Pods and indexes that may be between "recorded in the status" and "finalizer gone" at one time. Keeps the status of a
 /// Job with many pods at a size that can be written.
 pub(super) const UNCOUNTED_MAX: usize = 500;
@@ -26,3 +28,6 @@ pub(super) const NAME_BYTES_MAX: usize = 253;
 
 /// An `activeDeadlineSeconds` beyond this overflows a count of nanoseconds in 64 bits; it stands for "no deadline".
 pub(super) const DEADLINE_SECS_MAX: i64 = 9_223_372_036;
+
+/// How long changes of pods may wait for further ones before their Job is looked at. Upstream waits a second.
+pub(super) const POD_CHANGES_SETTLE: SignedDuration = SignedDuration::from_millis(10);

@@ -42,6 +42,7 @@ mod victims;
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use rota_api::{Resource, Timestamp, resource};
 
 pub use orphans::OrphanPods;
@@ -86,6 +87,15 @@ impl Controller for JobController {
 
     fn touched(&mut self, change: &WorldChange, world: &World) -> Vec<Key> {
         touched::touched(change, world)
+    }
+
+    fn settle(&self, change: &WorldChange) -> SignedDuration {
+        // Pods that end in one moment are counted in one write; what happens to the Job itself is looked at at once.
+        if change.resource() == resource::PODS {
+            limits::POD_CHANGES_SETTLE
+        } else {
+            SignedDuration::ZERO
+        }
     }
 
     fn reconcile(&mut self, key: &Key, world: &World, now: Timestamp) -> Plan {

@@ -1,0 +1,87 @@
+//! What users are told when a controller may not do what it wants: a quota, a policy, a broken template.
+//!
+//! A plan cannot know of refusals, so the event is made here, about the owner of what was to be created or deleted.
+//!
+//! Source: `spec/job.md` §6, `spec/daemonset.md` §19.1, `spec/cronjob.md` §4; kubernetes
+//! `pkg/controller/controller_utils.go`.
+
+use rota_api::{ApiError, Change, Write, resource};
+use rota_reconcile::World;
+use rota_reconcile::plan::{NoteKind, Regarding};
+use serde_json::Value;
+
+use crate::events::correlate::Saying;
+
+/// The event about a refused write; `None` where upstream says nothing.
+pub(crate) fn saying(source: &str, write: &Write, error: &ApiError, world: &World) -> Option<Saying> {
+    let (reason, message, regarding) = match &write.change {
+        Change::Create(object) if write.resource == resource::PODS => (
+            "FailedCreate",
+            format!("Error creating: {error}"),
+            owner_in(object, &write.namespace)?,
+        ),
+        Change::Create(object) if write.resource == resource::JOBS => (
+            "FailedCreate",
+            format!("Error creating job: {error}"),
+            owner_in(object, &write.namespace)?,
+        ),
+        Change::Delete(_) if write.resource == resource::PODS => {
+            let pod = world.get(write.resource, &write.namespace, &write.name)?;
+            let owner = pod.meta().controller()?;
+            let resource = resource::find_kind(&owner.api_version, &owner.kind)?;
+            let regarding = Regarding {
+                resource,
+                namespace: write.namespace.clone(),
+                name: owner.name.clone(),
+                uid: owner.uid.clone(),
+                field_path: String::new(),
+            };
+            ("FailedDelete", format!("Error deleting: {error}"), regarding)
+        }
+        Change::Create(_) | Change::Delete(_) | Change::Update { .. } | Change::Patch { .. } | Change::Post { .. } => {
+            return None;
+        }
+    };
+    Some(Saying {
+        source: source.to_owned(),
+        host: String::new(),
+        kind: NoteKind::Warning,
+        regarding,
+        reason: reason.to_owned(),
+        message,
+    })
+}
+
+/// The owner that manages the object to be created.
+fn owner_in(object: &Value, namespace: &str) -> Option<Regarding> {
+    let owners = object["metadata"]["ownerReferences"].as_array()?;
+    let owner = owners.iter().find(|owner| owner["controller"] == true)?;
+    let text = |field: &str| owner[field].as_str().unwrap_or_default().to_owned();
+    Some(Regarding {
+        resource: resource::find_kind(&text("apiVersion"), &text("kind"))?,
+        namespace: namespace.to_owned(),
+        name: text("name"),
+        uid: text("uid"),
+        field_path: String::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_refused_pod_is_told_about_its_owner() {
+        let pod = json!({"metadata": {"namespace": "d", "generateName": "pi-", "ownerReferences": [
+            {"apiVersion": "batch/v1", "kind": "Job", "name": "pi", "uid": "u", "controller": true}]}});
+        let write = Write::create(resource::PODS, pod);
+        let error = ApiError::bad_request("no room");
+        let saying = saying("job-controller", &write, &error, &World::new()).unwrap();
+        assert_eq!(saying.message, "Error creating: no room");
+        assert_eq!(
+            (saying.regarding.resource, saying.regarding.name.as_str()),
+            (resource::JOBS, "pi")
+        );
+    }
+}
