@@ -160,6 +160,7 @@ impl Api {
         value["metadata"]["creationTimestamp"] = seconds(self.now).into();
         if resource == resource::PODS {
             self.admit_pod(&namespace, &name)?;
+            tolerate_lost_nodes(&mut value);
         }
         defaults::apply(resource, &mut value);
         strategy::prepare_create(resource, &mut value);
@@ -411,4 +412,24 @@ fn remove_nulls(value: &mut Value) {
 /// A time as the API writes it.
 pub fn seconds(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Seconds that a pod which says nothing about it stays on a node that is lost.
+pub const LOST_NODE_SECS: i64 = 300;
+
+/// Gives a pod the tolerations that admission gives it.
+fn tolerate_lost_nodes(pod: &mut Value) {
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let tolerations = pod["spec"]["tolerations"].as_array();
+        let mut present = tolerations.into_iter().flatten();
+        if present.any(|own| own["key"].is_null() || own["key"] == key) {
+            continue;
+        }
+        let toleration =
+            json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": LOST_NODE_SECS});
+        match pod["spec"]["tolerations"].as_array_mut() {
+            Some(tolerations) => tolerations.push(toleration),
+            None => pod["spec"]["tolerations"] = json!([toleration]),
+        }
+    }
 }

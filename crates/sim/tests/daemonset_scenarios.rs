@@ -6,13 +6,23 @@ use std::io::Read;
 
 use rota_reconcile::Controller;
 use rota_reconcile::daemonset::DaemonSetController;
+use rota_reconcile::node_lifecycle::NodeLifecycleController;
 use rota_reconcile::pod_gc::PodGc;
+use rota_reconcile::taint_eviction::TaintEvictionController;
 use rota_sim::Mode;
 use rota_sim::replay::{Pace, replay};
 use serde_json::Value;
 
+/// Seconds that no scenario lasts: its nodes do not renew their leases, and were not meant to fall silent.
+const NEVER_SILENT: i64 = 1_000_000;
+
 fn controllers() -> Vec<Box<dyn Controller>> {
-    vec![Box::new(DaemonSetController::default()), Box::new(PodGc::default())]
+    vec![
+        Box::new(DaemonSetController::default()),
+        Box::new(PodGc::default()),
+        Box::new(TaintEvictionController::default()),
+        Box::new(NodeLifecycleController::new(NEVER_SILENT)),
+    ]
 }
 
 fn scenarios() -> Vec<Value> {

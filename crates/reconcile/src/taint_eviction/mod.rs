@@ -12,13 +12,16 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
-use rota_api::k8s::api::core::v1::{Node, Pod, Taint, Toleration};
+use rota_api::k8s::api::core::v1::{Node, Pod, PodCondition, Taint, Toleration};
 use rota_api::{DeleteOptions, Object, PatchKind, Resource, Timestamp, Write, placement, resource};
 use serde_json::json;
 
 use crate::{Controller, Key, NoteKind, Plan, World, WorldChange};
 
 static WATCHED: [&Resource; 2] = [resource::PODS, resource::NODES];
+
+/// The reason of the condition by which evicted pods are known.
+const REASON: &str = "DeletionByTaintManager";
 
 /// Evicts pods from tainted nodes.
 #[derive(Default)]
@@ -68,7 +71,7 @@ impl Controller for TaintEvictionController {
     fn reconcile(&mut self, key: &Key, world: &World, now: Timestamp) -> Plan {
         let mut plan = Plan::default();
         let pod = world.get(resource::PODS, &key.namespace, &key.name);
-        let Some(pod) = pod.filter(|pod| pod.meta().deleting.is_none()) else {
+        let Some(pod) = pod.filter(|pod| !has_been_evicted(pod)) else {
             self.waits.remove(key);
             return plan;
         };
@@ -157,6 +160,20 @@ fn no_execute_taints(node: &Object) -> Vec<Taint> {
     taints.filter(|taint| taint.effect == "NoExecute").cloned().collect()
 }
 
+/// True for a pod that is going and marked. One that goes for another reason is still to be marked.
+fn has_been_evicted(pod: &Object) -> bool {
+    let is_mark = |condition: &PodCondition| {
+        condition.type_ == "DisruptionTarget"
+            && condition.status == "True"
+            && condition.reason.as_deref() == Some(REASON)
+    };
+    let is_marked = |pod: &Pod| {
+        let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.any(is_mark)
+    };
+    pod.meta().deleting.is_some() && pod.view::<Pod>().is_ok_and(|pod| is_marked(&pod))
+}
+
 /// Marks the pod as disrupted, then deletes it. The wait is forgotten when the pod is seen to be going.
 fn evict(plan: &mut Plan, pod: &Object, now: Timestamp) {
     let meta = pod.meta();
@@ -164,7 +181,7 @@ fn evict(plan: &mut Plan, pod: &Object, now: Timestamp) {
     let condition = json!({"status": {"conditions": [{
         "type": "DisruptionTarget",
         "status": "True",
-        "reason": "DeletionByTaintManager",
+        "reason": REASON,
         "message": "Taint manager: deleting due to NoExecute taint",
         "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
     }]}});
@@ -177,11 +194,13 @@ fn evict(plan: &mut Plan, pod: &Object, now: Timestamp) {
         condition,
         Some("status"),
     );
-    plan.then(mark.if_uid(&meta.uid), why);
-    let delete = Write::delete(resource::PODS, &meta.namespace, &meta.name, DeleteOptions::default());
-    let deleted = plan.then(delete.if_uid(&meta.uid), why);
+    let mut last = plan.then(mark.if_uid(&meta.uid), why);
+    if meta.deleting.is_none() {
+        let delete = Write::delete(resource::PODS, &meta.namespace, &meta.name, DeleteOptions::default());
+        last = plan.then(delete.if_uid(&meta.uid), why);
+    }
     let message = format!("Marking for deletion Pod {}", Key::of(pod));
-    plan.note_after(deleted, NoteKind::Normal, pod, "TaintManagerEviction", message);
+    plan.note_after(last, NoteKind::Normal, pod, "TaintManagerEviction", message);
 }
 
 #[cfg(test)]

@@ -131,12 +131,21 @@ fn a_wait_ends_with_the_taint() {
 }
 
 #[test]
-fn a_pod_that_is_going_is_left_to_go() {
+fn a_pod_that_is_going_anyway_is_marked_once() {
     let mut world = world(&json!([taint("a", "NoExecute")]), &json!([]));
     let mut going = pod(&json!([]), 2).to_value();
     going["metadata"]["deletionTimestamp"] = START.into();
+    world.apply(Arc::new(Object::from_value(resource::PODS, going.clone())));
+    let mut controller = TaintEvictionController::default();
+    let marked = "0 patch Pod/status d/p (it does not tolerate a taint of its node any longer)
+note TaintManagerEviction: Marking for deletion Pod d/p
+";
+    expect(&mut controller, &world, 9, marked);
+    let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": REASON});
+    going["status"] = json!({"conditions": [condition]});
+    going["metadata"]["resourceVersion"] = "3".into();
     world.apply(Arc::new(Object::from_value(resource::PODS, going)));
-    expect(&mut TaintEvictionController::default(), &world, 9, "");
+    expect(&mut controller, &world, 10, "");
 }
 
 #[test]

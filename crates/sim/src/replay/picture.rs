@@ -6,7 +6,8 @@ use rota_api::{Object, resource};
 use serde_json::{Map, Value, json};
 
 use super::minutes::Minutes;
-use super::script::{NAMESPACE, list, text};
+use super::script::{BYSTANDER, NAMESPACE, list, text};
+use crate::api::LOST_NODE_SECS;
 use crate::cluster::Cluster;
 
 /// The rows of pods, with what is the same in all of them put back in.
@@ -33,6 +34,7 @@ pub struct Picture {
     jobs: Value,
     daemonsets: Value,
     revisions: Value,
+    nodes: Value,
     pod_count: Value,
     pods: Value,
 }
@@ -54,6 +56,7 @@ impl Picture {
             jobs: all(resource::JOBS, job_picture).into(),
             daemonsets: sort_rows(&all(resource::DAEMON_SETS, plain_picture)),
             revisions: sort_rows(&all(resource::CONTROLLER_REVISIONS, plain_picture)),
+            nodes: nodes_of(cluster),
             pod_count: cluster.api.all(resource::PODS).count().into(),
             pods: count_alike(all(resource::PODS, pod_picture)),
         }
@@ -68,11 +71,15 @@ impl Picture {
             }
         };
         check("created", &expected["created"], &self.created);
+        // Nodes and their events are recorded in scenarios about them.
+        let tells_nodes = expected["nodes"].is_array();
         let recorded = list(&expected["events"]);
         let total: u64 = recorded.iter().filter_map(|event| event["count"].as_u64()).sum();
         if total < EVENTS_IN_BURST_MAX {
             let coarse = recorded.iter().any(|event| text(&event["message"]).starts_with('('));
-            let here = sum_events(&self.events, coarse);
+            let is_told = |event: &&Value| tells_nodes || !text(&event["object"]).starts_with("Node/");
+            let told = list(&self.events).iter().filter(is_told).cloned().collect();
+            let here = sum_events(&told, coarse);
             check("events", &sum_events(&expected["events"], coarse), &here);
         }
         check("configmaps", &expected["configmaps"], &self.configmaps);
@@ -86,6 +93,9 @@ impl Picture {
         );
         let revisions = sorted(&expected["controllerrevisions"], Clone::clone);
         check("controllerrevisions", &revisions, &self.revisions);
+        if tells_nodes {
+            check("nodes", &expected["nodes"], &self.nodes);
+        }
         check("podCount", &expected["podCount"], &self.pod_count);
         check("pods", &sorted(&expected["pods"], tolerations_sorted), &self.pods);
         differences
@@ -154,6 +164,7 @@ impl Renaming {
 /// Equal, apart from what the recording calls unstable or does not tell.
 fn agrees(expected: &Value, actual: &Value) -> bool {
     match (expected, actual) {
+        (_, Value::String(word)) if word == "<any>" => true,
         (Value::String(word), _) if word == "<unstable>" || word == "<any>" => true,
         (Value::Null, Value::Object(fields)) => fields.is_empty(),
         (Value::Null, Value::Array(items)) => items.is_empty(),
@@ -329,6 +340,46 @@ fn plain_picture(object: &Object) -> Value {
     Value::Object(picture)
 }
 
+/// The nodes of the scenario. Their annotations come from controllers that take no part here.
+fn nodes_of(cluster: &Cluster) -> Value {
+    let nodes = cluster.api.all(resource::NODES).map(|node| node.to_value());
+    let nodes = nodes.filter(|node| !text(&node["metadata"]["name"]).starts_with(BYSTANDER));
+    nodes.map(|node| node_picture(&node)).collect()
+}
+
+fn node_picture(node: &Value) -> Value {
+    let kept = |from: &Value, fields: &[&str]| {
+        let mut picture = Map::new();
+        keep(from, fields, &mut picture);
+        picture
+    };
+    let conditions = list(&node["status"]["conditions"]).iter();
+    let conditions: Vec<Value> = conditions
+        .map(|condition| kept(condition, &["type", "status", "reason"]).into())
+        .collect();
+    let taints = list(&node["spec"]["taints"]).iter();
+    let taints: Vec<Value> = taints
+        .map(|taint| {
+            let mut picture = kept(taint, &["key", "value", "effect"]);
+            if taint["timeAdded"].is_string() {
+                picture.insert("timeAdded".into(), "<time>".into());
+            }
+            picture.into()
+        })
+        .collect();
+    let mut picture = kept(&node["metadata"], &["name", "labels"]);
+    picture.insert("annotations".into(), "<any>".into());
+    picture.insert("conditions".into(), sorted_by(conditions, "type"));
+    picture.insert("taints".into(), sorted_by(taints, "effect"));
+    picture.insert("unschedulable".into(), node["spec"]["unschedulable"].clone());
+    picture.into()
+}
+
+fn sorted_by(mut rows: Vec<Value>, field: &str) -> Value {
+    rows.sort_by_key(|row| text(&row[field]).to_owned());
+    rows.into()
+}
+
 fn status_picture(status: &Value) -> Value {
     let mut picture = status.clone();
     for time in ["startTime", "completionTime"] {
@@ -363,7 +414,9 @@ fn status_picture(status: &Value) -> Value {
 fn random_ends_forgotten(sentence: &str) -> String {
     let word = |word: &str| match word.strip_prefix("ns/").and_then(|name| name.rsplit_once('-')) {
         Some((base, _)) => format!("<ns>/{base}-<rand>"),
-        None => word.to_owned(),
+        None => word
+            .strip_prefix("ns/")
+            .map_or_else(|| word.to_owned(), |name| format!("<ns>/{name}")),
     };
     sentence.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
@@ -436,11 +489,15 @@ fn pod_picture(pod: &Object) -> Value {
     tolerations_sorted(&Value::Object(picture))
 }
 
-/// The order of tolerations means nothing.
+/// The order of tolerations means nothing; those that admission gives to every pod are not recorded.
 fn tolerations_sorted(pod: &Value) -> Value {
     let mut pod = pod.clone();
     if let Some(tolerations) = pod.get_mut("tolerations").and_then(Value::as_array_mut) {
+        tolerations.retain(|toleration| toleration["tolerationSeconds"] != LOST_NODE_SECS);
         tolerations.sort_by_key(ToString::to_string);
+        if tolerations.is_empty() {
+            pod.as_object_mut().map(|pod| pod.remove("tolerations"));
+        }
     }
     pod
 }
@@ -492,14 +549,24 @@ fn sort_rows(rows: &[Value]) -> Value {
 }
 
 fn events_of(cluster: &Cluster, names: &Names) -> Value {
-    let events = cluster.events.iter().map(|(event, count)| {
+    let of_bystander = |object: &str| {
+        object
+            .strip_prefix("Node/")
+            .is_some_and(|node| node.starts_with(BYSTANDER))
+    };
+    let told = cluster.events.iter().filter(|(event, _)| !of_bystander(&event.object));
+    let events = told.map(|(event, count)| {
+        let object = match event.object.strip_prefix("Pod/").and_then(|name| name.rsplit_once('-')) {
+            Some((base, _)) => format!("Pod/{base}-<rand>"),
+            None => event.object.clone(),
+        };
         let message = match event.message.rsplit_once(": ") {
             Some((what @ ("Created pod" | "Deleted pod"), pod)) => {
                 format!("{what}: {}", generated_name(&event.object, pod))
             }
             _ => random_ends_forgotten(&event.message),
         };
-        json!({"object": event.object, "reason": event.reason, "message": message, "type": event.kind, "count": count})
+        json!({"object": object, "reason": event.reason, "message": message, "type": event.kind, "count": count})
     });
     names.forget(&events.collect())
 }

@@ -15,6 +15,12 @@ use crate::cluster::{Cluster, Mode};
 /// The namespace of the scenario.
 pub const NAMESPACE: &str = "ns";
 
+/// Nodes that are healthy throughout a scenario about the health of nodes.
+const BYSTANDERS: usize = 8;
+
+/// What their names begin with.
+pub(super) const BYSTANDER: &str = "bystander-";
+
 /// How long a step waits for the pods that it is about.
 const PODS_COME_SECS: f64 = 10.0;
 
@@ -44,6 +50,9 @@ pub fn replay(scenario: &Value, make: fn() -> Vec<Box<dyn Controller>>, mode: Mo
     };
     for node in list(&scenario["nodes"]) {
         player.create_node(node);
+    }
+    if scenario["recordNodes"] == true {
+        player.create_bystanders();
     }
     for (at, step) in list(&scenario["steps"]).iter().enumerate() {
         player.step = at;
@@ -103,6 +112,21 @@ impl Player {
         let made = made.and_then(|_| self.cluster.write(&write));
         if let Err(error) = made.and_then(|_| self.node_ready(&name, is_ready)) {
             self.differ(error.message());
+        }
+    }
+
+    /// Healthy nodes beside those of a scenario about the health of nodes, so that not all of them are in trouble.
+    fn create_bystanders(&mut self) {
+        for at in 0..BYSTANDERS {
+            let name = format!("{BYSTANDER}{at}");
+            let taint = json!({"key": "bystander", "effect": "NoSchedule"});
+            let made = self.cluster.create(
+                resource::NODES,
+                json!({"metadata": {"name": name}, "spec": {"taints": [taint]}}),
+            );
+            if let Err(error) = made.and_then(|_| self.node_ready(&name, "True")) {
+                self.differ(error.message());
+            }
         }
     }
 
@@ -271,7 +295,19 @@ impl Player {
     }
 
     fn node_ready(&mut self, name: &str, status: &str) -> Result<Arc<Object>, rota_api::ApiError> {
-        let patch = json!({"status": {"conditions": [{"type": "Ready", "status": status}]}});
+        let reason = if status == "True" {
+            "KubeletReady"
+        } else {
+            "KubeletNotReady"
+        };
+        let now = seconds(self.cluster.now());
+        let condition = |type_, status, reason| json!({"type": type_, "status": status, "reason": reason, "lastHeartbeatTime": now});
+        let patch = json!({"status": {"conditions": [
+            condition("MemoryPressure", "False", "Sufficient"),
+            condition("DiskPressure", "False", "Sufficient"),
+            condition("PIDPressure", "False", "Sufficient"),
+            condition("Ready", status, reason),
+        ]}});
         let kind = PatchKind::Strategic;
         self.cluster
             .write(&Write::patch(resource::NODES, "", name, kind, patch, Some("status")))
@@ -291,8 +327,9 @@ impl Player {
             "node-ready" => self.node_ready(&name, text(&step["status"])),
             "node-patch" => {
                 let (kind, patch) = (patch_kind(step), step["patch"].clone());
+                let subresource = (step["subresource"] == "status").then_some("status");
                 self.cluster
-                    .write(&Write::patch(resource::NODES, "", &name, kind, patch, None))
+                    .write(&Write::patch(resource::NODES, "", &name, kind, patch, subresource))
             }
             _ => self
                 .cluster
