@@ -231,7 +231,7 @@ mod tests {
     use rota_api::resource;
     use serde_json::json;
 
-    fn job(status: serde_json::Value) -> Job {
+    fn job(status: &serde_json::Value) -> Job {
         serde_json::from_value(json!({"spec": {"completions": 3, "template": {}}, "status": status})).unwrap()
     }
 
@@ -248,8 +248,7 @@ mod tests {
     fn a_complete_job_ends_the_run_with_0() {
         let mut progress = Progress::default();
         progress.see_pod(&failed_pod(7));
-        progress.see_job(&job(
-            json!({"succeeded": 3, "conditions": [{"type": "Complete", "status": "True"}]}),
+        progress.see_job(&job(&json!({"succeeded": 3, "conditions": [{"type": "Complete", "status": "True"}]}),
         ));
         assert_eq!(progress.verdict, Some(Verdict::Complete));
         assert_eq!(progress.exit_code(), 0);
@@ -260,8 +259,7 @@ mod tests {
     fn a_failed_job_ends_the_run_with_the_exit_code_of_a_container_that_failed() {
         let mut progress = Progress::default();
         progress.see_pod(&failed_pod(7));
-        progress.see_job(&job(
-            json!({"failed": 1, "conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "m"}]}),
+        progress.see_job(&job(&json!({"failed": 1, "conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "m"}]}),
         ));
         assert_eq!(progress.exit_code(), 7);
         assert_eq!(
@@ -275,8 +273,7 @@ mod tests {
     #[test]
     fn without_an_exit_code_a_failure_ends_the_run_with_1() {
         let mut progress = Progress::default();
-        progress.see_job(&job(
-            json!({"conditions": [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "m"}]}),
+        progress.see_job(&job(&json!({"conditions": [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "m"}]}),
         ));
         assert_eq!(progress.exit_code(), 1);
     }

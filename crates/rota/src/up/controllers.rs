@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     fn names(list: &str) -> Vec<&'static str> {
-        choose(list)
+        choose(list, 50)
             .unwrap()
             .iter()
             .map(|controller| controller.name())
