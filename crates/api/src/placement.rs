@@ -153,7 +153,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn spec(value: Value) -> PodSpec {
+    fn spec(value: &Value) -> PodSpec {
         let mut whole = json!({"containers": []});
         for (key, field) in value.as_object().expect("a test writes an object") {
             whole[key] = field.clone();
@@ -174,7 +174,7 @@ mod tests {
             name: "n1",
             labels: &labels,
         };
-        fits_node(&spec(value), node)
+        fits_node(&spec(&value), node)
     }
 
     #[test]
@@ -252,11 +252,11 @@ mod tests {
     fn a_pod_is_pinned_when_every_term_names_nodes() {
         let named = |name: &str| json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": [name]}]});
         let pins = |terms: Value| {
-            let spec = spec(required(&terms));
+            let spec = spec(&required(&terms));
             pinned_nodes(&spec).map(|names| names.into_iter().map(str::to_owned).collect::<Vec<_>>())
         };
         assert_eq!(pins(json!([named("n2"), named("n1")])).unwrap(), ["n1", "n2"]);
         assert_eq!(pins(json!([named("n2"), {"matchExpressions": []}])), None);
-        assert_eq!(pinned_nodes(&spec(json!({}))), None);
+        assert_eq!(pinned_nodes(&spec(&json!({}))), None);
     }
 }

@@ -46,7 +46,10 @@ async fn engine(nodes: u32, stop: &CancellationToken) -> Arc<dyn Cluster> {
     let recorder = Recorder::start(cluster("system:events"), stop.clone());
     tokio::spawn(drive(
         cluster("system:controller"),
-        vec![Box::new(JobController::default()), Box::new(NodeLifecycleController::default())],
+        vec![
+            Box::new(JobController::default()),
+            Box::new(NodeLifecycleController::default()),
+        ],
         recorder.clone(),
         stop.clone(),
     ));

@@ -1,5 +1,8 @@
 //! What upstream's library answered, asked of both engines.
-#![expect(clippy::print_stdout, reason = "the counts are what a reader of the test's output wants to see")]
+#![expect(
+    clippy::print_stdout,
+    reason = "the counts are what a reader of the test's output wants to see"
+)]
 
 use std::io::Read as _;
 

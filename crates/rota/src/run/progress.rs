@@ -248,7 +248,8 @@ mod tests {
     fn a_complete_job_ends_the_run_with_0() {
         let mut progress = Progress::default();
         progress.see_pod(&failed_pod(7));
-        progress.see_job(&job(&json!({"succeeded": 3, "conditions": [{"type": "Complete", "status": "True"}]}),
+        progress.see_job(&job(
+            &json!({"succeeded": 3, "conditions": [{"type": "Complete", "status": "True"}]}),
         ));
         assert_eq!(progress.verdict, Some(Verdict::Complete));
         assert_eq!(progress.exit_code(), 0);
