@@ -11,6 +11,12 @@ pub struct Caller {
     pub groups: Vec<String>,
     /// Under whose name the changed fields are recorded.
     pub field_manager: String,
+    /// Objects that the caller creates begin without owners of their fields, and get some when somebody applies to them.
+    ///
+    /// For the control plane, which makes thousands of pods, events and leases that nobody applies to: their records would
+    /// be as large as the objects and cost a comparison at each write. Whoever applies to one finds all of its fields with
+    /// the manager `before-first-apply`. Objects that others create are recorded whoever changes them.
+    pub creates_unowned: bool,
     /// Do everything except the commit.
     pub dry_run: bool,
     /// Take fields over from other managers (server-side apply only).
@@ -30,6 +36,7 @@ impl Caller {
             field_manager: user.clone(),
             user,
             groups: vec!["system:authenticated".to_owned()],
+            creates_unowned: true,
             ..Self::default()
         }
     }

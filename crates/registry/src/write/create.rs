@@ -5,7 +5,7 @@
 use rota_api::{ApiError, Reason, Resource, Write, defaults, names, resource, strategy, validate};
 use serde_json::{Value, json};
 
-use super::{Draft, Effect};
+use super::{Draft, Effect, ownership};
 use crate::env::{uuid, whole_seconds};
 use crate::fields::{self, metadata, text};
 use crate::session::Session;
@@ -31,6 +31,7 @@ pub(super) fn create(session: &mut Session<'_>, write: &Write, mut body: Value) 
     name_object(session, resource, &mut body)?;
     admission::namespace_is_open(session, resource, &body)?;
     defaults::apply(stored, &mut body);
+    ownership::record(session, write, None, &mut body, None);
     admission::change_new(session, stored, &mut body)?;
     strategy::prepare_create(stored, &mut body);
     let errors = match resource == stored {
@@ -74,12 +75,7 @@ fn fill_metadata(session: &Session<'_>, write: &Write, body: &mut Value) {
     let created = whole_seconds(session.now);
     let uid = uuid(session.registry.env());
     let metadata = metadata(body);
-    for cleared in [
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "selfLink",
-        "managedFields",
-    ] {
+    for cleared in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
         metadata.remove(cleared);
     }
     if write.resource.is_namespaced() {

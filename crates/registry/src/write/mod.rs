@@ -9,6 +9,7 @@ mod create;
 mod delete;
 mod eviction;
 mod link;
+mod ownership;
 mod patch;
 mod precondition;
 pub mod scale;

@@ -5,11 +5,11 @@
 
 use rota_api::codec::Decoded;
 use rota_api::{ApiError, PatchKind, Resource, Write, patch as patches};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::Draft;
 use super::create::{check_namespace, create};
 use super::update::{change, check_name};
+use super::{Draft, ownership};
 use crate::caller::Caller;
 use crate::session::Session;
 use crate::view;
@@ -26,13 +26,7 @@ pub(super) fn patch(
     let place = session.place(resource.stored(), &write.namespace, &write.name);
     let Some(old) = session.value(place) else {
         if kind == PatchKind::Apply && subresource.is_none() {
-            let mut empty = json!({"apiVersion": resource.api_version(), "kind": resource.kind,
-                "metadata": {"name": write.name}});
-            if resource.is_namespaced() {
-                empty["metadata"]["namespace"] = write.namespace.as_str().into();
-            }
-            let object = patches::patch(resource.schema, kind, &empty, document)?;
-            return create(session, write, object);
+            return create_by_apply(session, write, document);
         }
         return Err(ApiError::not_found(resource, &write.name));
     };
@@ -40,11 +34,11 @@ pub(super) fn patch(
         value: mut new,
         warnings,
     } = if resource == resource.stored() {
-        patched(session.caller, resource, kind, &old, document)?
+        changed(session, resource, kind, &old, document, subresource)?
     } else {
         let mut shown = old.clone();
         view::from_stored(resource, &mut shown);
-        patched(session.caller, resource, kind, &shown, document)?
+        changed(session, resource, kind, &shown, document, subresource)?
     };
     view::to_stored(resource, &mut new);
     check_name(&write.name, &new)?;
@@ -52,6 +46,30 @@ pub(super) fn patch(
     let mut draft = change(session, write, place, &old, new, subresource)?;
     draft.warnings.splice(0..0, warnings);
     Ok(draft)
+}
+
+/// Creates the object of an apply configuration that nothing is there for yet.
+fn create_by_apply(session: &mut Session<'_>, write: &Write, config: &Value) -> Result<Draft, ApiError> {
+    let Decoded { value, warnings } = ownership::merged(session, write.resource, None, config, None)?;
+    check_name(&write.name, &value)?;
+    let mut draft = create(session, write, value)?;
+    draft.warnings.splice(0..0, warnings);
+    Ok(draft)
+}
+
+/// What becomes of `object`, in the form of the request.
+fn changed(
+    session: &Session<'_>,
+    resource: &Resource,
+    kind: PatchKind,
+    object: &Value,
+    document: &Value,
+    subresource: Option<&str>,
+) -> Result<Decoded, ApiError> {
+    match kind {
+        PatchKind::Apply => ownership::merged(session, resource, Some(object), document, subresource),
+        _ => patched(session.caller, resource, kind, object, document),
+    }
 }
 
 /// The patched object, still of its kind, in the form of its type if the caller wants that checked.

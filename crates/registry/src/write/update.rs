@@ -12,7 +12,7 @@ use rota_api::{
 use serde_json::{Value, json};
 
 use super::create::{check_namespace, create};
-use super::{Draft, Effect, precondition};
+use super::{Draft, Effect, ownership, precondition};
 use crate::fields::{self, metadata, text};
 use crate::session::{Place, Session};
 use crate::{admission, view};
@@ -109,11 +109,12 @@ pub(super) fn change(
         return Err(ApiError::modified(resource, &write.name));
     }
     check_precondition(write, uid, revision)?;
-    keep_system_fields(&mut new, old);
     if stored == resource::NAMESPACES && subresource == Some("finalize") {
         new = with_finalizers_of(old, &new);
     }
     defaults::apply(stored, &mut new);
+    ownership::record(session, write, Some(old), &mut new, subresource);
+    keep_system_fields(&mut new, old);
     if subresource.is_none() {
         admission::change_update(session, stored, &mut new, old)?;
     }
@@ -185,7 +186,6 @@ fn keep_system_fields(new: &mut Value, old: &Value) {
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
         "generation",
-        "managedFields",
     ] {
         match &old["metadata"][kept] {
             Value::Null => drop(metadata.remove(kept)),
