@@ -46,6 +46,7 @@ pub(crate) async fn command(args: JoinArgs) -> Result<ExitCode> {
         name: args.name.unwrap_or_else(host_name),
         labels,
         taints: Vec::new(),
+        cluster_cidr: args.pod_cidr.clone(),
         pod_cidr: args.pod_cidr,
     };
     let agent = start_real(&common, node).await?;

@@ -91,7 +91,7 @@ impl UpConfig {
     }
 }
 
-/// Each node has 10.244.N.0/24.
+/// Each node has a /24 of the cluster's /16; those from 200 on are left to nodes that join.
 const NODES_MAX: u32 = 199;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod controllers;
 mod data_dir;
 mod env;
 mod nodes;
+mod pod_range;
 mod recorder;
 
 use std::fs;

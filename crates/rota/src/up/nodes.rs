@@ -18,12 +18,11 @@ use rota_cluster::{Cluster, Recorder};
 
 use super::access::LocalNodes;
 use super::config::UpConfig;
+use super::pod_range::PodRange;
 use super::recorder::NodeRecorder;
 
 /// The label of a control-plane node, and the key of its taint.
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
-/// The addresses of all pods of a cluster.
-const CLUSTER_CIDR: &str = "10.244.0.0/16";
 /// The domain of a cluster's names.
 const CLUSTER_DOMAIN: &str = "cluster.local";
 
@@ -56,7 +55,10 @@ pub(crate) struct RealNode {
     pub(crate) name: String,
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) taints: Vec<Taint>,
+    /// The addresses of its pods.
     pub(crate) pod_cidr: String,
+    /// The addresses of all pods of the cluster.
+    pub(crate) cluster_cidr: String,
 }
 
 impl Nodes {
@@ -72,10 +74,14 @@ impl Nodes {
         if config.nodes > 0 {
             import(common.data, &config.import).await?;
         }
-        for node in real_nodes(config) {
-            let handle = start_real(common, node).await?;
-            self.real.add(handle);
-            self.count += 1;
+        if config.nodes > 0 {
+            // Until its bridges stand, nothing shows other clusters that the range is taken.
+            let (range, _claim) = PodRange::of(common.data)?;
+            for node in real_nodes(config, range) {
+                let handle = start_real(common, node).await?;
+                self.real.add(handle);
+                self.count += 1;
+            }
         }
         for simulated in simulated_nodes(config) {
             let mut nodes = SimulatedNodes::start(&simulated, common.cluster);
@@ -108,7 +114,7 @@ pub(crate) async fn start_real(common: &Common<'_>, node: RealNode) -> Result<Ag
         data_dir: common.data.to_owned(),
         node_name: node.name.clone(),
         pod_cidr: node.pod_cidr.clone(),
-        cluster_cidr: Some(CLUSTER_CIDR.to_owned()),
+        cluster_cidr: Some(node.cluster_cidr),
         shim_program: None,
     })
     .await
@@ -172,14 +178,15 @@ pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().to_lowercase()
 }
 
-fn real_nodes(config: &UpConfig) -> Vec<RealNode> {
+fn real_nodes(config: &UpConfig, range: PodRange) -> Vec<RealNode> {
     let is_alone = config.nodes == 1 && !config.control_plane;
     let mut nodes: Vec<RealNode> = (1..=config.nodes)
         .map(|index| RealNode {
             name: if is_alone { host_name() } else { format!("node-{index}") },
             labels: Vec::new(),
             taints: Vec::new(),
-            pod_cidr: format!("10.244.{index}.0/24"),
+            pod_cidr: range.node(index),
+            cluster_cidr: range.cluster(),
         })
         .collect();
     if config.control_plane && config.nodes > 0 {
@@ -187,7 +194,8 @@ fn real_nodes(config: &UpConfig) -> Vec<RealNode> {
             name: "control-plane".to_owned(),
             labels: vec![(CONTROL_PLANE.to_owned(), String::new())],
             taints: vec![control_plane_taint()],
-            pod_cidr: "10.244.0.0/24".to_owned(),
+            pod_cidr: range.node(0),
+            cluster_cidr: range.cluster(),
         });
     }
     nodes
