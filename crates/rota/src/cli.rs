@@ -79,8 +79,8 @@ pub(crate) struct UpArgs {
     /// Image archives to import before the first pod starts
     #[arg(long, value_name = "FILE")]
     pub(crate) import: Vec<PathBuf>,
-    /// How long a node may be silent before it counts as dead, in seconds
-    #[arg(long, value_name = "SECS", default_value_t = 50)]
+    /// How long a node may be silent before it counts as dead, in seconds; nodes report every 10
+    #[arg(long, value_name = "SECS", default_value_t = 50, value_parser = clap::value_parser!(u32).range(15..))]
     pub(crate) node_grace_secs: u32,
     /// Print what is ready as one line of JSON
     #[arg(long)]

@@ -36,15 +36,50 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
+/// Arguments as the standard harness understands them, as far as test runners use them.
+struct Args {
+    flags: Vec<String>,
+    filters: Vec<String>,
+}
+
+impl Args {
+    fn new(mut args: impl Iterator<Item = String>) -> Self {
+        let (mut flags, mut filters) = (Vec::new(), Vec::new());
+        while let Some(arg) = args.next() {
+            if matches!(arg.as_str(), "--format" | "--color" | "--test-threads" | "-Z") {
+                let _value = args.next();
+            } else if arg.starts_with('-') {
+                flags.push(arg);
+            } else {
+                filters.push(arg);
+            }
+        }
+        Self { flags, filters }
+    }
+
+    fn has(&self, flag: &str) -> bool {
+        self.flags.iter().any(|given| given == flag)
+    }
+
+    /// Whether the test of this name is asked for. No test here is an ignored one.
+    fn choose(&self, name: &str) -> bool {
+        let is_match = |filter: &String| {
+            if self.has("--exact") {
+                name == filter
+            } else {
+                name.contains(filter.as_str())
+            }
+        };
+        !self.has("--ignored") && (self.filters.is_empty() || self.filters.iter().any(is_match))
+    }
+}
+
 /// Runs the tests the arguments ask for; the exit code of the process.
 #[expect(clippy::print_stdout, reason = "it is a test harness")]
 pub(crate) fn run(tests: &[Test]) -> i32 {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let filters: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
-    let chosen = tests
-        .iter()
-        .filter(|test| filters.is_empty() || filters.iter().any(|filter| test.name.contains(*filter)));
-    if args.iter().any(|arg| arg == "--list") {
+    let args = Args::new(std::env::args().skip(1));
+    let chosen = tests.iter().filter(|test| args.choose(test.name));
+    if args.has("--list") {
         chosen.for_each(|test| println!("{}: test", test.name));
         return 0;
     }

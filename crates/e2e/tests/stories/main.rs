@@ -1,0 +1,11 @@
+//! The stories: what a user sees through a stock kubectl. One file for each kind of workload or event.
+
+mod commands;
+mod cron_jobs;
+mod daemon_sets;
+mod host_port;
+mod jobs;
+mod node_death;
+mod old_kubectl;
+mod restart;
+mod run;

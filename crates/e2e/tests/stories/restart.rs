@@ -1,0 +1,67 @@
+//! `rota up` is killed and started again: nobody's containers notice.
+
+use std::collections::BTreeMap;
+
+use rota_e2e::{Cluster, Image};
+use serde_json::Value;
+
+/// Twenty at once of twenty-four; each container takes twelve seconds.
+const JOB: &str = r#"
+apiVersion: batch/v1
+kind: Job
+metadata: {name: many}
+spec:
+  completions: 24
+  parallelism: 20
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+      - {name: main, image: busybox, command: [sleep, "12"]}
+"#;
+
+/// Container and restarts of each pod that has a container.
+fn containers(cluster: &Cluster) -> BTreeMap<String, (Value, Value)> {
+    let pods = cluster.json(&["get", "pods"]);
+    let entry = |pod: &Value| {
+        let status = &pod["status"]["containerStatuses"][0];
+        let name = pod["metadata"]["name"].as_str()?.to_owned();
+        status["containerID"].as_str()?;
+        Some((name, (status["containerID"].clone(), status["restartCount"].clone())))
+    };
+    pods["items"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(entry)
+        .collect()
+}
+
+#[test]
+fn a_killed_rota_finds_its_twenty_containers_again_and_counts_right() {
+    let mut cluster = Cluster::start(&["--nodes", "2"], &[Image::Busybox]);
+    cluster.apply_text("many", JOB);
+    cluster.until("twenty running pods", &["get", "pods", "--no-headers"], |pods| {
+        pods.matches("Running").count() == 20
+    });
+    let before = containers(&cluster);
+    cluster.kill();
+    cluster.start_again();
+    let succeeded = [
+        "get",
+        "job",
+        "many",
+        "-o",
+        "jsonpath={.status.succeeded} {.status.failed}",
+    ];
+    cluster.until("24 successes", &succeeded, |text| text.trim() == "24");
+    let after = containers(&cluster);
+    assert_eq!(after.len(), 24, "no pod too many and none lost");
+    for (pod, container) in before {
+        assert_eq!(
+            after.get(&pod),
+            Some(&container),
+            "{pod}: same container, not restarted"
+        );
+    }
+}
