@@ -305,6 +305,12 @@ impl Object {
         value
     }
 
+    /// The same object without the decoded view that readers of this one share: for keeping many that few will read.
+    #[must_use]
+    pub fn without_view(&self) -> Self {
+        Self::new(Arc::clone(&self.encoded), self.revision)
+    }
+
     /// A typed view for reading, decoded at the first call and shared from then on. A second type asked of the same
     /// object is decoded on each call.
     ///

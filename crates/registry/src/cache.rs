@@ -238,7 +238,7 @@ impl Observer for Cache {
             };
             bytes += change.old.as_ref().map_or(0, |old| old.encoded().json.len());
             kind.hub.send(&change);
-            kind.past.push_back(change);
+            kind.past.push_back(change.for_keeping());
             state.changes += 1;
         }
         state.revision = revision;

@@ -50,6 +50,19 @@ pub(crate) struct Change {
 }
 
 impl Change {
+    /// The change as history keeps it: decoded views, much larger than the objects, stay with those who still read them.
+    pub(crate) fn for_keeping(self) -> Self {
+        let bare = |object: Option<Arc<Object>>| object.map(|object| Arc::new(object.without_view()));
+        Self {
+            old: bare(self.old),
+            new: bare(self.new),
+            last: bare(self.last),
+            ..self
+        }
+    }
+}
+
+impl Change {
     /// What the change is in the eyes of a selection; `None`: nothing.
     pub(crate) fn seen_by(&self, selection: &Selection) -> Option<Event> {
         let before = self.old.as_ref().filter(|old| selection.matches(old));
