@@ -6,6 +6,8 @@ use flate2::read::GzDecoder;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::verbatim::Verbatim;
+
 /// A script and the replies it got.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Case {
@@ -45,7 +47,7 @@ pub struct Step {
     /// The media types that are accepted.
     pub accept: Option<String>,
     /// The body as JSON,
-    pub body: Option<Value>,
+    pub body: Option<Verbatim>,
     /// as text,
     pub body_text: Option<String>,
     /// or as bytes in base64.

@@ -96,7 +96,7 @@ async fn one(clients: &Clients, case: &Case, namespace: &str) -> Outcome {
     let namespace = Step {
         method: "POST".to_owned(),
         path: "/api/v1/namespaces".to_owned(),
-        body: Some(json!({"metadata": {"name": namespace}})),
+        body: Some(json!({"metadata": {"name": namespace}}).into()),
         ..Step::default()
     };
     if let Err(error) = running.send(&namespace).await {
@@ -178,7 +178,7 @@ impl Running<'_> {
             format!("{}?{query}", fill(&step.path))
         };
         let body: Option<Bytes> = match (&step.body, &step.body_text, &step.body_b64) {
-            (Some(json), _, _) => Some(fill(&json.to_string()).into()),
+            (Some(json), _, _) => Some(fill(&json.0).into()),
             (_, Some(text), _) => Some(fill(text).into()),
             (_, _, Some(encoded)) => Some(STANDARD.decode(encoded).unwrap_or_default().into()),
             _ => None,

@@ -5,12 +5,12 @@
 //! race are the registry's business.
 //!
 //! Limits: objects are bounded by the codec. Managers of different versions of one kind are compared as if the versions
-//! were the same, which is so for every kind that is served in two. The take-over of fields that `kubectl` manages by its
-//! own annotation is not done.
+//! were the same, which is so for every kind that is served in two.
 //!
 //! Source: `spec/api.md` §2.5; `structured-merge-diff/v6/merge/update.go`, `apimachinery/pkg/util/managedfields`.
 
 mod fields;
+mod last_applied;
 mod managers;
 mod typed;
 
@@ -73,7 +73,7 @@ pub fn apply(
         let fields = tracked(compare(form, Some(&blank), Some(live)).changed(), writer);
         if !fields.is_empty() {
             let id = ManagerId::update(BEFORE_FIRST_APPLY, writer.api_version, None);
-            managers.0.insert(id, since(fields, None, writer));
+            managers.0.insert(id, since(fields, None, true, writer));
         }
     }
     let id = ManagerId::apply(writer.manager, writer.api_version, writer.subresource);
@@ -89,15 +89,22 @@ pub fn apply(
     let difference = tracked_difference(compare(form, Some(before), Some(&merged)), writer);
     let conflicts = conflicts(&managers, &difference.changed());
     if !force && !conflicts.is_empty() {
-        return Err(conflict(&conflicts));
+        let taken_over = last_applied::taken_over(form, live, writer.manager);
+        if conflicts
+            .iter()
+            .any(|(_, fields)| !fields.minus(&taken_over).is_empty())
+        {
+            return Err(conflict(&conflicts));
+        }
     }
     for (id, fields) in &conflicts {
         managers.take_from(id, fields);
     }
     take_removed(&mut managers, &difference);
     if !set.is_empty() {
-        managers.0.insert(id, since(set, last, writer));
+        managers.0.insert(id, since(set, last, !difference.is_empty(), writer));
     }
+    last_applied::keep_up(&mut merged, config, writer.manager);
     write(&mut merged, &managers);
     Ok(merged)
 }
@@ -124,7 +131,7 @@ pub fn track(schema_type: &str, old: Option<&Value>, mut new: Value, writer: &Wr
     let had = last.as_ref().map(|l| l.fields.clone()).unwrap_or_default();
     let set = had.minus(&difference.removed).union(difference.changed());
     if !set.is_empty() {
-        managers.0.insert(id, since(set, last, writer));
+        managers.0.insert(id, since(set, last, !difference.is_empty(), writer));
     }
     managers.cap();
     write(&mut new, &managers);
@@ -239,15 +246,14 @@ fn take_removed(managers: &mut Managers, difference: &Comparison) {
     }
 }
 
-/// The entry of the writer; its time moves only when its fields do.
-fn since(fields: Fields, last: Option<Ownership>, writer: &Writer<'_>) -> Ownership {
-    match last {
-        Some(last) if last.fields == fields => last,
-        _ => Ownership {
-            fields,
-            time: writer.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        },
-    }
+/// The entry of the writer. Its time is that of the last write that changed the object: an entry that began with one that
+/// changed nothing has none.
+fn since(fields: Fields, last: Option<Ownership>, is_change: bool, writer: &Writer<'_>) -> Ownership {
+    let time = match is_change {
+        true => writer.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        false => last.map(|last| last.time).unwrap_or_default(),
+    };
+    Ownership { fields, time }
 }
 
 fn write(object: &mut Value, managers: &Managers) {

@@ -131,6 +131,11 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
+    /// True when nothing differs.
+    pub(super) fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
+    }
+
     /// What is new or different.
     pub(super) fn changed(&self) -> Fields {
         self.added.clone().union(self.modified.clone())
@@ -243,16 +248,21 @@ pub(super) fn prune(form: Form, value: &mut Value, last: &Fields, managed: &Fiel
     let Some(members) = form.members(value) else { return };
     let names: Vec<(String, Form)> = members.into_iter().map(|(name, form, _)| (name, form)).collect();
     let mut keep = vec![true; names.len()];
+    let nobody = Fields::default();
     for ((name, inner_form), keep) in names.iter().zip(&mut keep) {
         let Some(last) = last.members.get(name) else { continue };
-        match managed.members.get(name) {
-            None => *keep = !(last.owned || name.starts_with("f:")),
-            Some(managed) => {
-                if let Some(inner) = member_mut(value, &names, name) {
-                    // The keys of an element that stays are not taken from it.
-                    prune(*inner_form, inner, &without_keys(form, last), managed);
-                }
-            }
+        let managed = managed.members.get(name);
+        if managed.is_none() && last.owned {
+            *keep = false;
+        } else if let Some(inner) = member_mut(value, &names, name) {
+            // The keys of an element that stays are not taken from it.
+            prune(
+                *inner_form,
+                inner,
+                &without_keys(form, last),
+                managed.unwrap_or(&nobody),
+            );
+            *keep = managed.is_some() || !is_blank(Some(inner));
         }
     }
     match value {

@@ -6,10 +6,14 @@ use serde_json::Value;
 
 use super::core::claim_spec;
 use super::template::template;
+use crate::strategy::TEMPLATE_GENERATION;
 use crate::value::{default_text, default_to, ensure_object, list_mut, members, text};
 
-/// A `DaemonSet`.
+/// A `DaemonSet`. Its template generation is a number beside the fields, shown as an annotation: always, so that it belongs
+/// to whoever wrote the object last; [`crate::strategy`] counts it.
 pub(super) fn daemon_set(object: &mut Value) {
+    let annotations = ensure_object(ensure_object(object, "metadata"), "annotations");
+    default_text(annotations, TEMPLATE_GENERATION, "0");
     let spec = ensure_object(object, "spec");
     let strategy = ensure_object(spec, "updateStrategy");
     default_text(strategy, "type", "RollingUpdate");

@@ -27,7 +27,10 @@ pub fn read(kind: PatchKind, body: &[u8]) -> Result<Document, ApiError> {
         PatchKind::Strategic => (Format::Json, "", "map[string]interface {}"),
         PatchKind::Apply => (Format::Yaml, "error decoding YAML: ", "map[string]interface {}"),
     };
-    let document = codec::read(body, format).map_err(|e| ApiError::bad_request(format!("{said}{e}")))?;
+    let mut document = codec::read(body, format).map_err(|e| ApiError::bad_request(format!("{said}{e}")))?;
+    if kind == PatchKind::Apply && document.value.is_null() {
+        document.value = json!({});
+    }
     let have = match &document.value {
         Value::Object(_) if kind != PatchKind::Json => return Ok(document),
         Value::Array(_) if kind == PatchKind::Json => return Ok(document),

@@ -8,7 +8,7 @@ use super::gates;
 use crate::value::{ensure_object, semantically_equal, set, text};
 
 /// Where the template generation is kept and shown.
-const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+pub(crate) const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
 pub(super) fn create_daemon_set(set: &mut Value) {
     let given = template_generation(set).unwrap_or_default();

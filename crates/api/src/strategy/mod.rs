@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::Resource;
 use crate::value::{copy, ensure_object, integer, semantically_equal, set};
 
+pub(crate) use apps::TEMPLATE_GENERATION;
 pub use qos::quality_of_service;
 
 /// How a kind's objects are prepared.

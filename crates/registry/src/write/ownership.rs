@@ -81,6 +81,18 @@ pub(super) fn merged(
     Ok(decoded)
 }
 
+/// Refuses an apply configuration that does not fit `schema`, the type of a subresource.
+///
+/// Errors: those of [`apply::apply`].
+pub(super) fn check_config(
+    session: &Session<'_>,
+    schema: &str,
+    api_version: &str,
+    config: &Value,
+) -> Result<(), ApiError> {
+    apply::apply(schema, None, config, &writer(session, api_version, None), false).map(drop)
+}
+
 /// True for the writes whose owners [`merged`] settles.
 fn is_apply(change: &Change) -> bool {
     matches!(

@@ -11,6 +11,7 @@ use super::create::{check_namespace, create};
 use super::update::{change, check_name};
 use super::{Draft, ownership};
 use crate::caller::Caller;
+use crate::fields::{metadata, text};
 use crate::session::Session;
 use crate::view;
 
@@ -50,8 +51,14 @@ pub(super) fn patch(
 
 /// Creates the object of an apply configuration that nothing is there for yet.
 fn create_by_apply(session: &mut Session<'_>, write: &Write, config: &Value) -> Result<Draft, ApiError> {
-    let Decoded { value, warnings } = ownership::merged(session, write.resource, None, config, None)?;
+    let Decoded { mut value, warnings } = ownership::merged(session, write.resource, None, config, None)?;
     check_name(&write.name, &value)?;
+    let uid = text(&value, "uid");
+    if !uid.is_empty() {
+        let why = format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+        return Err(ApiError::conflict(write.resource, &write.name, &why));
+    }
+    metadata(&mut value).remove("resourceVersion");
     let mut draft = create(session, write, value)?;
     draft.warnings.splice(0..0, warnings);
     Ok(draft)

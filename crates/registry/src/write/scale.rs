@@ -5,10 +5,11 @@
 use rota_api::{ApiError, FieldError, FieldErrorKind, Object, PatchKind, Reason, Write, patch as patches};
 use serde_json::{Map, Value, json};
 
-use super::{Draft, update};
+use super::{Draft, ownership, update};
 use crate::fields::{self, text};
 use crate::session::Session;
 
+const API_VERSION: &str = "autoscaling/v1";
 const SCHEMA: &str = "io.k8s.api.autoscaling.v1.Scale";
 
 /// The scale of a workload.
@@ -43,7 +44,7 @@ pub(super) fn update(session: &mut Session<'_>, write: &Write, scale: &Value) ->
     }
     let mut new = old.clone();
     fields::object(&mut new, "spec").insert("replicas".to_owned(), replicas.into());
-    update::change(session, &write, place, &old, new, None)
+    update::change(session, &write, place, &old, new, Some("scale"))
 }
 
 /// Changes the scale of a workload by a patch.
@@ -57,8 +58,26 @@ pub(super) fn patch(
     let Some(object) = session.value(place) else {
         return Err(ApiError::not_found(write.resource, &write.name));
     };
+    if kind == PatchKind::Apply {
+        let config = workload_config(session, write, document)?;
+        let merged = ownership::merged(session, write.resource, Some(&object), &config, Some("scale"))?;
+        return update::change(session, write, place, &object, merged.value, Some("scale"));
+    }
     let scale = patches::patch(SCHEMA, kind, &from_value(&object), document)?;
     update(session, write, &scale)
+}
+
+/// What the apply configuration of a scale means for its workload.
+fn workload_config(session: &Session<'_>, write: &Write, config: &Value) -> Result<Value, ApiError> {
+    ownership::check_config(session, SCHEMA, API_VERSION, config)?;
+    update::check_name(&write.name, config)?;
+    let resource = write.resource;
+    let mut workload = json!({"apiVersion": resource.api_version(), "kind": resource.kind,
+        "metadata": {"name": write.name}});
+    if let Some(replicas) = config["spec"].get("replicas") {
+        workload["spec"] = json!({"replicas": replicas});
+    }
+    Ok(workload)
 }
 
 fn from_value(object: &Value) -> Value {
@@ -78,7 +97,7 @@ fn from_value(object: &Value) -> Value {
     if !selector.is_empty() {
         status["selector"] = selector.into();
     }
-    json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": metadata, "spec": spec, "status": status})
+    json!({"apiVersion": API_VERSION, "kind": "Scale", "metadata": metadata, "spec": spec, "status": status})
 }
 
 /// A selector in the grammar of queries: either a map of labels or a metav1.LabelSelector.

@@ -114,6 +114,8 @@ pub(super) fn change(
     }
     defaults::apply(stored, &mut new);
     ownership::record(session, write, Some(old), &mut new, subresource);
+    // A scale is a way to write the object itself; only its owners are told apart.
+    let subresource = subresource.filter(|name| *name != "scale");
     keep_system_fields(&mut new, old);
     if subresource.is_none() {
         admission::change_update(session, stored, &mut new, old)?;
