@@ -165,6 +165,7 @@ mod tests {
         json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}})
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "tests write the object in place")]
     fn fits(value: Value) -> bool {
         let labels = BTreeMap::from([
             ("zone".to_owned(), "a".to_owned()),
