@@ -51,8 +51,12 @@ pub(crate) fn to_stored(resource: &'static Resource, value: &mut Value) {
 }
 
 fn set_type(resource: &'static Resource, value: &mut Value) {
+    let api_version = resource.api_version();
+    if value["apiVersion"] == api_version.as_str() && value["kind"] == resource.kind {
+        return;
+    }
     if let Some(object) = value.as_object_mut() {
-        object.insert("apiVersion".to_owned(), resource.api_version().into());
+        object.insert("apiVersion".to_owned(), api_version.into());
         object.insert("kind".to_owned(), resource.kind.into());
     }
 }

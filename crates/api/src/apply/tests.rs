@@ -150,3 +150,23 @@ fn recorded_scripts_give_the_recorded_owners() {
         failures.join("\n")
     );
 }
+
+#[test]
+fn large_maps_are_compared_in_a_moment() {
+    let data: Map<String, Value> = (0..50_000).map(|n| (format!("k{n}"), "".into())).collect();
+    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "data": data});
+    let mut changed = object.clone();
+    changed["data"]["k7"] = "x".into();
+    let writer = |manager| Writer {
+        manager,
+        api_version: "v1",
+        subresource: None,
+        now: Timestamp::UNIX_EPOCH,
+    };
+    let schema_type = resource::CONFIG_MAPS.schema;
+    let created = track(schema_type, None, object, &writer("one"));
+    let tracked = track(schema_type, Some(&created), changed, &writer("two"));
+    let entries = tracked["metadata"]["managedFields"].as_array().map(Vec::as_slice);
+    let last = entries.and_then(<[Value]>::last).map(|entry| &entry["fieldsV1"]);
+    assert_eq!(last, Some(&json!({"f:data": {"f:k7": {}}})));
+}

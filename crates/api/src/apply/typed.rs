@@ -4,7 +4,7 @@
 //!
 //! Source: `structured-merge-diff/v6/typed` (`compare.go`, `merge.go`, `tofieldset.go`, `remove.go`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -145,10 +145,12 @@ impl Comparison {
 /// How `new` differs from `old`.
 pub(super) fn compare(form: Form, old: Option<&Value>, new: Option<&Value>) -> Comparison {
     let mut result = Comparison::default();
-    let members = |value: Option<&'_ Value>| value.and_then(|v| form.members(v).map(|_| ()));
-    let is_container = members(old).is_some() || members(new).is_some();
-    let fits = |value: Option<&Value>| value.is_none_or(|v| v.is_null() || form.members(v).is_some());
-    if !is_container || !fits(old) || !fits(new) || (is_blank(old) && is_blank(new)) {
+    let old_members = old.and_then(|v| form.members(v));
+    let new_members = new.and_then(|v| form.members(v));
+    let is_container = old_members.is_some() || new_members.is_some();
+    let fits = |value: Option<&Value>, is_container: bool| is_container || value.is_none_or(Value::is_null);
+    let both_fit = fits(old, old_members.is_some()) && fits(new, new_members.is_some());
+    if !is_container || !both_fit || (is_blank(old) && is_blank(new)) {
         match (old, new) {
             (None, Some(_)) => result.added.owned = true,
             (Some(_), None) => result.removed.owned = true,
@@ -156,23 +158,29 @@ pub(super) fn compare(form: Form, old: Option<&Value>, new: Option<&Value>) -> C
         }
         return result;
     }
-    let old_members = old.and_then(|v| form.members(v)).unwrap_or_default();
-    let new_members = new.and_then(|v| form.members(v)).unwrap_or_default();
-    let find = |list: &[(String, Form, &Value)], name: &str| list.iter().position(|(have, _, _)| have == name);
+    let (old_members, new_members) = (old_members.unwrap_or_default(), new_members.unwrap_or_default());
+    let (old_by_name, new_by_name) = (by_name(&old_members), by_name(&new_members));
     for (name, form, value) in &old_members {
-        let other = find(&new_members, name)
-            .and_then(|at| new_members.get(at))
-            .map(|(_, _, value)| *value);
+        let other = new_by_name.get(name.as_str()).copied();
         note(&mut result, name, compare(*form, Some(value), other));
     }
     for (name, form, value) in &new_members {
-        if find(&old_members, name).is_none() {
+        if !old_by_name.contains_key(name.as_str()) {
             note(&mut result, name, compare(*form, None, Some(value)));
         }
     }
     result.added.owned = old.is_none();
     result.removed.owned = new.is_none();
     result
+}
+
+/// Finds members by name; of several with the same name, the first.
+fn by_name<'a>(members: &'a [(String, Form, &'a Value)]) -> BTreeMap<&'a str, &'a Value> {
+    members
+        .iter()
+        .rev()
+        .map(|(name, _, value)| (name.as_str(), *value))
+        .collect()
 }
 
 fn note(result: &mut Comparison, name: &str, inner: Comparison) {
@@ -217,6 +225,7 @@ pub(super) fn merge(form: Form, live: Option<&Value>, config: &Value) -> Value {
 /// Elements that only the live list has keep their place; those of the configuration come in its order.
 fn merge_list(live: &[(String, Form, &Value)], config: &[(String, Form, &Value)]) -> Value {
     let wanted: BTreeSet<&str> = config.iter().map(|(name, _, _)| name.as_str()).collect();
+    let live_by_name = by_name(live);
     let mut done: BTreeSet<&str> = BTreeSet::new();
     let mut merged = Vec::with_capacity(live.len() + config.len());
     let mut live_rest = live.iter().peekable();
@@ -231,11 +240,7 @@ fn merge_list(live: &[(String, Form, &Value)], config: &[(String, Form, &Value)]
             live_rest.next();
         }
         live_rest.next_if(|(have, _, _)| have == name);
-        let counterpart = live
-            .iter()
-            .find(|(have, _, _)| have == name)
-            .map(|(_, _, value)| *value);
-        merged.push(merge(*form, counterpart, value));
+        merged.push(merge(*form, live_by_name.get(name.as_str()).copied(), value));
         done.insert(name);
     }
     let rest = live_rest.filter(|(have, _, _)| !wanted.contains(have.as_str()));
@@ -249,12 +254,12 @@ pub(super) fn prune(form: Form, value: &mut Value, last: &Fields, managed: &Fiel
     let names: Vec<(String, Form)> = members.into_iter().map(|(name, form, _)| (name, form)).collect();
     let mut keep = vec![true; names.len()];
     let nobody = Fields::default();
-    for ((name, inner_form), keep) in names.iter().zip(&mut keep) {
+    for (at, ((name, inner_form), keep)) in names.iter().zip(&mut keep).enumerate() {
         let Some(last) = last.members.get(name) else { continue };
         let managed = managed.members.get(name);
         if managed.is_none() && last.owned {
             *keep = false;
-        } else if let Some(inner) = member_mut(value, &names, name) {
+        } else if let Some(inner) = member_mut(value, at, name) {
             // The keys of an element that stays are not taken from it.
             prune(
                 *inner_form,
@@ -281,10 +286,11 @@ pub(super) fn prune(form: Form, value: &mut Value, last: &Fields, managed: &Fiel
     }
 }
 
-fn member_mut<'a>(value: &'a mut Value, names: &[(String, Form)], name: &str) -> Option<&'a mut Value> {
+/// The member of that name, in a list the one at that place.
+fn member_mut<'a>(value: &'a mut Value, at: usize, name: &str) -> Option<&'a mut Value> {
     match value {
         Value::Object(object) => object.get_mut(name.strip_prefix("f:").unwrap_or(name)),
-        Value::Array(items) => items.get_mut(names.iter().position(|(have, _)| have == name)?),
+        Value::Array(items) => items.get_mut(at),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
 }
