@@ -9,7 +9,6 @@ use std::process::{Child, ChildStdout, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::turn::Turn;
 use crate::{Image, Kubectl, rota};
 
 /// A running cluster. It is stopped and removed when dropped; says its log when the story failed.
@@ -20,7 +19,6 @@ pub struct Cluster {
     args: Vec<String>,
     joined: Vec<PathBuf>,
     dir: TempDir,
-    _turn: Turn,
 }
 
 /// A node that joined the cluster by `rota join`. It is stopped when dropped.
@@ -30,17 +28,8 @@ pub struct Joined {
 }
 
 impl Cluster {
-    /// Starts `rota up` with `options` and `images`. Other stories may run at the same time.
+    /// Starts `rota up` with `options` and `images`. Returns when it is ready.
     pub fn start(options: &[&str], images: &[Image]) -> Self {
-        Self::start_in(Turn::shared(), options, images)
-    }
-
-    /// The same for a story that uses addresses of nodes or pods: no other runs at the same time.
-    pub fn start_alone(options: &[&str], images: &[Image]) -> Self {
-        Self::start_in(Turn::alone(), options, images)
-    }
-
-    fn start_in(turn: Turn, options: &[&str], images: &[Image]) -> Self {
         assert!(
             rustix::process::geteuid().is_root(),
             "stories run containers and need root"
@@ -69,7 +58,6 @@ impl Cluster {
             args,
             joined: Vec::new(),
             dir,
-            _turn: turn,
         }
     }
 
@@ -81,6 +69,11 @@ impl Cluster {
     /// Starts `rota up` on the same directory again.
     pub fn start_again(&mut self) {
         self.process = Process::start(&self.args, &self.dir.path().join("up.log"));
+    }
+
+    /// Where it keeps its state.
+    pub fn data_dir(&self) -> String {
+        self.dir.path().join("data").to_string_lossy().into_owned()
     }
 
     /// The administrator's kubeconfig.

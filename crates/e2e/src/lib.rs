@@ -8,7 +8,6 @@ mod images;
 mod interval;
 mod kubectl;
 mod rota;
-mod turn;
 
 pub use cluster::{Cluster, Joined};
 pub use images::Image;

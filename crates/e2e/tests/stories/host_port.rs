@@ -18,7 +18,7 @@ fn get(address: &str) -> std::io::Result<String> {
 
 #[test]
 fn port_18080_of_a_node_answers_from_the_daemon_pod_on_it() {
-    let cluster = Cluster::start_alone(&["--nodes", "2"], &[Image::App]);
+    let cluster = Cluster::start(&["--nodes", "2"], &[Image::App]);
     cluster.apply(&manifest("001-daemonset-daemonset-1.yaml"));
     cluster.run(&["label", "nodes", "--all", "os=centos"]);
     cluster.run(&["rollout", "status", "daemonset", "daemonset-1", "--timeout=90s"]);

@@ -9,3 +9,4 @@ mod node_death;
 mod old_kubectl;
 mod restart;
 mod run;
+mod start;

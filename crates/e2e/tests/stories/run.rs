@@ -1,8 +1,10 @@
 //! `rota run`: one Job now, and its result as the exit status.
 
-use std::process::Output;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Output, Stdio};
 
 use rota_e2e::{Cluster, Image, manifest, rota};
+use rustix::process::{Pid, Signal, kill_process};
 
 fn run(args: &[&str]) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = rota(&[&["run"], args].concat()).output().expect("rota");
@@ -40,7 +42,6 @@ fn the_exit_status_is_that_of_the_job() {
 
 #[test]
 fn without_a_cluster_it_brings_its_own() {
-    let _turn = Cluster::start(&["--sim-nodes", "1"], &[]);
     let (status, out, err) = run(&[
         "--ephemeral",
         "--image",
@@ -63,4 +64,26 @@ fn a_cron_job_is_run_once_now() {
     assert!(out.contains("init finished"), "{out}{err}");
     let (_, err) = cluster.run_with_stderr(&["get", "cronjobs,jobs"]);
     assert!(err.starts_with("No resources found"), "{err}");
+}
+
+#[test]
+fn a_daemon_set_is_followed_until_somebody_interrupts() {
+    let cluster = Cluster::start(&["--nodes", "2"], &[Image::Fluentd]);
+    let file = manifest("004-daemonset-fluentd.yaml");
+    let mut child = rota(&["run", "--kubeconfig", &cluster.kubeconfig(), "-f", &file])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("rota");
+    let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    let ready = |line: &String| line.contains("ready on all 2 eligible nodes");
+    let mut lines = stdout.lines().map_while(Result::ok);
+    assert!(lines.any(|line| ready(&line)), "it ended before every node was ready");
+    kill_process(Pid::from_child(&child), Signal::INT).expect("interrupting");
+    // Being interrupted is how this run is meant to end.
+    assert_eq!(child.wait().expect("rota").code(), Some(0));
+    cluster.until(
+        "it and its pods to go",
+        &["get", "daemonsets,pods", "-o", "name"],
+        str::is_empty,
+    );
 }
