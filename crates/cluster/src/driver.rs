@@ -23,7 +23,7 @@ use crate::port::{Cluster, Selection, Written};
 use crate::queue::Queue;
 use crate::reflect::{Update, reflect};
 use crate::refusal;
-use crate::runner::{Outcome, carry_out};
+use crate::runner::{Outcome, Pace, carry_out};
 use crate::timer::WallTimer;
 
 /// How many watch events may wait for the driver before the watches are slowed down.
@@ -216,10 +216,15 @@ impl Driver {
         }
         tracing::debug!(controller = self.workers[worker].controller.name(), %key, plan = %plan, "plan");
         self.in_flight += 1;
+        let pace = if self.workers[worker].queue.has_failed(&key) {
+            Pace::Careful
+        } else {
+            Pace::Eager
+        };
         let cluster = Arc::clone(&self.cluster);
         let finished = self.finished.clone();
         tokio::spawn(async move {
-            let outcome = carry_out(&*cluster, &plan).await;
+            let outcome = carry_out(&*cluster, &plan, pace).await;
             // The driver is gone only when everything stops.
             let _ = finished.send(Finished {
                 worker,

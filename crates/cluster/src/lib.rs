@@ -6,8 +6,11 @@
 //! users.
 
 pub mod driver;
+pub mod election;
 pub mod events;
+pub mod fence;
 pub mod gate;
+pub mod lines;
 pub mod local;
 pub mod port;
 pub mod queue;
@@ -16,11 +19,15 @@ mod refusal;
 pub mod remote;
 pub mod runner;
 pub mod schedule;
+pub mod shadow;
 pub mod timer;
 
 pub use driver::drive;
 pub use events::Recorder;
+pub use fence::Fence;
+pub use lines::Lines;
 pub use local::LocalCluster;
 pub use port::{Cluster, EventKind, Listing, Refusal, Selection, Watch, WatchEvent, Written};
 pub use remote::RemoteCluster;
 pub use schedule::schedule;
+pub use shadow::ShadowCluster;

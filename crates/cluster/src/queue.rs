@@ -78,6 +78,11 @@ impl Queue {
         delay
     }
 
+    /// True when the last work on the key failed.
+    pub fn has_failed(&self, key: &Key) -> bool {
+        self.failures.contains_key(key)
+    }
+
     /// The instant at which the next waiting key is due.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.due.keys().next().copied()

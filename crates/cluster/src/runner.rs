@@ -3,6 +3,11 @@
 //! Where the cluster is transactional a plan is one transaction: all of it or nothing. Elsewhere its stages run one after
 //! another, the actions of one stage at the same time, up to the first refusal; plans are ordered so that stopping
 //! between any two of their actions is harmless.
+//!
+//! Plans create in growing batches, a stage each, so that a server that refuses is asked a few times only. As long as
+//! nothing speaks for a refusal, that would be one wait after another for nothing: then all go out together ([`Pace`]).
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt;
 use futures::stream;
@@ -14,6 +19,15 @@ use crate::port::{Cluster, Written};
 
 /// How many requests of one stage are under way at once against a cluster without transactions.
 const IN_FLIGHT_MAX: usize = 256;
+
+/// How creations of growing batches go out where there are no transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// All at once; no more are begun once one is refused.
+    Eager,
+    /// Batch after batch: the plan before was refused.
+    Careful,
+}
 
 /// What came of a plan.
 #[derive(Debug, Default)]
@@ -37,10 +51,11 @@ impl Outcome {
 }
 
 /// Carries out the actions of `plan`.
-pub async fn carry_out(cluster: &dyn Cluster, plan: &Plan) -> Outcome {
+pub async fn carry_out(cluster: &dyn Cluster, plan: &Plan, pace: Pace) -> Outcome {
     if plan.actions.is_empty() {
         return Outcome::default();
     }
+    let mut pace = pace;
     if cluster.is_transactional() {
         let writes = plan.actions.iter().map(|action| action.write.clone()).collect();
         match cluster.transact(writes).await {
@@ -57,51 +72,69 @@ pub async fn carry_out(cluster: &dyn Cluster, plan: &Plan) -> Outcome {
                 };
             }
             // One write is not allowed (a quota, a policy): the others need not wait for it.
-            Err(_) => {}
+            Err(_) => pace = Pace::Careful,
         }
     }
-    stage_by_stage(cluster, plan).await
+    stage_by_stage(cluster, plan, pace).await
 }
 
-async fn stage_by_stage(cluster: &dyn Cluster, plan: &Plan) -> Outcome {
+async fn stage_by_stage(cluster: &dyn Cluster, plan: &Plan, pace: Pace) -> Outcome {
     let mut outcome = Outcome {
         written: plan.actions.iter().map(|_| None).collect(),
         refused: Vec::new(),
     };
     let mut from = 0;
     while from < plan.actions.len() && outcome.is_complete() {
-        let stage = plan.actions[from].stage;
-        let len = plan.actions[from..]
-            .iter()
-            .take_while(|action| action.stage == stage)
-            .count();
+        let len = together(&plan.actions[from..], pace);
+        let is_refused = AtomicBool::new(false);
         let linked: Vec<Result<Write, ApiError>> = plan.actions[from..from + len]
             .iter()
             .map(|action| link(action, &outcome.written))
             .collect();
         let results: Vec<_> = stream::iter(linked.into_iter().enumerate())
-            .map(|(offset, write)| async move {
-                (
-                    offset,
-                    match write {
+            .map(|(offset, write)| {
+                let is_refused = &is_refused;
+                async move {
+                    if is_refused.load(Ordering::Relaxed) {
+                        return (offset, None);
+                    }
+                    let done = match write {
                         Ok(write) => cluster.write(write).await,
                         Err(error) => Err(error),
-                    },
-                )
+                    };
+                    // Within a batch each is tried; beyond it a refusal is taken at its word.
+                    if pace == Pace::Eager && done.as_ref().is_err_and(|error| !is_stale(error)) {
+                        is_refused.store(true, Ordering::Relaxed);
+                    }
+                    (offset, Some(done))
+                }
             })
             .buffer_unordered(IN_FLIGHT_MAX)
             .collect()
             .await;
         for (offset, result) in results {
             match result {
-                Ok(written) => outcome.written[from + offset] = Some(written),
-                Err(error) => outcome.refused.push((from + offset, error)),
+                Some(Ok(written)) => outcome.written[from + offset] = Some(written),
+                Some(Err(error)) => outcome.refused.push((from + offset, error)),
+                None => {}
             }
         }
         from += len;
     }
     outcome.refused.sort_by_key(|(at, _)| *at);
     outcome
+}
+
+/// How many of the actions, which begin a stage, go out together.
+fn together(actions: &[Action], pace: Pace) -> usize {
+    let is_create = |action: &Action| matches!(action.write.change, Change::Create(_)) && action.write.links.is_empty();
+    let Some(first) = actions.first() else { return 0 };
+    let stage = actions.iter().take_while(|action| action.stage == first.stage).count();
+    if pace == Pace::Eager && actions[..stage].iter().all(is_create) {
+        let of_a_kind = |action: &&Action| is_create(action) && action.write.resource == first.write.resource;
+        return actions.iter().take_while(of_a_kind).count();
+    }
+    stage
 }
 
 /// The action's write with its links filled in from what earlier creates made.
@@ -137,4 +170,49 @@ fn is_stale(error: &ApiError) -> bool {
         error.reason(),
         Reason::Conflict | Reason::NotFound | Reason::AlreadyExists
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rota_api::resource;
+    use serde_json::json;
+
+    /// A plan that deletes a pod, creates three in batches of one and two, and writes a status.
+    fn plan() -> Plan {
+        let mut plan = Plan::default();
+        let pod = || {
+            Write::create(
+                resource::PODS,
+                json!({"metadata": {"namespace": "d", "generateName": "p-"}}),
+            )
+        };
+        plan.then(
+            Write::delete(resource::PODS, "d", "old", rota_api::DeleteOptions::default()),
+            "too many",
+        );
+        plan.then(pod(), "missing");
+        plan.then(pod(), "missing");
+        plan.act(pod(), "missing");
+        plan.then(Write::merge_status(resource::JOBS, "d", "j", json!({})), "report");
+        plan
+    }
+
+    #[test]
+    fn batches_of_creations_go_out_together_until_one_was_refused() {
+        let plan = plan();
+        assert_eq!(
+            together(&plan.actions, Pace::Eager),
+            1,
+            "what comes before is done before"
+        );
+        assert_eq!(together(&plan.actions[1..], Pace::Eager), 3);
+        assert_eq!(
+            together(&plan.actions[4..], Pace::Eager),
+            1,
+            "and what comes behind, behind"
+        );
+        assert_eq!(together(&plan.actions[1..], Pace::Careful), 1);
+        assert_eq!(together(&plan.actions[2..], Pace::Careful), 2);
+    }
 }

@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Down(DownArgs),
     /// Add this machine to a running cluster as one more node
     Join(JoinArgs),
+    /// Run the controllers of Jobs, CronJobs and DaemonSets for any Kubernetes cluster, in place of its own
+    Controllers(ControllersArgs),
     /// Import, list and remove container images
     Image(ImageArgs),
     /// Read cron schedules
@@ -169,6 +171,69 @@ pub(crate) struct JoinArgs {
     /// Labels of the node, NAME=VALUE
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) label: Vec<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ControllersArgs {
+    /// How to reach the cluster [default: $KUBECONFIG, else the service account of the pod in which this runs]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig [default: its current one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// Which controllers to run, separated by commas; `*` is all, `-NAME` leaves one out
+    #[arg(
+        long,
+        value_name = "LIST",
+        default_value = "job,cronjob,daemonset,ttl",
+        allow_hyphen_values = true
+    )]
+    pub(crate) controllers: String,
+    /// Look after the objects of this namespace only [default: all]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+    /// Look after the Jobs whose spec.managedBy is this name, and no others
+    #[arg(long, value_name = "NAME")]
+    pub(crate) managed_by: Option<String>,
+    /// Write nothing: print what would be decided, and where the controllers that run differ
+    #[arg(long)]
+    pub(crate) shadow: bool,
+    /// With --shadow: how long the controllers that run may take to do what was decided
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_span)]
+    pub(crate) shadow_patience: std::time::Duration,
+    /// Work only while holding a Lease, so that several instances can stand by
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) leader_elect: bool,
+    /// The namespace of the Lease
+    #[arg(long, value_name = "NAME", default_value = "kube-system")]
+    pub(crate) leader_elect_resource_namespace: String,
+    /// The name of the Lease
+    #[arg(long, value_name = "NAME", default_value = "rota-controllers")]
+    pub(crate) leader_elect_resource_name: String,
+    /// For how long others must see the Lease unchanged before they take it
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = parse_span)]
+    pub(crate) leader_elect_lease_duration: std::time::Duration,
+    /// For how long a leader may fail to renew before it stops working
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_span)]
+    pub(crate) leader_elect_renew_deadline: std::time::Duration,
+    /// How often the Lease is renewed or looked at
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_span)]
+    pub(crate) leader_elect_retry_period: std::time::Duration,
+    /// How many requests a second the server is asked at most, Events left out; 0 is no limit of ours below the server's
+    #[arg(long, value_name = "N", default_value_t = 0.0)]
+    pub(crate) kube_api_qps: f64,
+    /// How many of them at once after a rest [default: half as many again as --kube-api-qps]
+    #[arg(long, value_name = "N")]
+    pub(crate) kube_api_burst: Option<u32>,
+    /// How long an answer of the server may take
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_span)]
+    pub(crate) request_timeout: std::time::Duration,
+    /// Where /healthz, /readyz and /metrics answer, over plain HTTP
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:10290")]
+    pub(crate) listen: SocketAddr,
+    /// Print one line of JSON when ready, and with --shadow for each decision
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -4,6 +4,7 @@
 //! tells people what happens.
 
 mod cli;
+mod controllers;
 mod cron;
 mod down;
 mod image;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
             Command::Down(args) => down::command(&args).await,
             Command::Run(args) => run::command(args).await,
             Command::Join(args) => join::command(args).await,
+            Command::Controllers(args) => controllers::command(args).await,
             Command::Image(args) => image::command(args).await,
             Command::Cron(args) => cron::command(args),
         }

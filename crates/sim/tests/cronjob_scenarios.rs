@@ -13,7 +13,7 @@ const SUITE: Suite = Suite {
         vec![
             Box::new(CronJobController::default()),
             Box::new(JobController::default()),
-            Box::new(OrphanPods),
+            Box::new(OrphanPods::default()),
             Box::new(GarbageCollector::default()),
         ]
     },

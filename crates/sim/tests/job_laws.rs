@@ -14,7 +14,7 @@ use rota_sim::{Cluster, Mode};
 use serde_json::{Value, json};
 
 fn controllers() -> Vec<Box<dyn Controller>> {
-    vec![Box::new(JobController::default()), Box::new(OrphanPods)]
+    vec![Box::new(JobController::default()), Box::new(OrphanPods::default())]
 }
 
 /// What happens to a Job. Pods are named by their position among the active ones.

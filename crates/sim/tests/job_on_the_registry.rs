@@ -265,7 +265,7 @@ async fn a_pod_whose_job_is_gone_is_let_go() {
     server.settle().await;
     let pod = server.pods().await.remove(0);
     server.world.reset(resource::JOBS, Vec::new());
-    let plan = OrphanPods.reconcile(&Key::of(&pod), &server.world, noon());
+    let plan = OrphanPods::default().reconcile(&Key::of(&pod), &server.world, noon());
     server.write(plan.actions[0].write.clone()).await;
     assert!(server.pods().await[0].meta().finalizers.is_empty());
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 fn controllers() -> Vec<Box<dyn Controller>> {
     vec![
         Box::new(JobController::default()),
-        Box::new(OrphanPods),
+        Box::new(OrphanPods::default()),
         Box::new(TtlController),
         Box::new(PodGc::default()),
     ]

@@ -17,7 +17,7 @@ const NEVER_SILENT: i64 = 1_000_000;
 fn controllers() -> Vec<Box<dyn Controller>> {
     vec![
         Box::new(JobController::default()),
-        Box::new(OrphanPods),
+        Box::new(OrphanPods::default()),
         Box::new(PodGc::default()),
         Box::new(TaintEvictionController::default()),
         Box::new(NodeLifecycleController::new(NEVER_SILENT)),

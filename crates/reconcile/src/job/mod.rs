@@ -25,6 +25,7 @@ mod indexes;
 mod judge;
 pub mod labels;
 mod limits;
+mod manager;
 mod orphans;
 mod per_index;
 mod pod_failure_policy;
@@ -53,6 +54,7 @@ use backoff::Record;
 use claim::claim;
 use count::{Tally, count};
 use judge::{Decision, judge};
+use manager::Manager;
 use report::{Report, whole_second};
 use seen::{SeenJob, SeenPod};
 use size::{Sizing, size};
@@ -63,6 +65,8 @@ static WATCHED: [&Resource; 2] = [resource::JOBS, resource::PODS];
 /// The Job controller.
 #[derive(Default)]
 pub struct JobController {
+    /// Whose Jobs it looks after.
+    manager: Manager,
     /// Failures since the last success of each Job that was looked at, with the Job's uid. A shortcut: made anew from the
     /// finished pods when it is missing.
     backoff: BTreeMap<Key, (String, Record)>,
@@ -104,7 +108,7 @@ impl Controller for JobController {
             self.backoff.remove(key);
             return Plan::default();
         };
-        if job.is_managed_elsewhere() {
+        if !self.manager.looks_after(&job) {
             return Plan::default();
         }
         if !job.has_known_completion_mode() {
@@ -118,6 +122,15 @@ impl Controller for JobController {
 }
 
 impl JobController {
+    /// Looks after the Jobs whose `spec.managedBy` is `name`, and no others; `None`: after those that name nobody, or
+    /// upstream's controller.
+    pub fn of_manager(name: Option<&str>) -> Self {
+        Self {
+            manager: Manager::of(name),
+            ..Self::default()
+        }
+    }
+
     /// What an unfinished Job of ours needs now.
     fn plan(&mut self, key: &Key, job: &SeenJob<'_>, world: &World, now: Timestamp) -> Plan {
         let now = whole_second(now);

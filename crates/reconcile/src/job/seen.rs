@@ -83,9 +83,9 @@ impl<'w> SeenJob<'w> {
         finished(&self.view).is_some()
     }
 
-    /// True when another controller looks after this Job.
-    pub(super) fn is_managed_elsewhere(&self) -> bool {
-        self.spec().managed_by.as_deref().is_some_and(|by| by != MANAGED_BY_US)
+    /// Who looks after this Job.
+    pub(super) fn manager(&self) -> &str {
+        self.spec().managed_by.as_deref().unwrap_or(MANAGED_BY_US)
     }
 
     /// True when the completion mode is one that this controller knows.

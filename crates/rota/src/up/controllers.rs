@@ -18,7 +18,7 @@ use rota_reconcile::ttl::TtlController;
 fn all(node_grace_secs: u32) -> Vec<Box<dyn Controller>> {
     vec![
         Box::new(JobController::default()),
-        Box::new(OrphanPods),
+        Box::new(OrphanPods::default()),
         Box::new(CronJobController::default()),
         Box::new(DaemonSetController::default()),
         Box::new(ReplicaSetController),

@@ -1,0 +1,315 @@
+//! Connections and single requests: what came of one attempt.
+//!
+//! TLS and credentials (client certificates, tokens, token files that are read again, exec plugins) are kube-rs'. What is
+//! ours: every byte passes the [`Fence`], a request that gets no answer in time is given up, and the outcome says whether
+//! the request can have reached the server. Nothing is tried again here.
+
+use std::error::Error as _;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http_body_util::BodyExt;
+use hyper_rustls::FixedServerNameResolver;
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::legacy::{Client as HyperClient, Error as HyperError};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use kube::client::{Body, ConfigExt};
+use rota_api::{ApiError, Reason};
+use tokio::net::TcpStream;
+use tower::{BoxError, Service, ServiceBuilder};
+
+use super::gzip;
+use crate::fence::Fence;
+
+/// How long a connection may take to come about.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// How often a silent connection is probed, and for how long it may fail to answer.
+const PROBE: Duration = Duration::from_secs(15);
+
+/// What came of one attempt.
+#[derive(Debug)]
+pub(super) enum Attempt {
+    /// The server answered.
+    Answered(Answer),
+    /// The request cannot have reached the server.
+    NotSent(ApiError),
+    /// No answer came: the server may have acted on it, or may yet.
+    Unknown(ApiError),
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) code: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// One request, so that it can be sent again.
+#[derive(Clone, Debug)]
+pub(super) struct Prepared {
+    pub(super) method: Method,
+    pub(super) path: String,
+    /// The media type of the body; empty without one.
+    pub(super) content: &'static str,
+    pub(super) body: Bytes,
+}
+
+impl Prepared {
+    /// A read.
+    pub(super) fn get(path: impl Into<String>) -> Self {
+        Self {
+            method: Method::GET,
+            path: path.into(),
+            content: "",
+            body: Bytes::new(),
+        }
+    }
+}
+
+/// A pool of connections to one server as one user.
+#[derive(Clone)]
+pub(super) struct Transport {
+    client: kube::Client,
+    timeout: Duration,
+    asks_gzip: bool,
+}
+
+impl Transport {
+    /// Connections as `config` says, none of which outlives `fence`. `timeout` is for one answer.
+    ///
+    /// Errors: the credentials cannot be used.
+    pub(super) fn new(config: &kube::Config, fence: &Fence, timeout: Duration) -> Result<Self, kube::Error> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_MAX));
+        tcp.set_keepalive(Some(PROBE));
+        tcp.set_tcp_user_timeout(Some(PROBE * 2));
+        let fenced = Fenced {
+            inner: tcp,
+            fence: fence.clone(),
+        };
+        let tls = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(config.rustls_client_config()?)
+            .https_or_http();
+        let tls = match &config.tls_server_name {
+            Some(name) => {
+                let name = name.clone().try_into().map_err(|_| kube::Error::TlsRequired)?;
+                tls.with_server_name_resolver(FixedServerNameResolver::new(name))
+            }
+            None => tls,
+        };
+        let connector = tls.enable_all_versions().wrap_connector(fenced);
+        let hyper = HyperClient::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .http2_adaptive_window(true)
+            .http2_keep_alive_interval(PROBE)
+            .http2_keep_alive_timeout(PROBE)
+            .build::<_, Body>(connector);
+        let service = ServiceBuilder::new()
+            .layer(config.base_uri_layer())
+            .option_layer(config.auth_layer()?)
+            .layer(config.extra_headers_layer()?)
+            .map_err(BoxError::from)
+            .service(hyper);
+        Ok(Self {
+            client: kube::Client::new(service, config.default_namespace.clone()),
+            timeout,
+            asks_gzip: !config.disable_compression,
+        })
+    }
+
+    /// Sends a request and reads the whole answer.
+    pub(super) async fn attempt(&self, prepared: &Prepared) -> Attempt {
+        let whole = async {
+            let response = match self.send(prepared, self.asks_gzip).await {
+                Ok(response) => response,
+                Err(failed) => return failed,
+            };
+            let (parts, body) = response.into_parts();
+            match body.collect().await {
+                Ok(body) => match gzip::unpacked(&parts.headers, body.to_bytes()) {
+                    Ok(body) => Attempt::Answered(Answer {
+                        code: parts.status,
+                        headers: parts.headers,
+                        body,
+                    }),
+                    Err(error) => Attempt::Unknown(unreachable_error(&error)),
+                },
+                Err(error) => Attempt::Unknown(unreachable_error(&error)),
+            }
+        };
+        match tokio::time::timeout(self.timeout, whole).await {
+            Ok(attempt) => attempt,
+            Err(_) => Attempt::Unknown(ApiError::new(
+                Reason::Timeout,
+                format!("the API server did not answer within {:?}", self.timeout),
+            )),
+        }
+    }
+
+    /// Sends a request whose answer is read as it comes. Only the headers must come in time.
+    pub(super) async fn open(&self, path: &str) -> Result<http::Response<Body>, Attempt> {
+        let prepared = Prepared::get(path);
+        match tokio::time::timeout(self.timeout, self.send(&prepared, false)).await {
+            Ok(sent) => sent,
+            Err(_) => Err(Attempt::Unknown(ApiError::new(
+                Reason::Timeout,
+                format!("the API server did not answer within {:?}", self.timeout),
+            ))),
+        }
+    }
+
+    async fn send(&self, prepared: &Prepared, asks_gzip: bool) -> Result<http::Response<Body>, Attempt> {
+        let mut request = Request::builder()
+            .method(prepared.method.clone())
+            .uri(&prepared.path)
+            .header("accept", "application/json")
+            .header("user-agent", super::USER_AGENT);
+        if asks_gzip && prepared.method == Method::GET {
+            request = request.header("accept-encoding", "gzip");
+        }
+        if !prepared.content.is_empty() {
+            request = request.header("content-type", prepared.content);
+        }
+        let request = request.body(Body::from(prepared.body.to_vec())).map_err(|error| {
+            Attempt::NotSent(ApiError::bad_request(format!(
+                "request path {:?}: {error}",
+                prepared.path
+            )))
+        })?;
+        self.client.send(request).await.map_err(|error| {
+            let refused = unreachable_error(&error);
+            if cannot_have_been_sent(&error) {
+                Attempt::NotSent(refused)
+            } else {
+                Attempt::Unknown(refused)
+            }
+        })
+    }
+}
+
+/// True when no connection came about, or credentials for the request could not be had.
+fn cannot_have_been_sent(error: &kube::Error) -> bool {
+    if matches!(error, kube::Error::Auth(_)) {
+        return true;
+    }
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if let Some(hyper) = inner.downcast_ref::<HyperError>() {
+            return hyper.is_connect();
+        }
+        cause = inner.source();
+    }
+    false
+}
+
+/// An error of the transport, with all its causes, as a refusal.
+pub(crate) fn unreachable_error(error: &dyn std::error::Error) -> ApiError {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    ApiError::new(
+        Reason::ServiceUnavailable,
+        format!("the API server cannot be reached: {text}"),
+    )
+}
+
+/// Makes connections that the fence cuts.
+#[derive(Clone)]
+struct Fenced {
+    inner: HttpConnector,
+    fence: Fence,
+}
+
+impl Service<Uri> for Fenced {
+    type Response = FencedStream;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<FencedStream, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context).map_err(BoxError::from)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let fence = self.fence.clone();
+        let connecting = self.inner.call(uri);
+        Box::pin(async move {
+            if !fence.is_open() {
+                return Err(closed().into());
+            }
+            let stream = connecting.await?;
+            Ok(FencedStream { stream, fence })
+        })
+    }
+}
+
+/// A connection on which nothing is sent behind a closed fence.
+struct FencedStream {
+    stream: TokioIo<TcpStream>,
+    fence: Fence,
+}
+
+fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the lease of this leader has run out")
+}
+
+impl Connection for FencedStream {
+    fn connected(&self) -> Connected {
+        self.stream.connected()
+    }
+}
+
+impl hyper::rt::Read for FencedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl hyper::rt::Write for FencedStream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if !self.fence.is_open() {
+            return Poll::Ready(Err(closed()));
+        }
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if !self.fence.is_open() {
+            return Poll::Ready(Err(closed()));
+        }
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

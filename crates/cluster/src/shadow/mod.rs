@@ -1,0 +1,148 @@
+//! A cluster on which nothing is written: what controllers decide is compared with what the controllers do that run there.
+//!
+//! A write is answered when the cluster shows that somebody else has done the same; so a plan goes on as if it had been
+//! carried out, and its controller stays in step with the one that runs. What nobody has done for a while is told as a
+//! difference. What the running controllers do and ours would not shows as well: ours then decide to undo it.
+//!
+//! [`ledger`] compares; here it is fed and waited for.
+
+pub mod ledger;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use rota_api::{ApiError, Object, Resource, Revision, Write, resource};
+
+use crate::port::{Cluster, EventKind, Listing, Refusal, Selection, Watch, Written};
+use ledger::{Fate, Ledger};
+
+/// What is told about a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was made.
+    Decided,
+    /// The running controllers did the same.
+    Agreed,
+    /// The running controllers did not do it.
+    Differs,
+}
+
+/// Where verdicts go.
+pub type Tell = Box<dyn Fn(Verdict, &Write) + Send + Sync>;
+
+/// The adapter: another cluster, looked at only.
+pub struct ShadowCluster {
+    inner: Arc<dyn Cluster>,
+    ledger: Arc<Mutex<Ledger>>,
+    /// For how long the running controllers may take to do what was decided.
+    patience: Duration,
+    /// The decisions that nobody carries out, so that each is told once.
+    differing: Mutex<HashSet<String>>,
+    tell: Tell,
+}
+
+impl ShadowCluster {
+    /// `inner`, on which nothing is written.
+    pub fn new(inner: Arc<dyn Cluster>, patience: Duration, tell: Tell) -> Self {
+        Self {
+            inner,
+            ledger: Arc::new(Mutex::new(Ledger::new(patience * 2))),
+            patience,
+            differing: Mutex::default(),
+            tell,
+        }
+    }
+
+    fn is_known_to_differ(&self, decision: &str) -> bool {
+        let differing = self.differing.lock().unwrap_or_else(PoisonError::into_inner);
+        differing.contains(decision)
+    }
+
+    fn differs(&self, decision: String, write: &Write) {
+        let mut differing = self.differing.lock().unwrap_or_else(PoisonError::into_inner);
+        if differing.insert(decision) {
+            (self.tell)(Verdict::Differs, write);
+        }
+    }
+
+    fn agreed(&self, decision: &str, write: &Write) {
+        let mut differing = self.differing.lock().unwrap_or_else(PoisonError::into_inner);
+        differing.remove(decision);
+        (self.tell)(Verdict::Agreed, write);
+    }
+}
+
+#[async_trait]
+impl Cluster for ShadowCluster {
+    async fn get(&self, resource: &'static Resource, namespace: &str, name: &str) -> Result<Arc<Object>, ApiError> {
+        self.inner.get(resource, namespace, name).await
+    }
+
+    async fn list(&self, resource: &'static Resource, selection: &Selection) -> Result<Listing, ApiError> {
+        self.inner.list(resource, selection).await
+    }
+
+    async fn watch(
+        &self,
+        resource: &'static Resource,
+        selection: &Selection,
+        from: Revision,
+    ) -> Result<Watch, ApiError> {
+        let ledger = Arc::clone(&self.ledger);
+        let watch = self.inner.watch(resource, selection, from).await?;
+        Ok(Box::pin(watch.inspect(move |event| {
+            if let Ok(event) = event {
+                ledger
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .saw(event.kind, &event.object);
+            }
+        })))
+    }
+
+    async fn write(&self, write: Write) -> Result<Written, ApiError> {
+        if write.resource == resource::EVENTS {
+            return Err(ApiError::method_not_supported(write.resource, "create"));
+        }
+        let decision = format!("{write} {:?}", write.precondition.uid);
+        if !self.is_known_to_differ(&decision) {
+            (self.tell)(Verdict::Decided, &write);
+        }
+        let fate = self
+            .ledger
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .decide(write.clone());
+        match tokio::time::timeout(self.patience, fate).await {
+            Ok(Ok(Fate::Done(EventKind::Deleted, object))) => {
+                self.agreed(&decision, &write);
+                Ok(Written::Gone(object))
+            }
+            Ok(Ok(Fate::Done(EventKind::Added | EventKind::Modified, object))) => {
+                self.agreed(&decision, &write);
+                Ok(Written::Present(object))
+            }
+            // The object is another by now: a fresh look decides anew.
+            Ok(Ok(Fate::Overtaken)) => Err(ApiError::modified(write.resource, &write.name)),
+            Ok(Err(_)) | Err(_) => {
+                self.differs(decision, &write);
+                Err(ApiError::modified(write.resource, &write.name))
+            }
+        }
+    }
+
+    fn is_transactional(&self) -> bool {
+        false
+    }
+
+    async fn transact(&self, writes: Vec<Write>) -> Result<Vec<Written>, Refusal> {
+        let mut written = Vec::with_capacity(writes.len());
+        for (at, write) in writes.into_iter().enumerate() {
+            written.push(self.write(write).await.map_err(|error| Refusal { at, error })?);
+        }
+        Ok(written)
+    }
+}
