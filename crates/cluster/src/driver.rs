@@ -9,8 +9,10 @@
 //! One task owns the world and calls the controllers; plans run beside it. Nothing here polls: the task is woken by a
 //! change, by a finished plan, or by the wall clock reaching the next wake-up time.
 
-use std::collections::BTreeSet;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rota_api::{Resource, Revision, Timestamp};
 use rota_reconcile::{Controller, Key, Plan, Wake, World, WorldChange};
@@ -19,8 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::events::Recorder;
 use crate::gate::{Expectation, Gate};
+use crate::metrics::Metrics;
 use crate::port::{Cluster, Selection, Written};
-use crate::queue::Queue;
+use crate::queue::{PAUSE_WHEN_STALE, Queue};
 use crate::reflect::{Update, reflect};
 use crate::refusal;
 use crate::runner::{Outcome, Pace, carry_out};
@@ -42,6 +45,7 @@ pub async fn drive(
     cluster: Arc<dyn Cluster>,
     controllers: Vec<Box<dyn Controller>>,
     recorder: Recorder,
+    metrics: Metrics,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     let kinds: BTreeSet<&'static Resource> = controllers.iter().flat_map(|c| c.watches().iter().copied()).collect();
@@ -57,7 +61,7 @@ pub async fn drive(
     }
     drop(sender);
     let (finished_sender, mut finished) = mpsc::unbounded_channel();
-    let mut driver = Driver::new(cluster, controllers, kinds, recorder, finished_sender);
+    let mut driver = Driver::new(cluster, controllers, kinds, recorder, metrics, finished_sender);
     let timer = WallTimer::new()?;
     let mut batch = Vec::with_capacity(UPDATES_PER_TURN_MAX);
     loop {
@@ -88,6 +92,7 @@ struct Driver {
     world: World,
     gate: Gate<(usize, Key)>,
     recorder: Recorder,
+    metrics: Metrics,
     finished: mpsc::UnboundedSender<Finished>,
     in_flight: usize,
 }
@@ -105,6 +110,8 @@ struct Finished {
     key: Key,
     plan: Plan,
     outcome: Outcome,
+    /// From the question to the end.
+    took: Duration,
 }
 
 impl Driver {
@@ -113,6 +120,7 @@ impl Driver {
         controllers: Vec<Box<dyn Controller>>,
         kinds: BTreeSet<&'static Resource>,
         recorder: Recorder,
+        metrics: Metrics,
         finished: mpsc::UnboundedSender<Finished>,
     ) -> Self {
         let mut world = World::new();
@@ -138,6 +146,7 @@ impl Driver {
             world,
             gate: Gate::default(),
             recorder,
+            metrics,
             finished,
             in_flight: 0,
         }
@@ -146,11 +155,17 @@ impl Driver {
     /// Enters what became known and queues what it touches.
     fn enter(&mut self, update: Update, now: Timestamp) {
         let (kind, revision) = update.progress();
+        let is_list = matches!(update, Update::Reset(..));
         let changes = update.enter(&mut self.world);
         for change in &changes {
             self.touch(change, now);
         }
-        let mut free = self.gate.observe(kind, revision);
+        let objects = if is_list {
+            usize::MAX
+        } else {
+            changes.iter().filter(|change| !change.is_deleted()).count()
+        };
+        let mut free = self.gate.observe(kind, revision, objects);
         for change in changes.iter().filter(|change| change.is_deleted()) {
             free.extend(self.gate.observe_gone(&change.latest().meta().uid));
         }
@@ -163,13 +178,10 @@ impl Driver {
         let kind = change.resource();
         for worker in &mut self.workers {
             if worker.controller.watches().contains(&kind) {
-                let settle = worker.controller.settle(change);
+                self.metrics.record(&worker.controller.measured(change));
+                let settle = worker.controller.settle(change, &self.world);
                 for key in worker.controller.touched(change, &self.world) {
-                    if settle.is_zero() {
-                        worker.queue.add(key);
-                    } else {
-                        worker.queue.add_at(key, now.saturating_add(settle).unwrap_or(now));
-                    }
+                    worker.queue.settle(key, settle, now);
                 }
             }
         }
@@ -195,15 +207,16 @@ impl Driver {
                 }
                 let worker = &mut self.workers[index];
                 let Some(key) = worker.queue.pop() else { break };
+                let asked = Instant::now();
                 let plan = worker.controller.reconcile(&key, &self.world, now);
-                self.begin(index, key, plan);
+                self.begin(index, key, plan, asked);
             }
             more |= self.workers[index].queue.depth() > 0;
         }
         more
     }
 
-    fn begin(&mut self, worker: usize, key: Key, plan: Plan) {
+    fn begin(&mut self, worker: usize, key: Key, plan: Plan, asked: Instant) {
         if plan.actions.is_empty() {
             let queue = &mut self.workers[worker].queue;
             if let Wake::At(at) = plan.wake {
@@ -212,6 +225,7 @@ impl Driver {
             queue.done(&key);
             let source = self.workers[worker].controller.event_source();
             self.recorder.record_plan(source, &plan, &Outcome::default());
+            self.metrics.record_plan(&plan, &Outcome::default(), asked.elapsed());
             return;
         }
         tracing::debug!(controller = self.workers[worker].controller.name(), %key, plan = %plan, "plan");
@@ -231,6 +245,7 @@ impl Driver {
                 key,
                 plan,
                 outcome,
+                took: asked.elapsed(),
             });
         });
     }
@@ -242,9 +257,11 @@ impl Driver {
             key,
             plan,
             outcome,
+            took,
         } = done;
         let controller = &self.workers[worker].controller;
         self.recorder.record_plan(controller.event_source(), &plan, &outcome);
+        self.metrics.record_plan(&plan, &outcome, took);
         for (at, error) in &outcome.refused {
             let write = &plan.actions[*at].write;
             if outcome.is_stale() {
@@ -264,7 +281,12 @@ impl Driver {
             {
                 queue.add_at(key.clone(), at);
             }
-            queue.failed(&key, now);
+            let pause = if outcome.is_stale() {
+                PAUSE_WHEN_STALE
+            } else {
+                self.workers[worker].controller.pause_after_refusal()
+            };
+            self.workers[worker].queue.failed(&key, pause, now);
             return;
         }
         if let Wake::At(at) = plan.wake {
@@ -291,23 +313,37 @@ impl Driver {
 /// What of an outcome the world will show, given the kinds that are watched.
 fn expectation(outcome: &Outcome, watched: &[&'static Resource]) -> Expectation {
     let mut expected = Expectation::default();
+    // One object may be written more than once by a plan; a watch shows the last of it.
+    let mut latest: BTreeMap<&'static Resource, (Revision, HashSet<&str>)> = BTreeMap::new();
     for written in outcome.written.iter().flatten() {
         let object = written.object();
         let kind = object.resource();
         if !watched.contains(&kind) {
             continue;
         }
+        let uid = object.meta().uid.as_str();
         match written {
-            Written::Present(_) => raise(&mut expected.revisions, kind, object.revision()),
-            Written::Gone(_) => expected.gone.push(object.meta().uid.clone()),
+            Written::Gone(_) => expected.gone.push(uid.to_owned()),
+            Written::Present(_) => {
+                let (revision, uids) = latest.entry(kind).or_default();
+                match object.revision().cmp(revision) {
+                    Ordering::Less => {}
+                    Ordering::Equal => {
+                        uids.insert(uid);
+                    }
+                    Ordering::Greater => {
+                        *revision = object.revision();
+                        *uids = HashSet::from([uid]);
+                    }
+                }
+            }
         }
     }
+    let gone: HashSet<&str> = expected.gone.iter().map(String::as_str).collect();
+    let revisions = latest.into_iter().map(|(kind, (revision, uids))| {
+        // What is gone by the end of the plan is not shown as present.
+        (kind, revision, uids.difference(&gone).count())
+    });
+    expected.revisions = revisions.filter(|(_, _, objects)| *objects > 0).collect();
     expected
-}
-
-fn raise(revisions: &mut Vec<(&'static Resource, Revision)>, kind: &'static Resource, revision: Revision) {
-    match revisions.iter_mut().find(|(known, _)| *known == kind) {
-        Some((_, known)) => *known = revision.max(*known),
-        None => revisions.push((kind, revision)),
-    }
 }

@@ -3,7 +3,7 @@
 //! [`Cluster`] is the port; its adapters are `local` (the registry in this process, nothing serialized) and `remote`
 //! (any Kubernetes API server). Above the port: [`reflect`](mod@reflect) watches kinds without gaps, the
 //! [`driver`] turns changes into calls of pure controllers, the [`runner`] carries their plans out, [`events`] tells
-//! users.
+//! users, [`metrics`] counts.
 
 pub mod driver;
 pub mod election;
@@ -12,6 +12,7 @@ pub mod fence;
 pub mod gate;
 pub mod lines;
 pub mod local;
+pub mod metrics;
 pub mod port;
 pub mod queue;
 pub mod reflect;
@@ -27,6 +28,7 @@ pub use events::Recorder;
 pub use fence::Fence;
 pub use lines::Lines;
 pub use local::LocalCluster;
+pub use metrics::Metrics;
 pub use port::{Cluster, EventKind, Listing, Refusal, Selection, Watch, WatchEvent, Written};
 pub use remote::RemoteCluster;
 pub use schedule::schedule;

@@ -1,21 +1,23 @@
 //! A controller's work queue: which keys are due, which are being worked on, which wait for a time.
 //!
 //! Rules: a key is worked on by one worker at a time; a key that is touched meanwhile comes again when that work is
-//! done; of two wake-up times of a key the earlier wins; a key that fails comes back later each time, and at once when
+//! done; of two wake-up times of a key the earlier wins; a key that is held is not looked at for changes that could wait, until
+//! its time is over; a key that fails comes back later each time, and at once when
 //! something changes about it only if it is not waiting after a failure for less than that.
 //!
 //! A plain struct: time is an argument, nothing here waits.
 //!
-//! Source: client-go `util/workqueue`; the back-off is its item limiter (5 ms doubling to 1000 s) with a lower ceiling.
+//! Source: client-go `util/workqueue`; the back-off is its item limiter (doubling from 5 ms, or from what the controller says,
+//! to 1000 s) with a lower ceiling.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use jiff::SignedDuration;
 use rota_api::Timestamp;
-use rota_reconcile::Key;
+use rota_reconcile::{Key, Settle};
 
-/// The first delay after a failure.
-const BACKOFF_FIRST: SignedDuration = SignedDuration::from_millis(5);
+/// The first pause after a plan that was stale: what it missed is about to be seen.
+pub const PAUSE_WHEN_STALE: SignedDuration = SignedDuration::from_millis(5);
 /// The longest delay after failures: a fault that lasts is looked at once a minute.
 const BACKOFF_MAX: SignedDuration = SignedDuration::from_secs(60);
 
@@ -26,9 +28,60 @@ pub struct Queue {
     queued: HashSet<Key>,
     /// Keys being worked on; the value says whether they were touched meanwhile.
     working: HashMap<Key, bool>,
-    due: BTreeMap<Timestamp, BTreeSet<Key>>,
-    due_of: HashMap<Key, Timestamp>,
+    due: Alarms,
+    /// Keys that wait for further changes.
+    settling: Alarms,
+    /// Those of them that may not be looked at before.
+    held: HashSet<Key>,
     failures: HashMap<Key, u32>,
+}
+
+/// Keys by the time at which they ring; a key rings once.
+#[derive(Debug, Default)]
+struct Alarms {
+    keys: BTreeMap<Timestamp, BTreeSet<Key>>,
+    times: HashMap<Key, Timestamp>,
+}
+
+impl Alarms {
+    fn set(&mut self, key: Key, at: Timestamp) {
+        self.remove(&key);
+        self.times.insert(key.clone(), at);
+        self.keys.entry(at).or_default().insert(key);
+    }
+
+    fn set_if_earlier(&mut self, key: Key, at: Timestamp) {
+        if self.times.get(&key).is_none_or(|known| at < *known) {
+            self.set(key, at);
+        }
+    }
+
+    fn remove(&mut self, key: &Key) {
+        if let Some(at) = self.times.remove(key)
+            && let Some(keys) = self.keys.get_mut(&at)
+        {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.keys.remove(&at);
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Timestamp> {
+        self.keys.keys().next().copied()
+    }
+
+    /// Takes the keys that ring by `now`.
+    fn take(&mut self, now: Timestamp) -> Vec<Key> {
+        let mut ringing = Vec::new();
+        while let Some(entry) = self.keys.first_entry().filter(|entry| *entry.key() <= now) {
+            for key in entry.remove() {
+                self.times.remove(&key);
+                ringing.push(key);
+            }
+        }
+        ringing
+    }
 }
 
 impl Queue {
@@ -43,14 +96,21 @@ impl Queue {
 
     /// The key is due at `at`, unless it is due earlier anyway.
     pub fn add_at(&mut self, key: Key, at: Timestamp) {
-        if let Some(known) = self.due_of.get(&key) {
-            if *known <= at {
-                return;
+        self.due.set_if_earlier(key, at);
+    }
+
+    /// Something changed about the key at `now` that may wait for further changes.
+    pub fn settle(&mut self, key: Key, settle: Settle, now: Timestamp) {
+        match settle {
+            Settle::Now => self.add(key),
+            Settle::Within(_) if self.held.contains(&key) => {}
+            Settle::Within(span) => self.settling.set_if_earlier(key, later(now, span)),
+            Settle::Not(span) => {
+                if self.held.insert(key.clone()) {
+                    self.settling.set(key, later(now, span));
+                }
             }
-            self.forget_due(&key);
         }
-        self.due_of.insert(key.clone(), at);
-        self.due.entry(at).or_default().insert(key);
     }
 
     /// Takes the next key to work on.
@@ -58,6 +118,9 @@ impl Queue {
         let key = self.ready.pop_front()?;
         self.queued.remove(&key);
         self.working.insert(key.clone(), false);
+        // Whatever it waits for is seen now.
+        self.settling.remove(&key);
+        self.held.remove(&key);
         Some(key)
     }
 
@@ -67,14 +130,14 @@ impl Queue {
         self.finish(key);
     }
 
-    /// Work on the key failed; it comes back after a delay that doubles each time. Returns the delay.
-    pub fn failed(&mut self, key: &Key, now: Timestamp) -> SignedDuration {
+    /// Work on the key failed; it comes back after a delay that is `first` and doubles each time. Returns the delay.
+    pub fn failed(&mut self, key: &Key, first: SignedDuration, now: Timestamp) -> SignedDuration {
         let failures = self.failures.entry(key.clone()).or_default();
-        let delay = BACKOFF_FIRST.saturating_mul(1 << (*failures).min(20)).min(BACKOFF_MAX);
+        let delay = first.saturating_mul(1 << (*failures).min(20)).min(BACKOFF_MAX);
         *failures = failures.saturating_add(1);
         // What was touched meanwhile is part of what will be looked at then.
         self.working.remove(key);
-        self.add_at(key.clone(), now.saturating_add(delay).unwrap_or(now));
+        self.add_at(key.clone(), later(now, delay));
         delay
     }
 
@@ -85,19 +148,17 @@ impl Queue {
 
     /// The instant at which the next waiting key is due.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.due.keys().next().copied()
+        self.due.next().into_iter().chain(self.settling.next()).min()
     }
 
     /// Moves the keys that are due by `now` to the ready ones.
     pub fn release(&mut self, now: Timestamp) {
-        while let Some(entry) = self.due.first_entry() {
-            if *entry.key() > now {
-                return;
-            }
-            for key in entry.remove() {
-                self.due_of.remove(&key);
-                self.add(key);
-            }
+        for key in self.due.take(now) {
+            self.add(key);
+        }
+        for key in self.settling.take(now) {
+            self.held.remove(&key);
+            self.add(key);
         }
     }
 
@@ -111,17 +172,10 @@ impl Queue {
             self.add(key.clone());
         }
     }
+}
 
-    fn forget_due(&mut self, key: &Key) {
-        if let Some(at) = self.due_of.remove(key)
-            && let Some(keys) = self.due.get_mut(&at)
-        {
-            keys.remove(key);
-            if keys.is_empty() {
-                self.due.remove(&at);
-            }
-        }
-    }
+fn later(at: Timestamp, span: SignedDuration) -> Timestamp {
+    at.saturating_add(span).unwrap_or(at)
 }
 
 #[cfg(test)]
@@ -168,15 +222,48 @@ mod tests {
         let mut queue = Queue::default();
         queue.add(key("a"));
         queue.pop();
-        assert_eq!(queue.failed(&key("a"), at(0)).as_millis(), 5);
+        assert_eq!(queue.failed(&key("a"), PAUSE_WHEN_STALE, at(0)).as_millis(), 5);
         queue.release(at(1));
         queue.pop();
-        assert_eq!(queue.failed(&key("a"), at(1)).as_millis(), 10);
+        assert_eq!(queue.failed(&key("a"), PAUSE_WHEN_STALE, at(1)).as_millis(), 10);
         queue.release(at(2));
         queue.pop();
         queue.done(&key("a"));
         queue.add(key("a"));
         queue.pop();
-        assert_eq!(queue.failed(&key("a"), at(3)).as_millis(), 5);
+        assert_eq!(queue.failed(&key("a"), PAUSE_WHEN_STALE, at(3)).as_millis(), 5);
+    }
+
+    fn settle(queue: &mut Queue, settle: fn(SignedDuration) -> Settle, millis: i64, now: i64) {
+        queue.settle(key("a"), settle(SignedDuration::from_millis(millis)), at(now));
+    }
+
+    #[test]
+    fn a_key_that_is_held_waits_although_other_changes_would_not() {
+        let mut queue = Queue::default();
+        settle(&mut queue, Settle::Within, 10_000, 0);
+        settle(&mut queue, Settle::Not, 60_000, 1);
+        settle(&mut queue, Settle::Within, 10_000, 2);
+        settle(&mut queue, Settle::Not, 60_000, 3);
+        queue.release(at(60));
+        assert_eq!(queue.pop(), None);
+        queue.release(at(61));
+        assert_eq!(queue.pop(), Some(key("a")));
+        assert_eq!(queue.next_due(), None);
+    }
+
+    #[test]
+    fn what_may_not_wait_ends_the_waiting() {
+        let mut queue = Queue::default();
+        settle(&mut queue, Settle::Not, 60_000, 0);
+        queue.add(key("a"));
+        assert_eq!(queue.pop(), Some(key("a")));
+        queue.done(&key("a"));
+        queue.release(at(60));
+        assert_eq!(queue.pop(), None, "it was seen");
+        settle(&mut queue, Settle::Not, 60_000, 60);
+        queue.add_at(key("a"), at(70));
+        queue.release(at(70));
+        assert_eq!(queue.pop(), Some(key("a")), "a wake-up does not wait");
     }
 }

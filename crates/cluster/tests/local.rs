@@ -8,7 +8,7 @@ use futures::StreamExt;
 use rota_agent::simulated::{SimulatedConfig, SimulatedNodes};
 use rota_api::validate::Checks;
 use rota_api::{Timestamp, Write, resource};
-use rota_cluster::{Cluster, LocalCluster, Recorder, Selection, drive, schedule};
+use rota_cluster::{Cluster, LocalCluster, Metrics, Recorder, Selection, drive, schedule};
 use rota_reconcile::job::JobController;
 use rota_reconcile::node_lifecycle::NodeLifecycleController;
 use rota_registry::{Caller, Env, Registry, Settings, bootstrap};
@@ -51,6 +51,7 @@ async fn engine(nodes: u32, stop: &CancellationToken) -> Arc<dyn Cluster> {
             Box::new(NodeLifecycleController::default()),
         ],
         recorder.clone(),
+        Metrics::default(),
         stop.clone(),
     ));
     tokio::spawn(schedule(cluster("system:kube-scheduler"), recorder, || 7, stop.clone()));

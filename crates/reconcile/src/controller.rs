@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::SignedDuration;
 use rota_api::{Object, Resource, Timestamp};
 
+use crate::metric::Measurement;
 use crate::plan::Plan;
 use crate::world::{World, WorldChange};
 
@@ -55,6 +56,18 @@ pub struct Index {
     pub keys: fn(&Object) -> Vec<String>,
 }
 
+/// How soon the objects that a change touches are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settle {
+    /// At once.
+    Now,
+    /// After this time at the latest.
+    Within(SignedDuration),
+    /// Not before this time has passed, unless something happens that is looked at [`Settle::Now`]: what else of this kind
+    /// happens meanwhile must be seen together with it.
+    Not(SignedDuration),
+}
+
 /// A controller: which kinds it watches, which of its objects a change touches, and what one of them needs now.
 ///
 /// `reconcile` takes `&mut self` for memory that is only a shortcut: a controller that forgets everything between two
@@ -78,10 +91,21 @@ pub trait Controller: Send {
     fn touched(&mut self, change: &WorldChange, world: &World) -> Vec<Key>;
 
     /// How long the objects that a change touches may wait for further changes, so that what happens in one moment is
-    /// looked at once. Zero, the default, is at once.
-    fn settle(&self, change: &WorldChange) -> SignedDuration {
+    /// looked at once. Not at all, by default.
+    fn settle(&self, change: &WorldChange, world: &World) -> Settle {
+        let _ = (change, world);
+        Settle::Now
+    }
+
+    /// The pause before a plan is made anew that was refused, by a quota or a policy; it doubles each time.
+    fn pause_after_refusal(&self) -> SignedDuration {
+        SignedDuration::from_millis(5)
+    }
+
+    /// What a change counts for by itself, whatever is done about it. None by default.
+    fn measured(&self, change: &WorldChange) -> Vec<Measurement> {
         let _ = change;
-        SignedDuration::ZERO
+        Vec::new()
     }
 
     /// What the object `key` needs now. An object that no longer exists yields an empty plan.

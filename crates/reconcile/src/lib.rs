@@ -5,7 +5,7 @@
 //! a wake-up time, and notes for people. Who carries the plan out (in process as one transaction, or request by request
 //! against a foreign cluster) is not known here.
 //!
-//! Shared by all controllers: [`plan`], [`world`], [`controller`]. Then one module per controller.
+//! Shared by all controllers: [`plan`], [`world`], [`controller`], [`metric`]. Then one module per controller.
 
 pub mod controller;
 pub mod cronjob;
@@ -13,6 +13,7 @@ pub mod daemonset;
 pub mod event_ttl;
 pub mod garbage;
 pub mod job;
+pub mod metric;
 pub mod namespace;
 pub mod node_lifecycle;
 pub mod plan;
@@ -22,6 +23,6 @@ pub mod taint_eviction;
 pub mod ttl;
 pub mod world;
 
-pub use controller::{Controller, Index, Key};
+pub use controller::{Controller, Index, Key, Settle};
 pub use plan::{Action, Note, NoteKind, Plan, Wake};
 pub use world::{World, WorldChange};

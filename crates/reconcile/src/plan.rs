@@ -5,6 +5,8 @@ use std::fmt;
 
 use rota_api::{Object, Resource, Timestamp, Write};
 
+use crate::metric::Measurement;
+
 /// Everything one object needs now.
 ///
 /// Invariant: the plan for a world in which an earlier plan has been carried out is empty, apart from its wake-up time.
@@ -16,6 +18,8 @@ pub struct Plan {
     pub wake: Wake,
     /// What people are told.
     pub notes: Vec<Note>,
+    /// What is counted and timed. No part of what the plan does: a plan that only measures is empty.
+    pub measured: Vec<Measurement>,
 }
 
 /// One write of a plan, and why.
@@ -161,6 +165,11 @@ impl Plan {
     ) {
         self.note(kind, object, reason, message);
         self.notes.last_mut().expect("pushed by note").after = Some(action);
+    }
+
+    /// Adds something to count or time.
+    pub fn measure(&mut self, measurement: Measurement) {
+        self.measured.push(measurement);
     }
 
     /// True when nothing is to be done or said.

@@ -35,10 +35,6 @@ pub struct Api {
     counter: u64,
     /// Every change since the log was last taken: the object before and after.
     log: Vec<WorldChange>,
-    /// Every object that ever was: `Kind/name` by uid.
-    pub names: BTreeMap<String, String>,
-    /// How many pods or Jobs each owner has ever had, by `Kind/name`.
-    pub created: BTreeMap<String, u64>,
 }
 
 impl Api {
@@ -50,8 +46,6 @@ impl Api {
             revision: 0,
             counter: 0,
             log: Vec::new(),
-            names: BTreeMap::new(),
-            created: BTreeMap::new(),
         }
     }
 
@@ -81,7 +75,7 @@ impl Api {
     /// Makes all changes in one commit, or none.
     pub fn transact(&mut self, writes: &[Write]) -> Result<Vec<Arc<Object>>, (usize, ApiError)> {
         self.revision += 1;
-        let before = (self.objects.clone(), self.log.len(), self.created.clone());
+        let before = (self.objects.clone(), self.log.len());
         let mut made = Vec::with_capacity(writes.len());
         for (at, write) in writes.iter().enumerate() {
             match self.make(&linked(write, |action| made.get(action))) {
@@ -89,7 +83,6 @@ impl Api {
                 Err(error) => {
                     self.objects = before.0;
                     self.log.truncate(before.1);
-                    self.created = before.2;
                     return Err((at, error));
                 }
             }
@@ -165,22 +158,7 @@ impl Api {
         defaults::apply(resource, &mut value);
         strategy::prepare_create(resource, &mut value);
         refuse(resource, &name, &validate::create(resource, &value, &CHECKS))?;
-        let object = self.put(resource, None, value);
-        self.names
-            .insert(object.meta().uid.clone(), format!("{}/{name}", resource.kind));
-        let is_counted = [resource::PODS, resource::JOBS].contains(&resource);
-        for owner in object
-            .meta()
-            .owners
-            .iter()
-            .filter(|owner| owner.controller && is_counted)
-        {
-            *self
-                .created
-                .entry(format!("{}/{}", owner.kind, owner.name))
-                .or_default() += 1;
-        }
-        Ok(object)
+        Ok(self.put(resource, None, value))
     }
 
     fn admit_pod(&self, namespace: &str, name: &str) -> Result<(), ApiError> {

@@ -3,16 +3,18 @@
 //! Plays the parts of the runner (reads its own writes, retries what was refused), of the driver of the scheduler and of
 //! the clock. A pod's node agent is played by whoever uses this, or by [`Cluster::agents`].
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use rota_api::{ApiError, Change, Object, Resource, Write, resource};
+use rota_cluster::queue::{PAUSE_WHEN_STALE, Queue};
+use rota_reconcile::metric::{Book, Fate, Fates, Nothing};
 use rota_reconcile::{Action, Controller, Key, NoteKind, Plan, Wake, World, WorldChange};
 use rota_scheduler::{Decision, PodName, Scheduler};
 use serde_json::{Value, json};
 
 use crate::api::{Api, linked};
+use crate::record::{Event, Record};
 
 /// Rounds without the clock moving after which the controllers are held to fight each other.
 const ROUNDS_AT_ONE_INSTANT_MAX: usize = 20_000;
@@ -24,19 +26,6 @@ pub enum Mode {
     Transaction,
     /// Write by write, as against a foreign server.
     Sequential,
-}
-
-/// An event as people see it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Event {
-    /// `Kind/name` of the object it is about.
-    pub object: String,
-    /// The machine-readable word.
-    pub reason: String,
-    /// The sentence.
-    pub message: String,
-    /// `Normal` or `Warning`.
-    pub kind: &'static str,
 }
 
 /// A server with controllers.
@@ -51,14 +40,10 @@ pub struct Cluster {
     pub crash_after: Option<usize>,
     /// How many writes of controllers were made or refused.
     pub writes: usize,
-    /// Events and how often each happened.
-    pub events: BTreeMap<Event, u64>,
-    /// The most pods that each owner had alive at one moment, by `Kind/name`.
-    pub alive_max: BTreeMap<String, usize>,
-    /// Every status that a watch of Jobs showed, by name.
-    pub job_history: BTreeMap<String, Vec<Value>>,
-    /// When the first CronJob was created.
-    pub first_cron_job: Option<Timestamp>,
+    /// What controllers counted.
+    pub metrics: Book,
+    /// What a watch of everything showed.
+    pub record: Record,
     /// When set: each bound pod that has not begun gets this status, and each pod that is told to stop is gone at once.
     pub agents: Option<Value>,
     /// The server does it by itself, unless a controller does.
@@ -66,9 +51,8 @@ pub struct Cluster {
     scheduler: Scheduler,
     make: fn() -> Vec<Box<dyn Controller>>,
     controllers: Vec<Box<dyn Controller>>,
-    due: BTreeSet<(usize, Key)>,
-    timers: BTreeMap<(usize, Key), Timestamp>,
-    failures: BTreeMap<(usize, Key), u32>,
+    /// One for each controller.
+    queues: Vec<Queue>,
     last_change: Timestamp,
 }
 
@@ -91,18 +75,14 @@ impl Cluster {
             mode: Mode::Transaction,
             crash_after: None,
             writes: 0,
-            events: BTreeMap::new(),
-            alive_max: BTreeMap::new(),
-            job_history: BTreeMap::new(),
-            first_cron_job: None,
+            metrics: Book::default(),
+            record: Record::default(),
             collects_garbage: controllers.iter().all(|c| c.name() != "garbage-collector"),
             agents: None,
             scheduler: Scheduler::new(),
             make,
+            queues: controllers.iter().map(|_| Queue::default()).collect(),
             controllers,
-            due: BTreeSet::new(),
-            timers: BTreeMap::new(),
-            failures: BTreeMap::new(),
             last_change: now,
         }
     }
@@ -151,7 +131,7 @@ impl Cluster {
         loop {
             self.work();
             let end = self.last_change + quiet;
-            match self.timers.values().min().copied() {
+            match self.next_due() {
                 Some(at) if at <= end => self.api.now = at.max(self.api.now),
                 _ => {
                     self.api.now = end;
@@ -170,7 +150,7 @@ impl Cluster {
             if held(self) {
                 return Some(self.now().duration_since(start).as_secs_f64());
             }
-            match self.timers.values().min().copied() {
+            match self.next_due() {
                 Some(at) if at <= end => self.api.now = at.max(self.api.now),
                 _ => {
                     self.api.now = end;
@@ -207,21 +187,15 @@ impl Cluster {
     fn work(&mut self) {
         for _ in 0..ROUNDS_AT_ONE_INSTANT_MAX {
             let now = self.now();
-            let ripe: Vec<_> = self
-                .timers
-                .iter()
-                .filter(|(_, at)| **at <= now)
-                .map(|(k, _)| k.clone())
-                .collect();
-            for key in ripe {
-                self.timers.remove(&key);
-                self.due.insert(key);
-            }
             if self.bind_pods() || self.play_agents() {
                 continue;
             }
-            if let Some((controller, key)) = self.due.pop_first() {
-                self.reconcile(controller, key);
+            let next = self.queues.iter_mut().enumerate().find_map(|(controller, queue)| {
+                queue.release(now);
+                Some((controller, queue.pop()?))
+            });
+            if let Some((controller, key)) = next {
+                self.reconcile(controller, &key);
             } else if self.collects_garbage && self.api.collect_garbage() {
                 self.observe();
             } else {
@@ -232,33 +206,31 @@ impl Cluster {
         panic!("the controllers do not come to rest: {left:?}");
     }
 
-    fn reconcile(&mut self, controller: usize, key: Key) {
+    fn next_due(&self) -> Option<Timestamp> {
+        self.queues.iter().filter_map(Queue::next_due).min()
+    }
+
+    fn reconcile(&mut self, controller: usize, key: &Key) {
         let now = self.now();
-        let plan = self.controllers[controller].reconcile(&key, &self.world, now);
+        let plan = self.controllers[controller].reconcile(key, &self.world, now);
         if let Wake::At(at) = plan.wake {
-            self.timers.insert((controller, key.clone()), at);
+            self.queues[controller].add_at(key.clone(), at);
         }
-        let queued = (controller, key);
-        match self.carry_out(&plan) {
+        let pause = match self.carry_out(&plan) {
             Ok(()) => {
-                self.failures.remove(&queued);
+                self.queues[controller].done(key);
+                return;
             }
-            Err(error) if error.is_conflict() || error.is_not_found() => {
-                self.due.insert(queued);
-            }
-            Err(_) => {
-                let failures = self.failures.entry(queued.clone()).or_default();
-                let delay = SignedDuration::from_secs(1 << (*failures).min(6));
-                *failures += 1;
-                let at = self.timers.entry(queued).or_insert(now + delay);
-                *at = (*at).min(now + delay);
-            }
-        }
+            Err(error) if error.is_conflict() || error.is_not_found() => PAUSE_WHEN_STALE,
+            Err(_) => self.controllers[controller].pause_after_refusal(),
+        };
+        self.queues[controller].failed(key, pause, now);
     }
 
     /// Carries a plan out up to the first refusal.
     fn carry_out(&mut self, plan: &Plan) -> Result<(), ApiError> {
         let mut made: Vec<Option<Arc<Object>>> = vec![None; plan.actions.len()];
+        let mut refused = Vec::new();
         let mut result = Ok(());
         let writes: Vec<Write> = plan.actions.iter().map(|action| action.write.clone()).collect();
         let crashes = self.crash_after.is_some_and(|left| left < writes.len());
@@ -276,7 +248,12 @@ impl Cluster {
                     made = objects.into_iter().map(Some).collect();
                     self.crash_after = self.crash_after.map(|left| left - writes.len());
                 }
-                Err((_, error)) if error.is_conflict() || error.is_not_found() => return Err(error),
+                Err((at, error)) if error.is_conflict() || error.is_not_found() => {
+                    let refused = &[at];
+                    self.metrics
+                        .enter(&plan.measured, &Became { made: &made, refused }, 0.0);
+                    return Err(error);
+                }
                 Err(_) => {}
             }
         }
@@ -297,6 +274,7 @@ impl Cluster {
                     Ok(object) => made[at] = Some(object),
                     Err(error) => {
                         self.note_refusal(write, &error);
+                        refused.push(at);
                         refused_in = Some(*stage);
                         result = Err(error);
                     }
@@ -304,6 +282,11 @@ impl Cluster {
             }
         }
         self.note(plan, &made);
+        let became = Became {
+            made: &made,
+            refused: &refused,
+        };
+        self.metrics.enter(&plan.measured, &became, 0.0);
         self.observe();
         result
     }
@@ -312,8 +295,7 @@ impl Cluster {
     fn restart(&mut self) {
         self.crash_after = None;
         self.controllers = (self.make)();
-        self.timers.clear();
-        self.failures.clear();
+        self.queues = self.controllers.iter().map(|_| Queue::default()).collect();
         let mut seen = Vec::new();
         for controller in &self.controllers {
             for kind in controller.watches() {
@@ -348,11 +330,11 @@ impl Cluster {
                 reason: note.reason.to_string(),
                 message,
                 kind: match note.kind {
-                    NoteKind::Normal => "Normal",
-                    NoteKind::Warning => "Warning",
+                    NoteKind::Normal => "Normal".to_owned(),
+                    NoteKind::Warning => "Warning".to_owned(),
                 },
             };
-            *self.events.entry(event).or_default() += 1;
+            *self.record.events.entry(event).or_default() += 1;
         }
     }
 
@@ -367,32 +349,18 @@ impl Cluster {
             ),
             reason: "FailedCreate".to_owned(),
             message: format!("Error creating: {}", error.message()),
-            kind: "Warning",
+            kind: "Warning".to_owned(),
         };
-        *self.events.entry(event).or_default() += 1;
+        *self.record.events.entry(event).or_default() += 1;
     }
 
     /// Shows the controllers what has changed.
     fn observe(&mut self) {
-        for WorldChange { old, new } in self.api.take_log() {
+        for seen in self.api.take_log() {
             self.last_change = self.api.now;
+            self.record.observe(&seen, self.api.now);
+            let WorldChange { old, new } = seen;
             self.show_scheduler(old.as_ref(), new.as_ref());
-            if new.as_ref().is_some_and(|o| o.resource() == resource::CRON_JOBS) {
-                self.first_cron_job.get_or_insert(self.api.now);
-            }
-            if let Some(job) = new.as_ref().filter(|o| o.resource() == resource::JOBS) {
-                let history = self.job_history.entry(job.meta().name.clone()).or_default();
-                let status = job.to_value()["status"].take();
-                if history.last() != Some(&status) {
-                    history.push(status);
-                }
-            }
-            if let Some(pod) = new
-                .as_ref()
-                .filter(|o| o.resource() == resource::PODS && o.meta().node.is_empty())
-            {
-                self.count_alive(pod);
-            }
             let change = match (&old, &new) {
                 (_, Some(new)) => {
                     // Two writes of one commit have one revision; a watch shows the last of them.
@@ -425,26 +393,14 @@ impl Cluster {
         }
     }
 
-    fn count_alive(&mut self, of: &Object) {
-        let Some(owner) = of.meta().controller() else { return };
-        let is_alive = |pod: &&Arc<Object>| {
-            let meta = pod.meta();
-            let has_ended = matches!(meta.phase.as_str(), "Succeeded" | "Failed");
-            meta.controller() == Some(owner) && meta.deleting.is_none() && !has_ended
-        };
-        let alive = self.api.all(resource::PODS).filter(is_alive).count();
-        let most = self
-            .alive_max
-            .entry(format!("{}/{}", owner.kind, owner.name))
-            .or_default();
-        *most = alive.max(*most);
-    }
-
     fn touch(&mut self, change: &WorldChange) {
         for (at, controller) in self.controllers.iter_mut().enumerate() {
             if controller.watches().contains(&change.resource()) {
-                let keys = controller.touched(change, &self.world);
-                self.due.extend(keys.into_iter().map(|key| (at, key)));
+                self.metrics.enter(&controller.measured(change), &Nothing, 0.0);
+                let settle = controller.settle(change, &self.world);
+                for key in controller.touched(change, &self.world) {
+                    self.queues[at].settle(key, settle, self.api.now);
+                }
             }
         }
     }
@@ -498,5 +454,27 @@ impl Cluster {
             made.unwrap_or_else(|error| panic!("an agent was refused: {error:?}"));
         }
         !due.is_empty()
+    }
+}
+
+/// What became of a plan here.
+struct Became<'a> {
+    made: &'a [Option<Arc<Object>>],
+    refused: &'a [usize],
+}
+
+impl Fates for Became<'_> {
+    fn fate(&self, action: usize) -> Fate {
+        if self.refused.contains(&action) {
+            Fate::Refused
+        } else if self.made.get(action).is_some_and(Option::is_some) {
+            Fate::Done
+        } else {
+            Fate::NotTried
+        }
+    }
+
+    fn is_refused(&self) -> bool {
+        !self.refused.is_empty()
     }
 }

@@ -10,11 +10,15 @@
 //! - [`api`]: objects and what a server does to them: names, uids, defaults, graceful deletion, finalizers, garbage;
 //! - [`cluster`]: controllers over such a server: queues, timers, plans carried out as one transaction or write by write,
 //!   with a crash at any place;
-//! - [`replay`]: recorded scenarios, played against such a cluster and compared with what an upstream control plane did.
+//! - [`record`]: what a watch of everything has shown;
+//! - [`replay`]: recorded scenarios, played against such a cluster, or against a server, and compared with what an
+//!   upstream control plane did.
 
 pub mod api;
 pub mod cluster;
+pub mod record;
 pub mod replay;
 
 pub use api::Api;
 pub use cluster::{Cluster, Mode};
+pub use record::Record;

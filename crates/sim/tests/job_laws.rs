@@ -13,6 +13,9 @@ use rota_sim::api::seconds;
 use rota_sim::{Cluster, Mode};
 use serde_json::{Value, json};
 
+/// Longer than controllers wait for further changes.
+const LOOK_SECS: f64 = 1.5;
+
 fn controllers() -> Vec<Box<dyn Controller>> {
     vec![Box::new(JobController::default()), Box::new(OrphanPods::default())]
 }
@@ -141,7 +144,7 @@ impl Run {
             Step::Wait(secs) => self.cluster.run_for(*secs),
             Step::Crash(writes) => self.cluster.crash_after = Some(*writes),
         }
-        self.cluster.run_for(0.0);
+        self.cluster.run_for(LOOK_SECS);
         self.check();
     }
 
@@ -200,7 +203,7 @@ impl Run {
     }
 
     fn check_history(&self) {
-        let history = &self.cluster.job_history["j"];
+        let history = &self.cluster.record.job_history["j"];
         for (before, after) in history.iter().zip(&history[1..]) {
             for counter in ["succeeded", "failed"] {
                 let (old, new) = (
@@ -303,13 +306,13 @@ fn check_crashes(spec: &Value, steps: &[Step]) {
         let play = |crash: Option<usize>| {
             let mut run = Run::of(spec, mode);
             run.cluster.crash_after = crash;
-            run.cluster.run_for(0.0);
+            run.cluster.run_for(LOOK_SECS);
             steps.iter().for_each(|step| run.play(step));
             let mut status = run.job()["status"].take();
             for (_, field) in status.as_object_mut().into_iter().flatten() {
                 forget_times(field);
             }
-            (run.cluster.writes, (status, run.cluster.api.created.clone()))
+            (run.cluster.writes, (status, run.cluster.record.created.clone()))
         };
         let (writes, expected) = play(None);
         for crash in 0..writes {

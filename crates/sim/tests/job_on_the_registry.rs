@@ -267,5 +267,11 @@ async fn a_pod_whose_job_is_gone_is_let_go() {
     server.world.reset(resource::JOBS, Vec::new());
     let plan = OrphanPods::default().reconcile(&Key::of(&pod), &server.world, noon());
     server.write(plan.actions[0].write.clone()).await;
-    assert!(server.pods().await[0].meta().finalizers.is_empty());
+    let pod = server.pods().await.remove(0);
+    assert!(pod.meta().finalizers.is_empty());
+    assert_eq!(
+        pod.to_value()["metadata"].get("finalizers"),
+        None,
+        "an empty list is left out"
+    );
 }

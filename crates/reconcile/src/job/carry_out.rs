@@ -13,12 +13,14 @@
 //! Creations come behind everything that must not wait for them, since a quota may refuse them for hours.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use rota_api::{DeleteOptions, Write, resource};
 
 use super::claim::{Claimed, job_owner};
 use super::judge::{Decision, Judgement, Outcome};
 use super::limits::FIRST_BATCH;
+use super::metrics;
 use super::pods::{self, PodMaker};
 use super::report::{Population, Report, write_population};
 use super::seen::{SeenJob, SeenPod};
@@ -40,6 +42,7 @@ pub(super) fn plan(
     let pods = &claimed.pods;
     let seen = Population::of(pods);
     let has_sizing = sizing.is_some();
+    metrics::of_sync(&mut plan, job, sizing.as_ref());
     let sizing = sizing.unwrap_or_default();
     take_and_let_go(&mut plan, job, claimed);
 
@@ -55,17 +58,12 @@ pub(super) fn plan(
         None if has_sizing => is_suspension_news = report.suspension(),
         None => {}
     }
-    let succeeded = report.succeeded();
+    let (succeeded, gains, failed) = (report.succeeded(), report.gains(), report.failed());
     if let Some(write) = report.write() {
         let status = plan.then(write, "report what was counted and decided");
-        note_status(
-            &mut plan,
-            status,
-            job,
-            is_suspension_news,
-            decision.filter(|_| is_finished),
-            succeeded,
-        );
+        let finished = decision.filter(|_| is_finished);
+        note_status(&mut plan, status, job, is_suspension_news, finished, succeeded);
+        metrics::of_status(&mut plan, status, job, gains, tracking, finished);
     }
 
     let ending = judgement.decision.as_ref().filter(|_| !is_finished);
@@ -81,7 +79,8 @@ pub(super) fn plan(
         .map(|(pod, why)| (pods::finalizer_removal(pod), why));
     staged(&mut plan, removals);
     stop(&mut plan, job, &stopped, why);
-    create(&mut plan, job, &sizing.create);
+    let created = create(&mut plan, job, &sizing.create);
+    metrics::of_creations(&mut plan, created, job, seen, failed);
 
     let after = seen.after(stopped.into_iter(), sizing.create.len());
     if let Some(write) = write_population(job, seen, after) {
@@ -204,9 +203,11 @@ fn stop(plan: &mut Plan, job: &SeenJob<'_>, pods: &[&SeenPod<'_>], why: &'static
     }
 }
 
-fn create(plan: &mut Plan, job: &SeenJob<'_>, new: &[NewPod]) {
+/// Adds the creations; returns where they stand.
+fn create(plan: &mut Plan, job: &SeenJob<'_>, new: &[NewPod]) -> Range<usize> {
+    let start = plan.actions.len();
     if new.is_empty() {
-        return;
+        return start..start;
     }
     let maker = PodMaker::of(job);
     let (mut rest, mut batch) = (new, FIRST_BATCH as usize);
@@ -219,6 +220,7 @@ fn create(plan: &mut Plan, job: &SeenJob<'_>, new: &[NewPod]) {
         }
         (rest, batch) = (later, batch * 2);
     }
+    start..plan.actions.len()
 }
 
 /// Adds writes that may run at the same time, behind all before; returns the index of the first.

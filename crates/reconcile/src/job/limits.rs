@@ -29,5 +29,13 @@ pub(super) const NAME_BYTES_MAX: usize = 253;
 /// An `activeDeadlineSeconds` beyond this overflows a count of nanoseconds in 64 bits; it stands for "no deadline".
 pub(super) const DEADLINE_SECS_MAX: i64 = 9_223_372_036;
 
-/// How long changes of pods may wait for further ones before their Job is looked at. Upstream waits a second.
+/// How long changes of pods may wait for further ones before their Job is looked at.
 pub(super) const POD_CHANGES_SETTLE: SignedDuration = SignedDuration::from_millis(10);
+
+/// How long a Job waits for more pods to end once one has failed: pods that end in one moment are judged together, or the
+/// order in which their nodes report would decide how the Job ends. It delays no replacement, which waits longer for its
+/// backoff. Upstream lets every pod change wait so long.
+pub(super) const ENDS_GATHER: SignedDuration = SignedDuration::from_secs(1);
+
+/// The pause before refused creations are tried again, doubled each time.
+pub(super) const PAUSE_AFTER_REFUSAL: SignedDuration = SignedDuration::from_secs(1);

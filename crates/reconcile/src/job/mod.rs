@@ -26,6 +26,7 @@ mod judge;
 pub mod labels;
 mod limits;
 mod manager;
+pub mod metrics;
 mod orphans;
 mod per_index;
 mod pod_failure_policy;
@@ -49,13 +50,14 @@ use rota_api::{Resource, Timestamp, resource};
 pub use orphans::OrphanPods;
 pub(crate) use seen::finished;
 
-use crate::{Controller, Index, Key, NoteKind, Plan, World, WorldChange};
+use crate::metric::Measurement;
+use crate::{Controller, Index, Key, NoteKind, Plan, Settle, World, WorldChange};
 use backoff::Record;
 use claim::claim;
 use count::{Tally, count};
 use judge::{Decision, judge};
 use manager::Manager;
-use report::{Report, whole_second};
+use report::Report;
 use seen::{SeenJob, SeenPod};
 use size::{Sizing, size};
 use track::track;
@@ -67,9 +69,17 @@ static WATCHED: [&Resource; 2] = [resource::JOBS, resource::PODS];
 pub struct JobController {
     /// Whose Jobs it looks after.
     manager: Manager,
-    /// Failures since the last success of each Job that was looked at, with the Job's uid. A shortcut: made anew from the
-    /// finished pods when it is missing.
-    backoff: BTreeMap<Key, (String, Record)>,
+    memories: BTreeMap<Key, Memory>,
+}
+
+/// What is remembered of a Job. A shortcut: made anew when it is missing.
+struct Memory {
+    /// The uid of the Job.
+    uid: String,
+    /// Failures since the last success; without memory those of the finished pods that still exist.
+    failures: Record,
+    /// When it began, to the second as its status tells it and as it was; without memory the second counts.
+    began: Option<(Timestamp, Timestamp)>,
 }
 
 impl Controller for JobController {
@@ -93,19 +103,22 @@ impl Controller for JobController {
         touched::touched(change, world)
     }
 
-    fn settle(&self, change: &WorldChange) -> SignedDuration {
-        // Pods that end in one moment are counted in one write; what happens to the Job itself is looked at at once.
-        if change.resource() == resource::PODS {
-            limits::POD_CHANGES_SETTLE
-        } else {
-            SignedDuration::ZERO
-        }
+    fn settle(&self, change: &WorldChange, world: &World) -> Settle {
+        touched::settle(change, world)
+    }
+
+    fn pause_after_refusal(&self) -> SignedDuration {
+        limits::PAUSE_AFTER_REFUSAL
+    }
+
+    fn measured(&self, change: &WorldChange) -> Vec<Measurement> {
+        metrics::of_change(change, &self.manager)
     }
 
     fn reconcile(&mut self, key: &Key, world: &World, now: Timestamp) -> Plan {
         let object = world.get(resource::JOBS, &key.namespace, &key.name);
         let Some(job) = object.and_then(SeenJob::of).filter(|job| !job.is_finished()) else {
-            self.backoff.remove(key);
+            self.memories.remove(key);
             return Plan::default();
         };
         if !self.manager.looks_after(&job) {
@@ -133,7 +146,6 @@ impl JobController {
 
     /// What an unfinished Job of ours needs now.
     fn plan(&mut self, key: &Key, job: &SeenJob<'_>, world: &World, now: Timestamp) -> Plan {
-        let now = whole_second(now);
         let mut report = Report::of(job, now);
         report.started();
 
@@ -141,12 +153,13 @@ impl JobController {
         let pods = &claimed.pods;
 
         let tally = count(job, pods);
-        let backoff = self.backoff(key, job, pods, &tally, world);
+        let memory = self.memory(key, job, pods, &tally, world);
+        let start = memory.start(job, report.start_time(), now);
 
-        let judgement = judge(job, pods, &tally, report.start_time(), world, now);
+        let judgement = judge(job, pods, &tally, start, world, now);
 
         let sizing = match judgement.decision {
-            None if !job.is_deleting => Some(size(job, pods, &tally, &judgement, backoff, now)),
+            None if !job.is_deleting => Some(size(job, pods, &tally, &judgement, &memory.failures, now)),
             _ => None,
         };
         let completed = judgement.decision.is_none() && completions_are_reached(job, pods, &tally, sizing.as_ref());
@@ -161,19 +174,45 @@ impl JobController {
         carry_out::plan(job, &claimed, &judgement, decision.as_ref(), sizing, &tracking, report)
     }
 
-    /// The failures since the last success, those counted now included.
-    fn backoff(&mut self, key: &Key, job: &SeenJob<'_>, pods: &[SeenPod<'_>], tally: &Tally, world: &World) -> &Record {
+    /// What is remembered of a Job, the failures counted now included.
+    fn memory(
+        &mut self,
+        key: &Key,
+        job: &SeenJob<'_>,
+        pods: &[SeenPod<'_>],
+        tally: &Tally,
+        world: &World,
+    ) -> &mut Memory {
         let uid = &job.object.meta().uid;
-        if self.backoff.get(key).is_none_or(|(of, _)| of != uid) {
+        if self.memories.get(key).is_none_or(|memory| memory.uid != *uid) {
             let all = world
                 .owned_by(resource::PODS, uid)
                 .map(|pod| SeenPod::of(pod, job, false));
-            self.backoff.insert(key.clone(), (uid.clone(), Record::of_history(all)));
+            let memory = Memory {
+                uid: uid.clone(),
+                failures: Record::of_history(all),
+                began: None,
+            };
+            self.memories.insert(key.clone(), memory);
         }
-        let (_, record) = self.backoff.get_mut(key).expect("inserted above");
+        let memory = self.memories.get_mut(key).expect("inserted above");
         let at = |positions: &[usize]| positions.iter().map(|p| &pods[*p]).collect::<Vec<_>>();
-        record.enter(at(&tally.new_succeeded).into_iter(), at(&tally.new_failed).into_iter());
-        record
+        let (succeeded, failed) = (at(&tally.new_succeeded), at(&tally.new_failed));
+        memory.failures.enter(succeeded.into_iter(), failed.into_iter());
+        memory
+    }
+}
+
+impl Memory {
+    /// When the Job began whose status tells `told`, now that it may just begin: a deadline counts from there, not from the
+    /// second in which it fell.
+    fn start(&mut self, job: &SeenJob<'_>, told: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+        let told = told?;
+        if job.status().is_none_or(|status| status.start_time.is_none()) {
+            self.began = Some((told, now));
+        }
+        let exact = self.began.filter(|(second, _)| *second == told);
+        Some(exact.map_or(told, |(_, exact)| exact))
     }
 }
 

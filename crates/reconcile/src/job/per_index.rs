@@ -60,15 +60,17 @@ impl Failures {
 /// The indexes that have failed for good: those of the status and those of pods not yet counted.
 pub(super) fn failed_indexes(job: &SeenJob<'_>, pods: &[SeenPod<'_>]) -> Option<Indexes> {
     let limit = job.backoff_limit_per_index?;
-    let stored = job
-        .status()
-        .and_then(|s| s.failed_indexes.as_deref())
-        .unwrap_or_default();
     let new = pods
         .iter()
         .filter(|pod| pod.is_tracked && pod.has_failed && fails_index(job, pod, limit))
         .filter_map(|pod| pod.index_below(job.index_count()));
-    Some(Indexes::parse(stored, job.index_count()).union(&new.collect()))
+    Some(stored(job).union(&new.collect()))
+}
+
+/// The indexes that the status says have failed.
+pub(super) fn stored(job: &SeenJob<'_>) -> Indexes {
+    let text = job.status().and_then(|s| s.failed_indexes.as_deref());
+    Indexes::parse(text.unwrap_or_default(), job.index_count())
 }
 
 fn fails_index(job: &SeenJob<'_>, pod: &SeenPod<'_>, limit: u32) -> bool {

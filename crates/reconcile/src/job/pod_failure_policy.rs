@@ -23,16 +23,16 @@ pub(super) enum FailureAction {
     Count,
 }
 
-/// The action of the first rule that matches the pod; without policy or match it counts.
+/// What becomes of the failed pod; without policy or match it counts.
 pub(super) fn action(job: &SeenJob<'_>, pod: &SeenPod<'_>) -> FailureAction {
-    let Some(PodFailurePolicy { rules }) = &job.spec().pod_failure_policy else {
-        return FailureAction::Count;
-    };
-    rules
-        .iter()
-        .enumerate()
-        .find_map(|(index, rule)| apply(rule, index, pod))
-        .unwrap_or(FailureAction::Count)
+    matched(job, pod).unwrap_or(FailureAction::Count)
+}
+
+/// The action of the first rule that matches the pod.
+pub(super) fn matched(job: &SeenJob<'_>, pod: &SeenPod<'_>) -> Option<FailureAction> {
+    let PodFailurePolicy { rules } = job.spec().pod_failure_policy.as_ref()?;
+    let mut rules = rules.iter().enumerate();
+    rules.find_map(|(index, rule)| apply(rule, index, pod))
 }
 
 /// True when some rule can fail the whole Job.

@@ -13,6 +13,8 @@ use serde_json::{Map, Value, json};
 
 use super::count::{Tally, Uncounted};
 use super::judge::{Decision, Judgement};
+use super::metrics::Gains;
+use super::per_index;
 use super::seen::{SeenJob, SeenPod, condition};
 use super::size::count;
 
@@ -50,6 +52,7 @@ impl Population {
 pub(super) struct Report<'j, 'w> {
     job: &'j SeenJob<'w>,
     status: JobStatus,
+    gains: Gains,
     now: Time,
 }
 
@@ -63,6 +66,7 @@ impl<'j, 'w> Report<'j, 'w> {
         Self {
             job,
             status,
+            gains: Gains::default(),
             now: Time(whole_second(now)),
         }
     }
@@ -76,6 +80,7 @@ impl<'j, 'w> Report<'j, 'w> {
 
     /// Enters what is counted.
     pub(super) fn counted(&mut self, tally: &Tally, judgement: &Judgement, uncounted: &Uncounted) {
+        self.gains = gains(self.job, tally, judgement);
         let status = &mut self.status;
         status.failed = counter(tally.settled_failed);
         let list = |uids: &[String]| (!uids.is_empty()).then(|| uids.to_vec());
@@ -108,6 +113,16 @@ impl<'j, 'w> Report<'j, 'w> {
     /// The successes told.
     pub(super) fn succeeded(&self) -> u32 {
         self.status.succeeded.unwrap_or_default().unsigned_abs()
+    }
+
+    /// The failures told.
+    pub(super) fn failed(&self) -> u32 {
+        self.status.failed.unwrap_or_default().unsigned_abs()
+    }
+
+    /// What the counters gain.
+    pub(super) fn gains(&self) -> Gains {
+        self.gains
     }
 
     /// Enters whether the Job is suspended; true when that is news. The clock of a suspended Job stands, and starts anew.
@@ -179,6 +194,27 @@ impl<'j, 'w> Report<'j, 'w> {
     }
 }
 
+fn gains(job: &SeenJob<'_>, tally: &Tally, judgement: &Judgement) -> Gains {
+    let told = |field: fn(&JobStatus) -> Option<i32>| {
+        let count = job.status().and_then(field).unwrap_or_default();
+        count.max(0).unsigned_abs()
+    };
+    let succeeded = if job.is_indexed {
+        let (before, now) = (&tally.stored_indexes, &tally.succeeded_indexes);
+        now.count() - before.count()
+    } else {
+        tally.settled_succeeded - told(|s| s.succeeded)
+    };
+    let failed_indexes = judgement.failed_indexes.as_ref().map_or(0, |failed| {
+        failed.count().saturating_sub(per_index::stored(job).count())
+    });
+    Gains {
+        succeeded,
+        failed: tally.settled_failed - told(|s| s.failed),
+        failed_indexes,
+    }
+}
+
 /// The write that tells how many pods there are; `None` when that is told already by `told`.
 pub(super) fn write_population(job: &SeenJob<'_>, told: Population, now: Population) -> Option<Write> {
     let mut patch = Map::new();
@@ -201,7 +237,7 @@ fn status_patch(job: &SeenJob<'_>, status: Value) -> Write {
 }
 
 /// Times of the API have no fractions of a second.
-pub(super) fn whole_second(at: Timestamp) -> Timestamp {
+fn whole_second(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 

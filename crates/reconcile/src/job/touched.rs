@@ -2,11 +2,13 @@
 //!
 //! Source: the event handlers of `pkg/controller/job/job_controller.go`, specification §4.3.
 
-use rota_api::{Meta, resource};
+use rota_api::{Meta, Object, resource};
 
 use super::claim::{HAND_SELECTED, in_namespace, job_owner, selects};
 use super::labels::{CONTROLLER_UID, LEGACY_CONTROLLER_UID};
-use crate::{Key, World, WorldChange};
+use super::limits::{ENDS_GATHER, POD_CHANGES_SETTLE};
+use super::seen::{SeenJob, is_tracked};
+use crate::{Key, Settle, World, WorldChange};
 
 /// The Jobs to look at after `change`.
 pub(super) fn touched(change: &WorldChange, world: &World) -> Vec<Key> {
@@ -25,6 +27,33 @@ pub(super) fn touched(change: &WorldChange, world: &World) -> Vec<Key> {
     keys.sort();
     keys.dedup();
     keys
+}
+
+/// How soon the Jobs that `change` touches are looked at: for a change of the Job at once. Pods that end in one moment are
+/// looked at together where it matters which of them is seen first: when one has failed, and where some successes are
+/// enough.
+pub(super) fn settle(change: &WorldChange, world: &World) -> Settle {
+    if change.resource() == resource::JOBS {
+        return Settle::Now;
+    }
+    let is_news = |is_so: fn(&Object) -> bool| {
+        let is_now = change.new.as_ref().is_some_and(|pod| is_so(pod));
+        is_now && !change.old.as_ref().is_some_and(|pod| is_so(pod))
+    };
+    let has_failed = |pod: &Object| is_tracked(pod) && (pod.meta().phase == "Failed" || pod.meta().deleting.is_some());
+    let has_succeeded = |pod: &Object| is_tracked(pod) && pod.meta().phase == "Succeeded";
+    if is_news(has_failed) || (is_news(has_succeeded) && some_successes_are_enough(change, world)) {
+        Settle::Not(ENDS_GATHER)
+    } else {
+        Settle::Within(POD_CHANGES_SETTLE)
+    }
+}
+
+fn some_successes_are_enough(change: &WorldChange, world: &World) -> bool {
+    let owner = owner(change.latest().meta(), world);
+    let job = owner.and_then(|key| world.get(resource::JOBS, &key.namespace, &key.name));
+    job.and_then(SeenJob::of)
+        .is_some_and(|job| job.spec().success_policy.is_some())
 }
 
 /// The Job that controls the pod, if it is still the one that the pod means.

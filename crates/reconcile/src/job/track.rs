@@ -2,11 +2,12 @@
 //!
 //! Source: `trackJobStatusAndRemoveFinalizers` in `pkg/controller/job/job_controller.go`, specification §4.8 T3.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::count::{Tally, Uncounted};
 use super::judge::{Decision, Judgement, Outcome};
 use super::limits::UNCOUNTED_MAX;
+use super::metrics::action_word;
 use super::pod_failure_policy::{self, FailureAction};
 use super::seen::{Phase, SeenJob, SeenPod};
 
@@ -17,6 +18,8 @@ pub(super) struct Tracking {
     pub(super) uncounted: Uncounted,
     /// Positions of the pods whose finalizer goes once the status is written.
     pub(super) release: Vec<usize>,
+    /// How many of the pods recorded now were handled by each action of the pod failure policy.
+    pub(super) handled: BTreeMap<&'static str, u32>,
 }
 
 /// Records the pods that have ended. `stopping`: positions of pods that are stopped for another reason than failure; they
@@ -31,7 +34,7 @@ pub(super) fn track(
 ) -> Tracking {
     let mut tracking = Tracking {
         uncounted: tally.waiting.clone(),
-        release: Vec::new(),
+        ..Tracking::default()
     };
     let mut recorded: BTreeSet<String> = tally
         .waiting
@@ -53,7 +56,7 @@ pub(super) fn track(
             continue;
         }
         tracking.release.push(position);
-        match record(job, pod, decision, &recorded) {
+        match record(job, pod, decision, &recorded, &mut tracking.handled) {
             Some(Record::Success) if job.is_indexed => {
                 // The index in completedIndexes is the record.
                 new_indexes.extend(pod.index.filter(|index| !tally.stored_indexes.contains(*index)));
@@ -86,6 +89,7 @@ fn record(
     pod: &SeenPod<'_>,
     decision: Option<&Decision>,
     recorded: &BTreeSet<String>,
+    handled: &mut BTreeMap<&'static str, u32>,
 ) -> Option<Record> {
     if recorded.contains(pod.uid()) || (job.is_indexed && pod.index_below(job.index_count()).is_none()) {
         return None;
@@ -95,7 +99,14 @@ fn record(
     }
     // A Job that fails takes its running pods along: they count as failures.
     let fails = pod.has_failed || decision.is_some_and(|d| d.outcome == Outcome::Failure);
-    (fails && pod_failure_policy::action(job, pod) != FailureAction::Ignore).then_some(Record::Failure)
+    if !fails {
+        return None;
+    }
+    let action = pod_failure_policy::matched(job, pod);
+    if let Some(action) = &action {
+        *handled.entry(action_word(action)).or_default() += 1;
+    }
+    (action != Some(FailureAction::Ignore)).then_some(Record::Failure)
 }
 
 /// The tracked pods; those of an Indexed Job by index, so that the limit cuts the highest.

@@ -8,9 +8,22 @@ use jiff::SignedDuration;
 use rota_api::k8s::api::batch::v1::Job;
 use rota_api::{DeleteOptions, Object, Propagation, Resource, Timestamp, Write, resource};
 
+use crate::metric::{Family, FamilyKind, Measurement, When};
 use crate::{Controller, Key, Plan, World, WorldChange};
 
 static WATCHED: [&Resource; 1] = [resource::JOBS];
+
+/// How long after their time finished Jobs were deleted.
+pub static DELETION_SECONDS: Family = Family {
+    name: "ttl_after_finished_controller_job_deletion_duration_seconds",
+    help: "The time it took to delete a finished Job after its ttl had passed.",
+    kind: FamilyKind::Histogram {
+        first: 0.1,
+        factor: 2.0,
+        buckets: 14,
+    },
+    labels: &[],
+};
 
 /// Deletes finished Jobs after their ttl.
 #[derive(Default)]
@@ -47,7 +60,10 @@ impl Controller for TtlController {
                 };
                 let delete = Write::delete(resource::JOBS, &key.namespace, &key.name, options);
                 let guarded = delete.if_uid(&job.meta().uid).if_revision(job.revision());
-                plan.act(guarded, "its ttlSecondsAfterFinished has passed");
+                let deletion = plan.act(guarded, "its ttlSecondsAfterFinished has passed");
+                let late = now.duration_since(at).as_secs_f64();
+                let none: [&str; 0] = [];
+                plan.measure(Measurement::exactly(late, &DELETION_SECONDS, none).when(When::Done(deletion)));
             }
             Some(at) => plan.wake_at(at),
             None => {}

@@ -79,6 +79,11 @@ fn changed(
     }
 }
 
+/// True for a list or a map without elements, which the form of a type leaves out.
+fn is_empty(field: &Value) -> bool {
+    field.as_array().is_some_and(Vec::is_empty) || field.as_object().is_some_and(serde_json::Map::is_empty)
+}
+
 /// The patched object, still of its kind, in the form of its type if the caller wants that checked.
 fn patched(
     caller: &Caller,
@@ -88,10 +93,15 @@ fn patched(
     document: &Value,
 ) -> Result<Decoded, ApiError> {
     let decoded = match caller.field_validation {
-        None => Decoded {
-            value: patches::patch(resource.schema, kind, object, document)?,
-            warnings: Vec::new(),
-        },
+        None => {
+            let mut value = patches::patch(resource.schema, kind, object, document)?;
+            // Writers in this process know the form of a type, but not what their patch leaves of a list.
+            metadata(&mut value).retain(|_, field| !is_empty(field));
+            Decoded {
+                value,
+                warnings: Vec::new(),
+            }
+        }
         Some(validation) => patches::patched(
             resource.schema,
             kind,

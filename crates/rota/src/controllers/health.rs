@@ -14,6 +14,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rota_cluster::Metrics;
 use rota_cluster::remote::traffic::Traffic;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,7 @@ const HEADERS_MAX: Duration = Duration::from_secs(10);
 /// How the instance is.
 pub(super) struct Health {
     traffic: Arc<Traffic>,
+    controllers: Metrics,
     leads: AtomicBool,
     leader: Mutex<String>,
 }
@@ -33,9 +35,15 @@ impl Health {
     pub(super) fn new(traffic: Arc<Traffic>) -> Self {
         Self {
             traffic,
+            controllers: Metrics::default(),
             leads: AtomicBool::new(false),
             leader: Mutex::default(),
         }
+    }
+
+    /// What the controllers count, over all times of leadership.
+    pub(super) fn controllers(&self) -> Metrics {
+        self.controllers.clone()
     }
 
     /// The work begins.
@@ -69,6 +77,7 @@ impl Health {
              leader_election_master_status{{name=\"rota-controllers\"}} {leads}"
         );
         self.traffic.write_metrics(&mut out);
+        self.controllers.write_text(&mut out);
         out
     }
 }

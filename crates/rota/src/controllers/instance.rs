@@ -97,7 +97,13 @@ async fn work(
     let work = CancellationToken::new();
     let recorder = Recorder::start(access.events(&fence)?, work.clone());
     health.begins();
-    let driving = drive(Arc::new(cluster.clone()), chosen.make(), recorder, work.clone());
+    let driving = drive(
+        Arc::new(cluster.clone()),
+        chosen.make(),
+        recorder,
+        health.controllers(),
+        work.clone(),
+    );
     let result = tokio::select! {
         done = driving => done.context("driving the controllers"),
         () = over.cancelled() => Ok(()),

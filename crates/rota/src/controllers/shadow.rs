@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context, Result};
 use rota_api::{Timestamp, Write};
 use rota_cluster::shadow::Verdict;
-use rota_cluster::{Cluster, Fence, Recorder, ShadowCluster, drive};
+use rota_cluster::{Cluster, Fence, Metrics, Recorder, ShadowCluster, drive};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +45,7 @@ pub(super) async fn run(
     let shadow: Arc<dyn Cluster> = Arc::new(ShadowCluster::new(cluster, args.shadow_patience, Box::new(tell)));
     let recorder = Recorder::start(Arc::clone(&shadow), stop.clone());
     health.begins();
-    drive(shadow, chosen.make(), recorder, stop)
+    drive(shadow, chosen.make(), recorder, health.controllers(), stop)
         .await
         .context("driving the controllers")?;
     let count = |verdict| counts.of(verdict).load(Ordering::Relaxed);

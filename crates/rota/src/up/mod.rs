@@ -5,6 +5,7 @@ mod config;
 mod controllers;
 mod data_dir;
 mod env;
+mod metrics;
 mod nodes;
 mod pod_range;
 mod recorder;
@@ -24,7 +25,7 @@ use rota_agent::tokens::{ClusterTokens, Tokens};
 use rota_api::Timestamp;
 use rota_api::validate::Checks;
 use rota_apiserver::{Config, Kubeconfig, Pki, Server, authorization};
-use rota_cluster::{Cluster, LocalCluster, Recorder, drive, schedule};
+use rota_cluster::{Cluster, LocalCluster, Metrics, Recorder, drive, schedule};
 use rota_registry::{Caller, Env as _, Registry, Settings, bootstrap};
 use rota_store::{DurableStore, MemoryStore, Store};
 use serde_json::json;
@@ -38,6 +39,7 @@ pub(crate) use config::{Home, UpConfig};
 pub(crate) use data_dir::DataDir;
 pub(crate) use data_dir::is_in_use;
 use env::SystemEnv;
+use metrics::ControllerMetrics;
 use nodes::Nodes;
 pub(crate) use nodes::{Common, RealNode, host_name, start_real};
 
@@ -127,13 +129,12 @@ impl Running {
         let failed = CancellationToken::new();
         let tasks = TaskTracker::new();
         let nodes = Nodes::default();
-        let server = Server::bind(
-            Config::new(config.listen, Arc::clone(&pki)),
-            Arc::clone(&registry),
-            nodes.access(),
-        )
-        .await
-        .context("starting the API server (--listen chooses another address)")?;
+        let metrics = Metrics::default();
+        let mut serving = Config::new(config.listen, Arc::clone(&pki));
+        serving.metrics.push(Arc::new(ControllerMetrics(metrics.clone())));
+        let server = Server::bind(serving, Arc::clone(&registry), nodes.access())
+            .await
+            .context("starting the API server (--listen chooses another address)")?;
         let address = server.address();
         let kubernetes = bootstrap::ApiServer {
             cluster_ip: SERVICE_ADDRESS.to_owned(),
@@ -167,6 +168,7 @@ impl Running {
             cluster("system:kube-controller-manager"),
             chosen,
             recorder.clone(),
+            metrics,
             stop.clone(),
         );
         spawn(&tasks, &failed, "the controllers", driver);

@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 
-use crate::cluster::Cluster;
+use crate::record::Record;
 
 /// Minutes after the first one that have a word.
 const WORDS: i64 = 60;
@@ -16,10 +16,10 @@ pub struct Minutes {
 }
 
 impl Minutes {
-    /// The minutes of this cluster; counted from now where there was no CronJob yet.
-    pub fn of(cluster: &Cluster) -> Self {
+    /// The minutes of what was seen; counted from now where there was no CronJob yet.
+    pub fn of(record: &Record, now: Timestamp) -> Self {
         Self {
-            first: minute(cluster.first_cron_job.unwrap_or(cluster.now())),
+            first: minute(record.first_cron_job.unwrap_or(now)),
         }
     }
 

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use rota_api::{Object, resource};
 use serde_json::{Map, Value, json};
 
 use super::minutes::Minutes;
-use super::script::{BYSTANDER, NAMESPACE, list, text};
+use super::script::{list, text};
 use crate::api::LOST_NODE_SECS;
-use crate::cluster::Cluster;
+use crate::record::{Event, Record};
 
 /// The rows of pods, with what is the same in all of them put back in.
 pub fn unfold_pods(expect: &Value) -> Value {
@@ -40,24 +41,24 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// The cluster as it is.
-    pub fn of(cluster: &Cluster) -> Self {
-        let names = Names::of(cluster);
+    /// What was seen of the scenario `id`, which has `namespace` for itself.
+    pub fn of(record: &Record, namespace: &str, id: &str, now: Timestamp) -> Self {
+        let names = Names::of(record, namespace, now);
         let all = |resource, picture: fn(&Object) -> Value| -> Vec<Value> {
-            let objects = cluster.api.all(resource);
+            let objects = record.all(resource);
             objects.map(|object| names.forget(&picture(object))).collect()
         };
         Self {
-            created: names.forget(&json!(cluster.api.created)),
-            events: events_of(cluster, &names),
-            configmaps: all(resource::CONFIG_MAPS, config_map_picture).into(),
+            created: names.forget(&json!(record.created)),
+            events: events_of(record, id, &names),
+            configmaps: config_maps_of(record, &names),
             replicasets: all(resource::REPLICA_SETS, plain_picture).into(),
             cronjobs: all(resource::CRON_JOBS, cron_job_picture).into(),
             jobs: all(resource::JOBS, job_picture).into(),
             daemonsets: sort_rows(&all(resource::DAEMON_SETS, plain_picture)),
             revisions: sort_rows(&all(resource::CONTROLLER_REVISIONS, plain_picture)),
-            nodes: nodes_of(cluster),
-            pod_count: cluster.api.all(resource::PODS).count().into(),
+            nodes: nodes_of(record, id),
+            pod_count: record.all(resource::PODS).count().into(),
             pods: count_alike(all(resource::PODS, pod_picture)),
         }
     }
@@ -178,23 +179,26 @@ fn agrees(expected: &Value, actual: &Value) -> bool {
     }
 }
 
-/// What every uid of the simulated server holds, so that other texts need not be searched.
-const UID_MARK: &str = "-0000-4000-8000-";
+/// Length of a uid: shorter texts need not be searched for one.
+const UID_LEN: usize = 36;
 
 /// Names and uids that differ from run to run, and what stands for them.
 struct Names {
     uids: Vec<(String, String)>,
+    /// The namespace of the scenario.
+    namespace: String,
     minutes: Minutes,
 }
 
 impl Names {
-    fn of(cluster: &Cluster) -> Self {
-        let names = cluster.api.names.iter();
+    fn of(record: &Record, namespace: &str, now: Timestamp) -> Self {
+        let names = record.names.iter();
         Self {
             uids: names
                 .map(|(uid, name)| (uid.clone(), format!("<uid:{name}>")))
                 .collect(),
-            minutes: Minutes::of(cluster),
+            namespace: namespace.to_owned(),
+            minutes: Minutes::of(record, now),
         }
     }
 
@@ -213,11 +217,29 @@ impl Names {
     }
 
     fn forget_in(&self, text: &str) -> String {
-        let uids = if text.contains(UID_MARK) { &self.uids[..] } else { &[] };
+        if text == self.namespace {
+            return "<ns>".to_owned();
+        }
+        let uids = if text.len() >= UID_LEN { &self.uids[..] } else { &[] };
         let named = uids
             .iter()
             .fold(text.to_owned(), |text, (uid, word)| text.replace(uid, word));
-        self.minutes.forget(&named)
+        self.minutes.forget(&self.random_ends_forgotten(&named))
+    }
+}
+
+impl Names {
+    /// A sentence with names of pods in it, such as `ns/j-1-abcde`, without their random ends.
+    fn random_ends_forgotten(&self, sentence: &str) -> String {
+        let name_in = |word: &str| Some(word.strip_prefix(&self.namespace)?.strip_prefix('/')?.to_owned());
+        let word = |word: &str| match name_in(word) {
+            None => word.to_owned(),
+            Some(name) => match name.rsplit_once('-') {
+                Some((base, _)) => format!("<ns>/{base}-<rand>"),
+                None => format!("<ns>/{name}"),
+            },
+        };
+        sentence.split(' ').map(word).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -235,6 +257,16 @@ fn keep(from: &Value, fields: &[&str], into: &mut Map<String, Value>) {
             into.insert((*field).to_owned(), value.clone());
         }
     }
+}
+
+/// The config map that every namespace has.
+const ROOT_CERTIFICATES: &str = "kube-root-ca.crt";
+
+fn config_maps_of(record: &Record, names: &Names) -> Value {
+    let config_maps = record.all(resource::CONFIG_MAPS);
+    let told = config_maps.filter(|config_map| config_map.meta().name != ROOT_CERTIFICATES);
+    told.map(|config_map| names.forget(&config_map_picture(config_map)))
+        .collect()
 }
 
 /// Of config maps only ownership is told.
@@ -267,16 +299,6 @@ fn cron_job_picture(cron_job: &Object) -> Value {
     let mut status = value["status"].as_object().cloned().unwrap_or_default();
     if let Some(time) = status.get_mut("lastSuccessfulTime") {
         *time = "<time>".into();
-    }
-    for entry in status
-        .get_mut("active")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
-        if entry["namespace"] == NAMESPACE {
-            entry["namespace"] = "<ns>".into();
-        }
     }
     picture.insert("status".into(), status.into());
     Value::Object(picture)
@@ -341,9 +363,9 @@ fn plain_picture(object: &Object) -> Value {
 }
 
 /// The nodes of the scenario. Their annotations come from controllers that take no part here.
-fn nodes_of(cluster: &Cluster) -> Value {
-    let nodes = cluster.api.all(resource::NODES).map(|node| node.to_value());
-    let nodes = nodes.filter(|node| !text(&node["metadata"]["name"]).starts_with(BYSTANDER));
+fn nodes_of(record: &Record, id: &str) -> Value {
+    let nodes = record.all(resource::NODES).map(|node| node.to_value());
+    let nodes = nodes.filter(|node| node["metadata"]["labels"]["scenario"] == id);
     nodes.map(|node| node_picture(&node)).collect()
 }
 
@@ -398,27 +420,7 @@ fn status_picture(status: &Value) -> Value {
         }
         conditions.sort_by_key(|condition| text(&condition["type"]).to_owned());
     }
-    let message = |text: &str| random_ends_forgotten(text);
-    for condition in picture
-        .get_mut("conditions")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
-        condition["message"] = message(text(&condition["message"])).into();
-    }
     picture
-}
-
-/// Names of pods in a sentence, such as `ns/j-1-abcde`, without their random ends.
-fn random_ends_forgotten(sentence: &str) -> String {
-    let word = |word: &str| match word.strip_prefix("ns/").and_then(|name| name.rsplit_once('-')) {
-        Some((base, _)) => format!("<ns>/{base}-<rand>"),
-        None => word
-            .strip_prefix("ns/")
-            .map_or_else(|| word.to_owned(), |name| format!("<ns>/{name}")),
-    };
-    sentence.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 fn recorded_jobs(jobs: &Value) -> Value {
@@ -483,7 +485,10 @@ fn pod_picture(pod: &Object) -> Value {
             picture.insert(format!("status.{field}"), status[field].clone());
         }
     }
-    let mut conditions: Vec<Value> = list(&status["conditions"]).iter().map(condition_picture).collect();
+    // That a pod has a node is told by its node.
+    let is_told = |condition: &&Value| condition["type"] != "PodScheduled" || condition["status"] != "True";
+    let conditions = list(&status["conditions"]).iter().filter(is_told);
+    let mut conditions: Vec<Value> = conditions.map(condition_picture).collect();
     conditions.sort_by_key(|condition| text(&condition["type"]).to_owned());
     picture.insert("conditions".into(), conditions.into());
     tolerations_sorted(&Value::Object(picture))
@@ -521,9 +526,13 @@ const DAEMONSET_COUNTS: &[&str] = &[
     "updatedNumberScheduled",
 ];
 
+/// What the scheduler says about a pod depends on what other nodes there are.
 fn condition_picture(condition: &Value) -> Value {
     let mut kept = Map::new();
     keep(condition, &["type", "status", "reason", "message"], &mut kept);
+    if condition["type"] == "PodScheduled" {
+        kept.remove("message");
+    }
     Value::Object(kept)
 }
 
@@ -548,13 +557,13 @@ fn sort_rows(rows: &[Value]) -> Value {
     rows.into()
 }
 
-fn events_of(cluster: &Cluster, names: &Names) -> Value {
-    let of_bystander = |object: &str| {
-        object
-            .strip_prefix("Node/")
-            .is_some_and(|node| node.starts_with(BYSTANDER))
+fn events_of(record: &Record, id: &str, names: &Names) -> Value {
+    let of_other_node = |event: &Event| {
+        let node = event.object.strip_prefix("Node/");
+        node.is_some_and(|node| !node.starts_with(&format!("{id}-")))
     };
-    let told = cluster.events.iter().filter(|(event, _)| !of_bystander(&event.object));
+    let events = record.all_events();
+    let told = events.iter().filter(|(event, _)| !of_other_node(event));
     let events = told.map(|(event, count)| {
         let object = match event.object.strip_prefix("Pod/").and_then(|name| name.rsplit_once('-')) {
             Some((base, _)) => format!("Pod/{base}-<rand>"),
@@ -564,7 +573,7 @@ fn events_of(cluster: &Cluster, names: &Names) -> Value {
             Some((what @ ("Created pod" | "Deleted pod"), pod)) => {
                 format!("{what}: {}", generated_name(&event.object, pod))
             }
-            _ => random_ends_forgotten(&event.message),
+            _ => event.message.clone(),
         };
         json!({"object": object, "reason": event.reason, "message": message, "type": event.kind, "count": count})
     });

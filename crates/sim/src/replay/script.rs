@@ -3,60 +3,50 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use rota_api::{DeleteOptions, Object, PatchKind, Propagation, Resource, Write, resource};
+use rota_api::{ApiError, DeleteOptions, Object, PatchKind, Propagation, Resource, Write, resource};
 use rota_reconcile::Controller;
 use serde_json::{Value, json};
 
 use super::minutes::Minutes;
 use super::picture;
+use super::stage::{Pace, Simulated, Stage};
 use crate::api::seconds;
 use crate::cluster::{Cluster, Mode};
-
-/// The namespace of the scenario.
-pub const NAMESPACE: &str = "ns";
+use crate::record::Record;
 
 /// Nodes that are healthy throughout a scenario about the health of nodes.
 const BYSTANDERS: usize = 8;
 
-/// What their names begin with.
-pub(super) const BYSTANDER: &str = "bystander-";
-
 /// How long a step waits for the pods that it is about.
 const PODS_COME_SECS: f64 = 10.0;
 
-/// When controllers look at what a step changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
-    /// At the next step that lets time pass: pod changes of one moment are seen together, as upstream's batching has it.
-    Batched,
-    /// At once, after each single change.
-    Eager,
-}
-
-/// Plays a scenario; returns where its outcome differs from the recorded one.
+/// Plays a scenario on a simulated cluster; returns where its outcome differs from the recorded one.
 pub fn replay(scenario: &Value, make: fn() -> Vec<Box<dyn Controller>>, mode: Mode, pace: Pace) -> Vec<String> {
     let start = Timestamp::from_second(1_767_225_600).expect("a time of our century");
     let mut cluster = Cluster::new(make, start);
     cluster.mode = mode;
+    replay_on(&mut Simulated { cluster, pace }, scenario)
+}
+
+/// Plays a scenario; returns where its outcome differs from the recorded one.
+pub fn replay_on(stage: &mut impl Stage, scenario: &Value) -> Vec<String> {
     let mut player = Player {
-        cluster,
-        pace,
+        stage,
         differences: Vec::new(),
         expected: json!({}),
         step: 0,
+        acted: Timestamp::UNIX_EPOCH,
         id: text(&scenario["id"]).to_owned(),
         renamings: picture::renamings(scenario),
         uncounted: false,
     };
-    for node in list(&scenario["nodes"]) {
-        player.create_node(node);
-    }
-    if scenario["recordNodes"] == true {
-        player.create_bystanders();
-    }
+    player.create_nodes(scenario);
     for (at, step) in list(&scenario["steps"]).iter().enumerate() {
         player.step = at;
         player.play(step);
+        if !["settle", "await"].contains(&text(&step["op"])) {
+            player.acted = player.stage.now();
+        }
         if !player.differences.is_empty() {
             // What follows is a consequence.
             return player.differences;
@@ -66,13 +56,14 @@ pub fn replay(scenario: &Value, make: fn() -> Vec<Box<dyn Controller>>, mode: Mo
     player.differences
 }
 
-struct Player {
-    cluster: Cluster,
-    pace: Pace,
+struct Player<'s, S> {
+    stage: &'s mut S,
     differences: Vec<String>,
     /// The last picture expected, for what the next one leaves unchanged.
     expected: Value,
     step: usize,
+    /// When the script last did something: awaited times are counted from there.
+    acted: Timestamp,
     id: String,
     /// The ways in which the nodes of the recording may stand for those here; agreed pictures leave fewer.
     renamings: Vec<picture::Renaming>,
@@ -80,12 +71,21 @@ struct Player {
     uncounted: bool,
 }
 
-impl Player {
+impl<S: Stage> Player<'_, S> {
     fn differ(&mut self, what: impl std::fmt::Display) {
         self.differences.push(format!("step {}: {what}", self.step));
     }
 
-    fn create_node(&mut self, node: &Value) {
+    fn create_nodes(&mut self, scenario: &Value) {
+        let nodes = list(&scenario["nodes"]);
+        let mut names: Vec<String> = nodes.iter().map(|node| self.create_node(node)).collect();
+        if scenario["recordNodes"] == true {
+            names.extend(self.create_bystanders());
+        }
+        self.stage.nodes_created(&names);
+    }
+
+    fn create_node(&mut self, node: &Value) -> String {
         let name = format!("{}-{}", self.id, text(&node["name"]));
         let mut labels = json!({
             "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64",
@@ -108,26 +108,28 @@ impl Player {
         let status = json!({"status": {"capacity": capacity, "allocatable": capacity}});
         let write = Write::merge_status(resource::NODES, "", &name, status);
         let is_ready = if node["ready"] == false { "False" } else { "True" };
-        let made = self.cluster.create(resource::NODES, object);
-        let made = made.and_then(|_| self.cluster.write(&write));
-        if let Err(error) = made.and_then(|_| self.node_ready(&name, is_ready)) {
+        let made = self.stage.write(&Write::create(resource::NODES, object));
+        let made = made.and_then(|()| self.stage.write(&write));
+        if let Err(error) = made.and_then(|()| self.node_ready(&name, is_ready)) {
             self.differ(error.message());
         }
+        name
     }
 
     /// Healthy nodes beside those of a scenario about the health of nodes, so that not all of them are in trouble.
-    fn create_bystanders(&mut self) {
+    fn create_bystanders(&mut self) -> Vec<String> {
+        let mut names = Vec::new();
         for at in 0..BYSTANDERS {
-            let name = format!("{BYSTANDER}{at}");
+            let name = format!("bystander-{}-{at}", self.id);
             let taint = json!({"key": "bystander", "effect": "NoSchedule"});
-            let made = self.cluster.create(
-                resource::NODES,
-                json!({"metadata": {"name": name}, "spec": {"taints": [taint]}}),
-            );
-            if let Err(error) = made.and_then(|_| self.node_ready(&name, "True")) {
+            let node = json!({"metadata": {"name": name}, "spec": {"taints": [taint]}});
+            let made = self.stage.write(&Write::create(resource::NODES, node));
+            if let Err(error) = made.and_then(|()| self.node_ready(&name, "True")) {
                 self.differ(error.message());
             }
+            names.push(name);
         }
+        names
     }
 
     fn play(&mut self, step: &Value) {
@@ -140,17 +142,21 @@ impl Player {
             "pod-patch" => self.change_pods(step, None, patch_kind(step)),
             "pod-delete" => self.delete_pods(step),
             "node-create" => {
-                self.create_node(&step["node"]);
-                self.after_change(false);
+                let name = self.create_node(&step["node"]);
+                self.stage.nodes_created(&[name]);
+                self.stage.after_change(false);
+            }
+            "node-lease" => {
+                let name = format!("{}-{}", self.id, text(&step["node"]));
+                self.stage.renew_lease(&name, step["renew"] == true);
             }
             "node-delete" | "node-patch" | "node-ready" => self.change_node(step),
             "kubelet" => {
-                self.cluster.agents = step["auto"]["status"]
-                    .is_object()
-                    .then(|| step["auto"]["status"].clone());
-                self.after_change(false);
+                let status = &step["auto"]["status"];
+                self.stage.play_agents(status.is_object().then(|| status.clone()));
+                self.stage.after_change(false);
             }
-            "wait" => self.cluster.run_for(step["seconds"].as_f64().unwrap_or_default()),
+            "wait" => self.stage.run_for(step["seconds"].as_f64().unwrap_or_default()),
             "minute" => self.wait_for_second(step),
             "await" => self.wait_until(step),
             "settle" => self.settle(step),
@@ -162,7 +168,7 @@ impl Player {
     fn fill_in(&self, value: &Value) -> Value {
         match value {
             Value::String(text) => {
-                let filled = || Minutes::of(&self.cluster).fill_in(text).into();
+                let filled = || self.minutes().fill_in(text).into();
                 self.placeholder(text).unwrap_or_else(filled)
             }
             Value::Array(items) => items.iter().map(|item| self.fill_in(item)).collect(),
@@ -191,23 +197,20 @@ impl Player {
             return Some(self.find(kind, name)?.meta().uid.clone().into());
         }
         if inner == "cr:0" {
-            // Uids are given in order.
-            let mut names = self.cluster.api.names.values();
-            return Some(names.find_map(|name| name.strip_prefix("ControllerRevision/"))?.into());
+            return Some(self.stage.look(|record| record.first_revision.clone())?.into());
         }
         let ago: i64 = inner.strip_prefix("now")?.parse().unwrap_or_default();
-        Some(seconds(self.cluster.now() + SignedDuration::from_secs(ago)).into())
+        Some(seconds(self.stage.now() + SignedDuration::from_secs(ago)).into())
     }
 
-    fn find(&self, kind: &str, name: &str) -> Option<&Arc<Object>> {
-        self.cluster.api.get(kind_of(kind)?, NAMESPACE, name)
+    fn find(&self, kind: &str, name: &str) -> Option<Arc<Object>> {
+        let (kind, namespace) = (kind_of(kind)?, self.stage.namespace());
+        self.stage.look(|record| record.get(kind, namespace, name).cloned())
     }
 
-    /// A change of a Job is looked at at once, one of a pod with others of the same moment.
-    fn after_change(&mut self, of_pods: bool) {
-        if self.pace == Pace::Eager || !of_pods {
-            self.cluster.run_for(0.0);
-        }
+    fn minutes(&self) -> Minutes {
+        let now = self.stage.now();
+        self.stage.look(|record| Minutes::of(record, now))
     }
 
     fn create(&mut self, step: &Value) {
@@ -216,10 +219,10 @@ impl Player {
         let Some(resource) = found else {
             return self.differ("unknown kind");
         };
-        object["metadata"]["namespace"] = NAMESPACE.into();
-        let made = self.cluster.create(resource, object);
-        self.check_code(step, made.map(|_| 201));
-        self.after_change(resource == resource::PODS);
+        object["metadata"]["namespace"] = self.stage.namespace().into();
+        let made = self.stage.write(&Write::create(resource, object));
+        self.check_code(step, made.map(|()| 201));
+        self.stage.after_change(resource == resource::PODS);
     }
 
     fn target(&self, step: &Value) -> Option<(&'static Resource, String)> {
@@ -233,10 +236,11 @@ impl Player {
         };
         let subresource = (step["subresource"] == "status").then_some("status");
         let patch = step["patch"].clone();
-        let write = Write::patch(resource, NAMESPACE, &name, patch_kind(step), patch, subresource);
-        let made = self.cluster.write(&write);
-        self.check_code(step, made.map(|_| 200));
-        self.after_change(false);
+        let namespace = self.stage.namespace();
+        let write = Write::patch(resource, namespace, &name, patch_kind(step), patch, subresource);
+        let made = self.stage.write(&write);
+        self.check_code(step, made.map(|()| 200));
+        self.stage.after_change(false);
     }
 
     fn delete(&mut self, step: &Value) {
@@ -253,12 +257,13 @@ impl Player {
             },
             orphan_dependents: None,
         };
-        let made = self.cluster.write(&Write::delete(resource, NAMESPACE, &name, options));
-        self.check_code(step, made.map(|_| 200));
-        self.after_change(false);
+        let write = Write::delete(resource, self.stage.namespace(), &name, options);
+        let made = self.stage.write(&write);
+        self.check_code(step, made.map(|()| 200));
+        self.stage.after_change(false);
     }
 
-    fn check_code(&mut self, step: &Value, made: Result<u64, rota_api::ApiError>) {
+    fn check_code(&mut self, step: &Value, made: Result<u64, ApiError>) {
         let code = made.unwrap_or_else(|error| error.code().into());
         if step["result"]["code"] != code {
             self.differ(format!(
@@ -271,11 +276,12 @@ impl Player {
     fn change_pods(&mut self, step: &Value, subresource: Option<&'static str>, kind: PatchKind) {
         for pod in self.select(step) {
             let patch = step["patch"].clone();
-            let write = Write::patch(resource::PODS, NAMESPACE, &pod.meta().name, kind, patch, subresource);
-            if let Err(error) = self.cluster.write(&write) {
+            let (namespace, name) = (self.stage.namespace(), &pod.meta().name);
+            let write = Write::patch(resource::PODS, namespace, name, kind, patch, subresource);
+            if let Err(error) = self.stage.write(&write) {
                 self.differ(error.message());
             }
-            self.after_change(true);
+            self.stage.after_change(true);
         }
     }
 
@@ -286,21 +292,21 @@ impl Player {
                 grace_period_secs,
                 ..DeleteOptions::default()
             };
-            let write = Write::delete(resource::PODS, NAMESPACE, &pod.meta().name, options);
-            if let Err(error) = self.cluster.write(&write) {
+            let write = Write::delete(resource::PODS, self.stage.namespace(), &pod.meta().name, options);
+            if let Err(error) = self.stage.write(&write) {
                 self.differ(error.message());
             }
-            self.after_change(true);
+            self.stage.after_change(true);
         }
     }
 
-    fn node_ready(&mut self, name: &str, status: &str) -> Result<Arc<Object>, rota_api::ApiError> {
+    fn node_ready(&mut self, name: &str, status: &str) -> Result<(), ApiError> {
         let reason = if status == "True" {
             "KubeletReady"
         } else {
             "KubeletNotReady"
         };
-        let now = seconds(self.cluster.now());
+        let now = seconds(self.stage.now());
         let condition = |type_, status, reason| json!({"type": type_, "status": status, "reason": reason, "lastHeartbeatTime": now});
         let patch = json!({"status": {"conditions": [
             condition("MemoryPressure", "False", "Sufficient"),
@@ -309,47 +315,39 @@ impl Player {
             condition("Ready", status, reason),
         ]}});
         let kind = PatchKind::Strategic;
-        self.cluster
+        self.stage
             .write(&Write::patch(resource::NODES, "", name, kind, patch, Some("status")))
     }
 
     fn change_node(&mut self, step: &Value) {
-        let end = format!("-{}", text(&step["node"]));
-        let names = self
-            .cluster
-            .api
-            .all(resource::NODES)
-            .map(|node| node.meta().name.clone());
-        let Some(name) = names.into_iter().find(|name| name.ends_with(&end)) else {
-            return self.differ("unknown node");
-        };
+        let name = format!("{}-{}", self.id, text(&step["node"]));
         let made = match text(&step["op"]) {
             "node-ready" => self.node_ready(&name, text(&step["status"])),
             "node-patch" => {
                 let (kind, patch) = (patch_kind(step), step["patch"].clone());
                 let subresource = (step["subresource"] == "status").then_some("status");
-                self.cluster
+                self.stage
                     .write(&Write::patch(resource::NODES, "", &name, kind, patch, subresource))
             }
             _ => self
-                .cluster
+                .stage
                 .write(&Write::delete(resource::NODES, "", &name, DeleteOptions::default())),
         };
-        self.check_code(step, made.map(|_| 200));
+        self.check_code(step, made.map(|()| 200));
         self.uncounted = true;
-        self.after_change(false);
+        self.stage.after_change(false);
     }
 
     /// The recording waited for pods that were still to come.
     fn select(&mut self, step: &Value) -> Vec<Arc<Object>> {
         let recorded = step["result"]["matched"].as_u64().unwrap_or_default();
         let wanted = &step["select"];
-        if (select(&self.cluster, wanted).len() as u64) < recorded {
-            self.cluster.run_until(PODS_COME_SECS, |cluster| {
-                select(cluster, wanted).len() as u64 >= recorded
+        if (self.stage.look(|record| select(record, wanted)).len() as u64) < recorded {
+            self.stage.run_until(PODS_COME_SECS, &|record| {
+                select(record, wanted).len() as u64 >= recorded
             });
         }
-        let found = select(&self.cluster, wanted);
+        let found = self.stage.look(|record| select(record, wanted));
         if step["result"]["matched"] != found.len() {
             self.differ(format!("{} pods match, not {}", found.len(), step["result"]["matched"]));
         }
@@ -359,22 +357,24 @@ impl Player {
     /// Waits for a second of a minute of the clock.
     fn wait_for_second(&mut self, step: &Value) {
         let number = |field: &str| step[field].as_i64().unwrap_or_default();
-        let now = self.cluster.now();
+        let now = self.stage.now();
         let this_minute = now.as_second() - now.as_second().rem_euclid(60);
         let at = this_minute + number("in") * 60 + number("second");
         let wait = at - now.as_second() + if at <= now.as_second() { 60 } else { 0 };
         let fraction = f64::from(now.subsec_nanosecond()) / 1e9;
-        self.cluster.run_for(wait as f64 - fraction);
+        self.stage.run_for(wait as f64 - fraction);
     }
 
     fn wait_until(&mut self, step: &Value) {
         let until = step["until"].clone();
         let max = step["max"].as_f64().unwrap_or_default();
-        let held = self.cluster.run_until(max, |cluster| holds(cluster, &until));
+        let namespace = self.stage.namespace().to_owned();
+        let held = self.stage.run_until(max, &|record| holds(record, &namespace, &until));
         if step["result"]["held"] != held.is_some() {
             return self.differ(format!("{until} held: {}", held.is_some()));
         }
-        if let (Some(after), Some([from, to])) = (held, step["elapsed"].as_array().map(Vec::as_slice))
+        let after = self.stage.now().duration_since(self.acted).as_secs_f64();
+        if let Some([from, to]) = step["elapsed"].as_array().map(Vec::as_slice)
             && (after < from.as_f64().unwrap_or_default() || after > to.as_f64().unwrap_or(f64::MAX))
         {
             self.differ(format!("{until} held after {after} s, not within [{from}, {to}]"));
@@ -382,7 +382,7 @@ impl Player {
     }
 
     fn settle(&mut self, step: &Value) {
-        self.cluster.settle(step["quietSeconds"].as_f64().unwrap_or(2.5));
+        self.stage.settle(step["quietSeconds"].as_f64().unwrap_or(2.5));
         let recorded = &step["expect"];
         let mut expected = json!({});
         for part in list(&recorded["unchanged"]) {
@@ -399,7 +399,10 @@ impl Player {
         if self.uncounted {
             picture::counts_untold(&mut compared["daemonsets"]);
         }
-        let here = picture::Picture::of(&self.cluster);
+        let (namespace, now) = (self.stage.namespace(), self.stage.now());
+        let here = self
+            .stage
+            .look(|record| picture::Picture::of(record, namespace, &self.id, now));
         let (agreed, differing): (Vec<_>, Vec<_>) = self
             .renamings
             .iter()
@@ -420,17 +423,14 @@ impl Player {
 
     /// What must hold of all that a watch saw.
     fn check_history(&mut self, scenario: &Value) {
-        let minutes = Minutes::of(&self.cluster);
+        let minutes = self.minutes();
         for (owner, recorded) in scenario["transitions"].as_object().into_iter().flatten() {
             let Some(name) = owner.strip_prefix("Job/") else {
                 continue;
             };
-            let history = self
-                .cluster
-                .job_history
-                .get(&minutes.fill_in(name))
-                .cloned()
-                .unwrap_or_default();
+            let name = minutes.fill_in(name);
+            let history = self.stage.look(|record| record.job_history.get(&name).cloned());
+            let history = history.unwrap_or_default();
             for pair in list(&recorded["conditionOrder"]) {
                 let (before, after) = (
                     first_true(&history, text(&pair[0])),
@@ -449,12 +449,9 @@ impl Player {
             }
         }
         for (owner, peak) in scenario["peaks"].as_object().into_iter().flatten() {
-            let alive = self
-                .cluster
-                .alive_max
-                .get(&minutes.fill_in(owner))
-                .copied()
-                .unwrap_or_default();
+            let owner = minutes.fill_in(owner);
+            let alive = self.stage.look(|record| record.alive_max.get(&owner).copied());
+            let alive = alive.unwrap_or_default();
             if peak["alive"].as_u64().is_some_and(|most| alive as u64 > most) {
                 self.differ(format!("{owner} had {alive} pods alive, not {}", peak["alive"]));
             }
@@ -472,33 +469,45 @@ fn has_condition(status: &Value, condition: &str) -> bool {
         .any(|c| c["type"] == condition && c["status"] == "True")
 }
 
-fn holds(cluster: &Cluster, until: &Value) -> bool {
-    let job_status = |reference: &Value| {
-        let name = text(reference).split_once('/').map_or("", |(_, name)| name);
-        cluster
-            .api
-            .get(resource::JOBS, NAMESPACE, name)
-            .map(|job| job.to_value()["status"].take())
+fn holds(record: &Record, namespace: &str, until: &Value) -> bool {
+    let find = |reference: &Value| {
+        let (kind, name) = text(reference).split_once('/')?;
+        Some(record.get(kind_of(kind)?, namespace, name)?.to_value())
     };
     if let Some([owner, count]) = until["created"].as_array().map(Vec::as_slice) {
-        return cluster.api.created.get(text(owner)).copied() >= count.as_u64();
+        return record.created.get(text(owner)).copied() >= count.as_u64();
     }
-    if let Some([job, condition]) = until["condition"].as_array().map(Vec::as_slice) {
-        return job_status(job).is_some_and(|status| has_condition(&status, text(condition)));
+    if let Some([object, condition]) = until["condition"].as_array().map(Vec::as_slice) {
+        return find(object).is_some_and(|object| has_condition(&object["status"], text(condition)));
+    }
+    if let Some([object, path, wanted]) = until["field"].as_array().map(Vec::as_slice) {
+        let pointer = format!("/{}", text(path).replace('.', "/"));
+        return find(object).is_some_and(|object| object.pointer(&pointer) == Some(wanted));
+    }
+    if let Some([node, key, effect]) = until["nodeTaint"].as_array().map(Vec::as_slice) {
+        let end = format!("-{}", text(node));
+        let is_it = |node: &&Arc<Object>| node.meta().name.ends_with(&end);
+        let node = record.all(resource::NODES).find(is_it).map(|node| node.to_value());
+        let taints = node
+            .map(|node| list(&node["spec"]["taints"]).to_vec())
+            .unwrap_or_default();
+        return taints
+            .iter()
+            .any(|taint| taint["key"] == *key && taint["effect"] == *effect);
     }
     if until["pods"].is_object() {
-        let found = select(cluster, &until["pods"]).len() as u64;
+        let found = select(record, &until["pods"]).len() as u64;
         return until["equals"].as_u64().is_none_or(|wanted| found == wanted)
             && until["atLeast"].as_u64().is_none_or(|wanted| found >= wanted);
     }
     if until["gone"].is_string() {
-        return job_status(&until["gone"]).is_none();
+        return find(&until["gone"]).is_none();
     }
-    false
+    until["exists"].is_string() && find(&until["exists"]).is_some()
 }
 
 /// The selected pods, in order of completion index, then of creation.
-fn select(cluster: &Cluster, select: &Value) -> Vec<Arc<Object>> {
+fn select(record: &Record, select: &Value) -> Vec<Arc<Object>> {
     let index = |pod: &Object| -> Option<i64> {
         pod.to_value()["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"]
             .as_str()?
@@ -527,7 +536,7 @@ fn select(cluster: &Cluster, select: &Value) -> Vec<Arc<Object>> {
                 .is_none_or(|wanted| pod.to_value()["spec"]["containers"][0]["image"] == wanted)
             && select["name"].as_str().is_none_or(|wanted| meta.name == wanted)
     };
-    let mut pods: Vec<_> = cluster.api.all(resource::PODS).filter(is_wanted).cloned().collect();
+    let mut pods: Vec<_> = record.all(resource::PODS).filter(is_wanted).cloned().collect();
     pods.sort_by_key(|pod| (index(pod), pod.meta().created, pod.meta().uid.clone()));
     if let Some(limit) = select["limit"].as_u64() {
         pods.truncate(usize::try_from(limit).unwrap_or(usize::MAX));

@@ -1,11 +1,10 @@
 //! All recordings of one subject, against the list of those that are known to differ.
 
-use std::io::Read;
-
 use rota_reconcile::Controller;
-use serde_json::Value;
 
-use super::script::{Pace, replay, text};
+use super::recordings;
+use super::script::{replay, text};
+use super::stage::Pace;
 use crate::cluster::Mode;
 
 /// Recordings and what is known of them.
@@ -23,10 +22,9 @@ impl Suite {
     /// with the differences, and those that are known to differ and do not.
     pub fn surprises(&self, mode: Mode, pace: Pace) -> Vec<String> {
         let only = std::env::var("SCENARIO").ok();
-        let lines = self.differ.lines().filter(|line| !line.starts_with('#'));
-        let known: Vec<&str> = lines.filter_map(|line| line.split_whitespace().next()).collect();
+        let known = recordings::ids(self.differ);
         let mut surprises = Vec::new();
-        for scenario in self.scenarios() {
+        for scenario in recordings::read(self.recordings).expect("recordings can be read") {
             let id = text(&scenario["id"]);
             if only.as_ref().is_some_and(|only| only != id) {
                 continue;
@@ -37,16 +35,5 @@ impl Suite {
             }
         }
         surprises
-    }
-
-    fn scenarios(&self) -> Vec<Value> {
-        let mut text = String::new();
-        flate2::read::GzDecoder::new(self.recordings)
-            .read_to_string(&mut text)
-            .expect("the recordings are text");
-        let lines = text.lines();
-        lines
-            .map(|line| serde_json::from_str(line).expect("a line is a JSON object"))
-            .collect()
     }
 }

@@ -1,0 +1,52 @@
+//! Plays recorded scenarios on a running server, in real time, many at once.
+//!
+//! ```sh
+//! rota up --no-nodes --ephemeral --kubeconfig /tmp/k &
+//! cargo run --release -p rota-sim -- --kubeconfig /tmp/k crates/sim/tests/data/job.jsonl.gz
+//! ```
+
+#![expect(clippy::print_stdout, reason = "a command's output")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use rota_sim::replay::recordings;
+use rota_sim::replay::server::{self, Played};
+
+/// Plays recorded scenarios on a running server.
+#[derive(Parser)]
+struct Args {
+    /// The kubeconfig of somebody who may do everything there.
+    #[arg(long)]
+    kubeconfig: PathBuf,
+    /// How many scenarios to play at the same time.
+    #[arg(long, default_value_t = 64)]
+    at_once: usize,
+    /// Play only scenarios whose id begins so.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Recordings: one JSON object per line, compressed by gzip or not.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let args = Args::parse();
+    let mut scenarios = Vec::new();
+    for file in &args.files {
+        let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+        scenarios.extend(recordings::read(&bytes).with_context(|| format!("reading {}", file.display()))?);
+    }
+    scenarios.retain(|scenario| scenario["id"].as_str().is_some_and(|id| id.starts_with(&args.only)));
+    let cluster = server::connect(&args.kubeconfig).await?;
+    let played = server::play_all(cluster, scenarios, args.at_once).await;
+    for Played { id, differences } in played.iter().filter(|played| !played.differences.is_empty()) {
+        println!("{id}: {}", differences.join("\n  "));
+    }
+    let failed = played.iter().filter(|played| !played.differences.is_empty()).count();
+    println!("{} passed, {failed} failed", played.len() - failed);
+    Ok(ExitCode::from(u8::from(failed > 0)))
+}
