@@ -21,6 +21,9 @@ pub const PAUSE_WHEN_STALE: SignedDuration = SignedDuration::from_millis(5);
 /// The longest delay after failures: a fault that lasts is looked at once a minute.
 const BACKOFF_MAX: SignedDuration = SignedDuration::from_secs(60);
 
+/// How long changes that can wait do so where the last plan failed: what is refused is not tried again for each of them.
+const SETTLE_WHEN_FAILING: SignedDuration = SignedDuration::from_secs(1);
+
 /// The queue of one controller.
 #[derive(Debug, Default)]
 pub struct Queue {
@@ -104,7 +107,15 @@ impl Queue {
         match settle {
             Settle::Now => self.add(key),
             Settle::Within(_) if self.held.contains(&key) => {}
-            Settle::Within(span) => self.settling.set_if_earlier(key, later(now, span)),
+            Settle::Within(span) => {
+                let is_failing = self.failures.contains_key(&key);
+                let span = if is_failing {
+                    span.max(SETTLE_WHEN_FAILING)
+                } else {
+                    span
+                };
+                self.settling.set_if_earlier(key, later(now, span));
+            }
             Settle::Not(span) => {
                 if self.held.insert(key.clone()) {
                     self.settling.set(key, later(now, span));

@@ -2,14 +2,12 @@
 
 #![expect(clippy::print_stdout, reason = "the counts are the result")]
 
-use std::io::Read;
-
 use rota_reconcile::Controller;
 use rota_reconcile::job::{JobController, OrphanPods};
 use rota_reconcile::pod_gc::PodGc;
 use rota_reconcile::ttl::TtlController;
 use rota_sim::Mode;
-use rota_sim::replay::{Pace, replay};
+use rota_sim::replay::{Pace, recordings, replay};
 use serde_json::Value;
 
 fn controllers() -> Vec<Box<dyn Controller>> {
@@ -22,29 +20,16 @@ fn controllers() -> Vec<Box<dyn Controller>> {
 }
 
 fn scenarios() -> Vec<Value> {
-    let mut text = String::new();
-    for data in [
+    let files = [
         &include_bytes!("data/job.jsonl.gz")[..],
         &include_bytes!("data/pod_gc.jsonl.gz")[..],
-    ] {
-        let mut unpacked = flate2::read::GzDecoder::new(data);
-        unpacked.read_to_string(&mut text).expect("the recordings are text");
-    }
-    text.lines()
-        .map(|line| serde_json::from_str(line).expect("a line is a JSON object"))
-        .collect()
-}
-
-/// Lines `<id> <reason>` of scenarios that are known to differ.
-fn known(list: &str) -> Vec<&str> {
-    list.lines()
-        .filter(|l| !l.starts_with('#'))
-        .filter_map(|l| l.split_whitespace().next())
-        .collect()
+    ];
+    let read = |file: &&[u8]| recordings::read(file).expect("recordings can be read");
+    files.iter().flat_map(read).collect()
 }
 
 fn check(mode: Mode, pace: Pace, list: &str) {
-    let known = known(list);
+    let known = recordings::ids(list);
     let only = std::env::var("SCENARIO").ok();
     let (mut passed, mut failed, mut surprises) = (0, 0, Vec::new());
     for scenario in scenarios() {

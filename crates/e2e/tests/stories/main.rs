@@ -4,6 +4,7 @@ mod commands;
 mod cron_jobs;
 mod daemon_sets;
 mod host_port;
+mod job_conformance;
 mod jobs;
 mod node_death;
 mod old_kubectl;

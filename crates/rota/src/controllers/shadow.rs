@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context, Result};
 use rota_api::{Timestamp, Write};
 use rota_cluster::shadow::Verdict;
-use rota_cluster::{Cluster, Fence, Metrics, Recorder, ShadowCluster, drive};
+use rota_cluster::{Cluster, Fence, Recorder, ShadowCluster, drive};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
