@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
 use rota_api::{Resource, Revision, Timestamp};
 use rota_reconcile::{Controller, Key, Plan, Wake, World, WorldChange};
 use tokio::sync::mpsc;
@@ -90,7 +91,7 @@ struct Driver {
     cluster: Arc<dyn Cluster>,
     workers: Vec<Worker>,
     world: World,
-    gate: Gate<(usize, Key)>,
+    gate: Gate<Resting>,
     recorder: Recorder,
     metrics: Metrics,
     finished: mpsc::UnboundedSender<Finished>,
@@ -102,6 +103,15 @@ struct Worker {
     controller: Box<dyn Controller>,
     queue: Queue,
     synced: bool,
+}
+
+/// A key that rests until the world shows what its plan did.
+#[derive(Debug)]
+struct Resting {
+    worker: usize,
+    key: Key,
+    /// For how long it pauses after that, because a part of the plan was refused.
+    pause: Option<SignedDuration>,
 }
 
 /// A plan that was carried out, or refused.
@@ -169,8 +179,16 @@ impl Driver {
         for change in changes.iter().filter(|change| change.is_deleted()) {
             free.extend(self.gate.observe_gone(&change.latest().meta().uid));
         }
-        for (worker, key) in free {
-            self.workers[worker].queue.done(&key);
+        for resting in free {
+            self.rested(&resting, now);
+        }
+    }
+
+    fn rested(&mut self, resting: &Resting, now: Timestamp) {
+        let queue = &mut self.workers[resting.worker].queue;
+        match resting.pause {
+            Some(pause) => drop(queue.failed(&resting.key, pause, now)),
+            None => queue.done(&resting.key),
         }
     }
 
@@ -273,31 +291,28 @@ impl Driver {
                 self.recorder.record(saying);
             }
         }
-        let queue = &mut self.workers[worker].queue;
-        if !outcome.is_complete() {
-            // What is due at a certain time is due then, however long the refusals have gone on.
-            if let Wake::At(at) = plan.wake
-                && at > now
-            {
-                queue.add_at(key.clone(), at);
-            }
-            let pause = if outcome.is_stale() {
-                PAUSE_WHEN_STALE
-            } else {
-                self.workers[worker].controller.pause_after_refusal()
-            };
-            self.workers[worker].queue.failed(&key, pause, now);
-            return;
+        let pause = if outcome.is_complete() {
+            None
+        } else if outcome.is_stale() {
+            Some(PAUSE_WHEN_STALE)
+        } else {
+            Some(self.workers[worker].controller.pause_after_refusal())
+        };
+        // What is due at a certain time is due then, however long the refusals have gone on.
+        if let Wake::At(at) = plan.wake
+            && (pause.is_none() || at > now)
+        {
+            self.workers[worker].queue.add_at(key.clone(), at);
         }
-        if let Wake::At(at) = plan.wake {
-            queue.add_at(key.clone(), at);
-        }
+        // Also of a plan that was refused halfway: the kinds are seen independently, and a pod that was let go, seen before
+        // the status that counts it, would be a pod that is missing.
         let expected = expectation(&outcome, self.workers[worker].controller.watches());
         let world = &self.world;
         let kinds: BTreeSet<&'static Resource> = plan.actions.iter().map(|a| a.write.resource).collect();
         let is_gone = |uid: &str| kinds.iter().all(|kind| world.get_uid(kind, uid).is_none());
-        if let Some((worker, key)) = self.gate.wait((worker, key), expected, is_gone) {
-            self.workers[worker].queue.done(&key);
+        let resting = Resting { worker, key, pause };
+        if let Some(resting) = self.gate.wait(resting, expected, is_gone) {
+            self.rested(&resting, now);
         }
     }
 
