@@ -39,7 +39,7 @@ fn main() -> ExitCode {
             Command::Join(args) => join::command(args).await,
             Command::Controllers(args) => controllers::command(args).await,
             Command::Image(args) => image::command(args).await,
-            Command::Cron(args) => cron::command(args).await,
+            Command::Cron(args) => cron::command(args),
         }
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));

@@ -9,6 +9,7 @@ use rota_api::{ApiError, Reason, Resource, Timestamp, resource};
 use serde_json::{Value, json};
 
 use super::rivals::{Kinds, Trace, trace};
+use super::transport::Prepared;
 use super::{RemoteCluster, request};
 use crate::port::{Cluster, Selection};
 
@@ -36,7 +37,7 @@ pub struct Permission {
 ///
 /// Errors: the server cannot be reached or refuses us.
 pub async fn too_old(cluster: &RemoteCluster) -> Result<Option<String>, ApiError> {
-    let version = cluster.request(Method::GET, "/version", "", &Value::Null).await?;
+    let version = cluster.read(Prepared::get("/version")).await?;
     let number = |field: &str| -> u32 {
         let text = version[field].as_str().unwrap_or_default();
         let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
@@ -57,7 +58,7 @@ pub async fn missing_kinds(cluster: &RemoteCluster, needed: &[&'static Resource]
         } else {
             format!("/apis/{}/{}", kind.group, kind.version)
         };
-        let served = match cluster.request(Method::GET, &path, "", &Value::Null).await {
+        let served = match cluster.read(Prepared::get(path)).await {
             Ok(list) => list,
             Err(error) if error.is_not_found() => Value::Null,
             Err(error) => return Err(error),
@@ -180,26 +181,48 @@ pub fn lease_permissions() -> Vec<Permission> {
         .to_vec()
 }
 
-/// Those of `needed` that are not granted, each as a sentence. `namespace`: where they are needed; empty for everywhere.
+/// Where permissions are needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place<'p> {
+    /// The namespace; empty for everywhere.
+    pub namespace: &'p str,
+    /// The one object that is meant; empty for any. Creations never name one.
+    pub name: &'p str,
+}
+
+/// Those of `needed` that are not granted, each as a sentence.
 ///
 /// Errors: the server cannot be asked.
 pub async fn missing_permissions(
     cluster: &RemoteCluster,
     needed: &[Permission],
-    namespace: &str,
+    place: Place<'_>,
 ) -> Result<Vec<String>, ApiError> {
     let mut missing = Vec::new();
     for permission in needed {
-        let namespace = if permission.is_cluster_wide { "" } else { namespace };
+        let namespace = if permission.is_cluster_wide {
+            ""
+        } else {
+            place.namespace
+        };
+        let name = if permission.verb == "create" { "" } else { place.name };
         let review = json!({
             "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": {
                 "verb": permission.verb, "group": permission.resource.group, "version": permission.resource.version,
                 "resource": permission.resource.plural, "subresource": permission.subresource, "namespace": namespace,
+                "name": name,
             }},
         });
-        let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
-        let answer = cluster.request(Method::POST, path, "application/json", &review).await?;
+        // Asking twice is asking once.
+        let answer = cluster
+            .read(Prepared {
+                method: Method::POST,
+                path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews".to_owned(),
+                content: "application/json",
+                body: review.to_string().into_bytes().into(),
+            })
+            .await?;
         if answer["status"]["allowed"] != true {
             missing.push(permission.sentence(namespace));
         }
@@ -226,7 +249,7 @@ impl Permission {
 /// Errors: the server cannot be asked. Who may not read the Lease is told `None`: then only what it writes can show it.
 pub async fn upstream_leader(cluster: &RemoteCluster, now: Timestamp) -> Result<Option<(String, Timestamp)>, ApiError> {
     let path = request::object_path(resource::LEASES, "kube-system", "kube-controller-manager", None);
-    let lease = match cluster.request(Method::GET, &path, "", &Value::Null).await {
+    let lease = match cluster.read(Prepared::get(path)).await {
         Ok(lease) => lease,
         Err(error) if error.is_not_found() || error.reason() == Reason::Forbidden => return Ok(None),
         Err(error) => return Err(error),

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use rota_api::{Resource, Timestamp, resource};
 use rota_cluster::remote::RemoteCluster;
-use rota_cluster::remote::preflight::{self, OLDEST, Permission};
+use rota_cluster::remote::preflight::{self, OLDEST, Permission, Place};
 
 use super::chosen::Chosen;
 use super::connect::Access;
@@ -81,11 +81,17 @@ async fn missing_permissions(args: &ControllersArgs, chosen: &Chosen, cluster: &
         seen.push(*permission);
         is_new
     });
-    let namespace = args.namespace.as_deref().unwrap_or_default();
-    let mut missing = preflight::missing_permissions(cluster, &needed, namespace).await?;
+    let everywhere = Place {
+        namespace: args.namespace.as_deref().unwrap_or_default(),
+        name: "",
+    };
+    let mut missing = preflight::missing_permissions(cluster, &needed, everywhere).await?;
     if writes && args.leader_elect {
         let lease = preflight::lease_permissions();
-        let place = &args.leader_elect_resource_namespace;
+        let place = Place {
+            namespace: &args.leader_elect_resource_namespace,
+            name: &args.leader_elect_resource_name,
+        };
         missing.extend(preflight::missing_permissions(cluster, &lease, place).await?);
     }
     Ok(missing)

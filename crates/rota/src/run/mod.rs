@@ -2,7 +2,7 @@
 
 mod display;
 mod logs;
-pub(crate) mod manifest;
+mod manifest;
 mod progress;
 mod target;
 

@@ -14,18 +14,12 @@ use rota_reconcile::replicaset::ReplicaSetController;
 use rota_reconcile::taint_eviction::TaintEvictionController;
 use rota_reconcile::ttl::TtlController;
 
-/// All controllers there are. `node_grace_secs` is how long a node may be silent before it counts as dead; with
-/// `strict_cron` what is due is computed as upstream does, lost runs included.
-fn all(node_grace_secs: u32, strict_cron: bool) -> Vec<Box<dyn Controller>> {
-    let cron_jobs = if strict_cron {
-        CronJobController::strict()
-    } else {
-        CronJobController::default()
-    };
+/// All controllers there are. `node_grace_secs` is how long a node may be silent before it counts as dead.
+fn all(node_grace_secs: u32) -> Vec<Box<dyn Controller>> {
     vec![
         Box::new(JobController::default()),
         Box::new(OrphanPods::default()),
-        Box::new(cron_jobs),
+        Box::new(CronJobController::default()),
         Box::new(DaemonSetController::default()),
         Box::new(ReplicaSetController),
         Box::new(TtlController),
@@ -42,10 +36,9 @@ fn all(node_grace_secs: u32, strict_cron: bool) -> Vec<Box<dyn Controller>> {
 /// which end in `-controller`, are understood too.
 ///
 /// Errors: an unknown name, with the known ones.
-pub(crate) fn choose(list: &str, node_grace_secs: u32, strict_cron: bool) -> Result<Vec<Box<dyn Controller>>> {
-    let controllers = all(node_grace_secs, strict_cron);
+pub(crate) fn choose(list: &str, node_grace_secs: u32) -> Result<Vec<Box<dyn Controller>>> {
+    let controllers = all(node_grace_secs);
     let words: Vec<&str> = list.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
-    let means = |word: &str, name: &str| word == name || word.strip_suffix("-controller") == Some(name);
     for word in &words {
         let wanted = word.strip_prefix('-').unwrap_or(word);
         if *word != "*" && !controllers.iter().any(|controller| means(wanted, controller.name())) {
@@ -65,12 +58,18 @@ pub(crate) fn choose(list: &str, node_grace_secs: u32, strict_cron: bool) -> Res
         .collect())
 }
 
+/// True when `word` names the controller `name`. Upstream's job controller lets orphaned pods go as well.
+fn means(word: &str, name: &str) -> bool {
+    let word = word.strip_suffix("-controller").unwrap_or(word);
+    word == name || (word == "ttl" && name == "ttl-after-finished") || (word == "job" && name == "job-orphan-pod")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn names(list: &str) -> Vec<&'static str> {
-        choose(list, 50, false)
+        choose(list, 50)
             .unwrap()
             .iter()
             .map(|controller| controller.name())
@@ -79,15 +78,16 @@ mod tests {
 
     #[test]
     fn a_star_is_all_and_a_minus_leaves_one_out() {
-        assert_eq!(names("*").len(), all(50, false).len());
+        assert_eq!(names("*").len(), all(50).len());
         assert!(!names("*,-job-controller").contains(&"job"));
-        assert_eq!(names("job,daemonset"), ["job", "daemonset"]);
+        assert_eq!(names("job,daemonset"), ["job", "job-orphan-pod", "daemonset"]);
+        assert!(!names("*,-ttl").contains(&"ttl-after-finished"));
         assert!(names("").is_empty());
     }
 
     #[test]
     fn an_unknown_name_is_refused_with_the_known_ones() {
-        let refused = choose("jobs", 50, true).err().map(|error| error.to_string());
+        let refused = choose("jobs", 50).err().map(|error| error.to_string());
         assert!(refused.is_some_and(|text| text.contains("\"jobs\", which is none of: job, ")));
     }
 }

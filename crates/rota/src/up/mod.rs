@@ -121,7 +121,7 @@ impl Running {
             Home::Directory(path) => DataDir::open(path)?,
             Home::Ephemeral => DataDir::temporary()?,
         };
-        let chosen = controllers::choose(&config.controllers, config.node_grace_secs, config.strict_cron)?;
+        let chosen = controllers::choose(&config.controllers, config.node_grace_secs)?;
         let env = Arc::new(SystemEnv::new()?);
         let pki = Arc::new(Pki::open(&data.pki(), env.now()).context("opening the cluster's keys")?);
         let registry = open_registry(&data, is_ephemeral, &env, &pki)?;
@@ -284,7 +284,6 @@ fn open_registry(data: &DataDir, is_ephemeral: bool, env: &Arc<SystemEnv>, pki: 
         time_zone: rota_cron::check_time_zone,
     };
     let mut settings = Settings::new(checks);
-    settings.next_run = rota_reconcile::cronjob::next_run;
     settings.cluster_ca = pki.ca_pem().to_owned();
     Registry::open(store, Arc::clone(env) as _, settings).context("reading the stored objects")
 }
