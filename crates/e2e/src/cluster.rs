@@ -9,16 +9,34 @@ use std::process::{Child, ChildStdout, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::proxy::{Faults, Proxy};
 use crate::{Image, Kubectl, rota};
 
+/// What tells `rota up` to leave the controllers of the three kinds to somebody else.
+pub const NO_CONTROLLERS: &str = "--controllers=*,-job,-cronjob,-daemonset,-ttl";
+
 /// A running cluster. It is stopped and removed when dropped; says its log when the story failed.
-#[derive(Debug)]
 pub struct Cluster {
     kubectl: Kubectl,
     process: Process,
     args: Vec<String>,
     joined: Vec<PathBuf>,
+    remote: Option<Remote>,
     dir: TempDir,
+}
+
+/// Controllers that reach the cluster over HTTPS, in place of its own: every story can be told with them.
+///
+/// `$ROTA_CONTROLLERS` chooses: `remote`, or `proxy` for a bad network in between.
+struct Remote {
+    controllers: Controllers,
+    _proxy: Option<Proxy>,
+}
+
+/// An instance of `rota controllers`. It is stopped when dropped.
+#[derive(Debug)]
+pub struct Controllers {
+    process: Process,
 }
 
 /// A node that joined the cluster by `rota join`. It is stopped when dropped.
@@ -48,17 +66,89 @@ impl Cluster {
             "--kubeconfig".to_owned(),
             path("kubeconfig"),
         ]);
+        let is_remote = std::env::var_os("ROTA_CONTROLLERS").is_some();
+        let is_chosen = options.iter().any(|option| option.starts_with("--controllers"));
+        if is_remote && !is_chosen {
+            args.push(NO_CONTROLLERS.to_owned());
+        }
         args.extend(options.iter().map(|&option| option.to_owned()));
         let archives = images.iter().map(|image| image.write(dir.path()));
         let imports = archives.flat_map(|file| ["--import".to_owned(), file.to_string_lossy().into_owned()]);
         let first: Vec<String> = args.iter().cloned().chain(imports).collect();
-        Self {
+        let mut cluster = Self {
             process: Process::start(&first, &dir.path().join("up.log")),
             kubectl: Kubectl::new(&dir.path().join("kubeconfig"), dir.path()),
             args,
             joined: Vec::new(),
+            remote: None,
             dir,
+        };
+        if is_remote && !is_chosen {
+            cluster.remote = Some(cluster.start_remote());
         }
+        cluster
+    }
+
+    fn start_remote(&self) -> Remote {
+        let is_bad = std::env::var("ROTA_CONTROLLERS").is_ok_and(|how| how == "proxy");
+        let proxy = is_bad.then(|| Proxy::start(&self.kubeconfig(), self.dir.path(), Faults::all(1)));
+        let kubeconfig = proxy.as_ref().map_or_else(|| self.kubeconfig(), Proxy::kubeconfig);
+        let options = ["--leader-elect=false", "--request-timeout", "2s"];
+        Remote {
+            controllers: self.controllers("remote", &kubeconfig, &options),
+            _proxy: proxy,
+        }
+    }
+
+    /// Starts `rota controllers` with `options` on the cluster of `kubeconfig`. Returns when they are ready.
+    pub fn controllers(&self, name: &str, kubeconfig: &str, options: &[&str]) -> Controllers {
+        let common = [
+            "controllers",
+            "--json",
+            "--listen",
+            "127.0.0.1:0",
+            "--kubeconfig",
+            kubeconfig,
+        ];
+        let args: Vec<String> = common.iter().chain(options).map(|&arg| arg.to_owned()).collect();
+        Controllers {
+            process: Process::start(&args, &self.dir.path().join(format!("{name}.log"))),
+        }
+    }
+
+    /// Starts `rota controllers --shadow`; what it tells goes to `shadow.out` in this story's directory.
+    pub fn shadow(&self, options: &[&str]) -> Controllers {
+        let kubeconfig = self.kubeconfig();
+        let common = [
+            "controllers",
+            "--shadow",
+            "--json",
+            "--listen",
+            "127.0.0.1:0",
+            "--kubeconfig",
+            &kubeconfig,
+        ];
+        let args: Vec<&str> = common.iter().chain(options).copied().collect();
+        let out = self.dir.path().join("shadow.out");
+        let open = |path: &Path| File::options().append(true).create(true).open(path).expect("a file");
+        let child = rota(&args)
+            .stdin(Stdio::null())
+            .stdout(open(&out))
+            .stderr(open(&self.dir.path().join("shadow.log")))
+            .spawn()
+            .expect("starting rota");
+        Controllers {
+            process: Process {
+                child,
+                said: String::new(),
+                _stdout: None,
+            },
+        }
+    }
+
+    /// Where files of this story may be put.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Ends `rota up` as a crash would: without a chance to do anything.
@@ -68,6 +158,17 @@ impl Cluster {
 
     /// Starts `rota up` on the same directory again.
     pub fn start_again(&mut self) {
+        self.process = Process::start(&self.args, &self.dir.path().join("up.log"));
+        if self.remote.take().is_some() {
+            // The server has another port now.
+            self.remote = Some(self.start_remote());
+        }
+    }
+
+    /// Ends `rota up` and starts it again on the same directory, with all controllers of its own.
+    pub fn start_again_with_controllers(&mut self) {
+        self.process.stop(Signal::TERM);
+        self.args.retain(|arg| arg != NO_CONTROLLERS);
         self.process = Process::start(&self.args, &self.dir.path().join("up.log"));
     }
 
@@ -131,6 +232,9 @@ impl Deref for Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if let Some(remote) = &mut self.remote {
+            remote.controllers.stop();
+        }
         self.process.stop(Signal::TERM);
         let mut failures = String::new();
         for data in self
@@ -147,6 +251,54 @@ impl Drop for Cluster {
         } else {
             assert!(failures.is_empty(), "rota down: {failures}");
         }
+    }
+}
+
+impl Controllers {
+    /// The name under which this instance holds the lease.
+    pub fn identity(&self) -> String {
+        self.said("identity")
+    }
+
+    /// What it said when it was ready.
+    fn said(&self, field: &str) -> String {
+        let said: serde_json::Value = serde_json::from_str(&self.process.said).expect("one line of JSON");
+        said[field].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// What `/metrics` and its like answer.
+    pub fn http(&self, path: &str) -> String {
+        use std::io::{Read as _, Write as _};
+        let mut stream = std::net::TcpStream::connect(self.said("health")).expect("a connection");
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
+    /// Stops its threads where they are.
+    pub fn pause(&self) {
+        let _ = kill_process(Pid::from_child(&self.process.child), Signal::STOP);
+    }
+
+    /// Lets them go on.
+    pub fn resume(&self) {
+        let _ = kill_process(Pid::from_child(&self.process.child), Signal::CONT);
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub fn stop(&mut self) {
+        self.process.stop(Signal::TERM);
+    }
+
+    /// The exit status, once it has ended.
+    pub fn exit_status(&mut self) -> Option<i32> {
+        self.process
+            .child
+            .try_wait()
+            .ok()
+            .flatten()
+            .and_then(|status| status.code())
     }
 }
 
@@ -171,8 +323,10 @@ fn remove(data: &Path) -> String {
 #[derive(Debug)]
 struct Process {
     child: Child,
+    /// Its first line.
+    said: String,
     // Kept open: a program whose standard output is closed would be a different story.
-    _stdout: BufReader<ChildStdout>,
+    _stdout: Option<BufReader<ChildStdout>>,
 }
 
 impl Process {
@@ -190,7 +344,11 @@ impl Process {
         stdout.read_line(&mut line).expect("what rota says");
         let log = std::fs::read_to_string(log).unwrap_or_default();
         assert!(!line.is_empty(), "rota {} does not start\n{log}", args.join(" "));
-        Self { child, _stdout: stdout }
+        Self {
+            child,
+            said: line,
+            _stdout: Some(stdout),
+        }
     }
 
     /// Sends `signal` and waits for the end.

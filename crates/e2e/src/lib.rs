@@ -7,9 +7,11 @@ mod cluster;
 mod images;
 mod interval;
 mod kubectl;
+pub mod laws;
+pub mod proxy;
 mod rota;
 
-pub use cluster::{Cluster, Joined};
+pub use cluster::{Cluster, Controllers, Joined, NO_CONTROLLERS};
 pub use images::Image;
 pub use interval::{Interval, most_at_once};
 pub use kubectl::{Kubectl, Watch};

@@ -80,7 +80,8 @@ pub(super) async fn one(
         StatusCode::OK
     };
     let mut reply = if ending || SHOWN_WHEN_GONE.contains(&resource) {
-        convert::reply(front, code, resource, &written.object, &answer, &request.query)?
+        let now = front.registry.env().now();
+        convert::reply(code, resource, &written.object, &answer, &request.query, now)?
     } else {
         let answer = Answer {
             transform: negotiation::Transform::None,

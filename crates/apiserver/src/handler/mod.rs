@@ -15,7 +15,6 @@ mod openapi;
 mod options;
 mod pod;
 mod review;
-mod runs;
 mod token;
 mod watch;
 mod write;

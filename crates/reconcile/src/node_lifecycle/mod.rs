@@ -188,7 +188,6 @@ impl NodeLifecycleController {
                 reason: "RemovingNode".into(),
                 message: format!("Node {name} event: Removing Node {name} from Controller"),
                 after: None,
-                source: None,
             });
         }
         plan
