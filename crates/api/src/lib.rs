@@ -17,7 +17,11 @@
 //! - [`openapi`]: the documents from which clients learn what objects look like;
 //! - [`protobuf`]: objects in protobuf, both ways;
 //! - [`patch`]: the three patch forms;
+//! - [`namespace_objects`]: what every namespace holds;
 //! - [`placement`]: where a pod may run: taints, node selectors, node affinity;
+//! - [`pod_references`]: the objects that a pod names;
+//! - [`pod_security`]: which pods meet the security levels;
+//! - [`quota`]: what objects use of a namespace's quotas;
 //! - [`table`]: what every API type looks like, as data;
 //! - [`write`]: a change of one object, as a value that can be printed, compared, sent or committed.
 
@@ -27,13 +31,17 @@ pub mod defaults;
 pub mod discovery;
 pub mod error;
 pub mod names;
+pub mod namespace_objects;
 pub mod object;
 pub mod openapi;
 pub mod patch;
 pub mod placement;
+pub mod pod_references;
+pub mod pod_security;
 pub mod print;
 pub mod protobuf;
 pub mod quantity;
+pub mod quota;
 pub mod resource;
 pub mod selector;
 pub mod strategy;

@@ -171,6 +171,7 @@ impl Front {
                     subresource: &permission.subresource,
                     namespace: &permission.namespace,
                     name: &permission.name,
+                    fields: "",
                 }),
             };
             if let Decision::NoOpinion(reason) = self.authorizer.decide(&request.user, &attributes).await {

@@ -1,12 +1,9 @@
-//! What every cluster and every namespace has from the start.
+//! What every cluster has from the start.
 //!
-//! Upstream has controllers that add these objects a moment later; here a namespace and its first objects are one commit.
-//!
-//! Source: `spec/api.md` §8; kubernetes `pkg/controlplane/controller/{systemnamespaces,kubernetesservice}`,
-//! `controller/serviceaccount`, `controller/certificates/rootcacertpublisher`.
+//! Source: `spec/api.md` §8; kubernetes `pkg/controlplane/controller/{systemnamespaces,kubernetesservice}`.
 
-use rota_api::{ApiError, Reason, Resource, Write, resource};
-use serde_json::{Value, json};
+use rota_api::{ApiError, Reason, Write, resource};
+use serde_json::json;
 
 use crate::caller::Caller;
 use crate::registry::Registry;
@@ -103,17 +100,4 @@ fn kubernetes_service(server: &ApiServer) -> impl Iterator<Item = Write> {
     writes.push(Write::create(resource::ENDPOINTS, endpoints));
     writes.push(Write::create(resource::ENDPOINT_SLICES, slice));
     writes.into_iter()
-}
-
-/// The objects that a new namespace begins with.
-pub(crate) fn in_namespace(namespace: &str, cluster_ca: &str) -> [(&'static Resource, Value); 2] {
-    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
-        "metadata": {"name": "default", "namespace": namespace}});
-    let ca = json!({"apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": "kube-root-ca.crt", "namespace": namespace, "annotations": {"kubernetes.io/description":
-            "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the \
-             internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes \
-             clusters."}},
-        "data": {"ca.crt": cluster_ca}});
-    [(resource::SERVICE_ACCOUNTS, account), (resource::CONFIG_MAPS, ca)]
 }

@@ -2,6 +2,11 @@
 
 use rota_api::codec::FieldValidation;
 
+/// The group of nodes. Source: kubernetes `pkg/auth/nodeidentifier`.
+pub const NODES: &str = "system:nodes";
+/// What the user name of a node begins with; the node's name follows.
+pub const NODE_PREFIX: &str = "system:node:";
+
 /// The identity and the options of a request. Whether the identity may do it was decided before the registry is called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
@@ -39,6 +44,14 @@ impl Caller {
             creates_unowned: true,
             ..Self::default()
         }
+    }
+
+    /// The name of the node that the caller is; `None` for everybody else.
+    pub fn node(&self) -> Option<&str> {
+        let is_node = self.groups.iter().any(|group| group == NODES);
+        self.user
+            .strip_prefix(NODE_PREFIX)
+            .filter(|name| is_node && !name.is_empty())
     }
 
     /// The same caller, who only wants to see what would happen.

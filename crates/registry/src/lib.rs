@@ -10,7 +10,7 @@
 mod admission;
 pub mod bootstrap;
 mod cache;
-mod caller;
+pub mod caller;
 mod env;
 mod fields;
 mod hub;

@@ -21,6 +21,9 @@ use crate::write::{self, Refused, Written};
 
 /// How often a transaction is evaluated afresh because others were faster, before its caller is told.
 const ATTEMPTS_MAX: usize = 64;
+/// A transaction that was overtaken so often is evaluated while no other such transaction is: many writers of one object
+/// (pods of one quota, say) would otherwise spend their time overtaking each other.
+const OVERTAKEN_MAX: usize = 3;
 /// How long a reader waits for a revision that is not there yet. Source: kubernetes `cacher/watch_cache.go`.
 const FUTURE_REVISION_WAIT: Duration = Duration::from_secs(3);
 /// How many objects of a collection are deleted at the same time.
@@ -32,6 +35,8 @@ pub struct Registry {
     cache: Arc<Cache>,
     env: Arc<dyn Env>,
     settings: Settings,
+    /// Held by the one transaction whose turn it is, of those that were overtaken.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Registry {
@@ -50,6 +55,7 @@ impl Registry {
             cache,
             env,
             settings,
+            turn: tokio::sync::Mutex::new(()),
         }))
     }
 
@@ -157,7 +163,11 @@ impl Registry {
     pub async fn transact(&self, caller: &Caller, writes: Vec<Write>) -> Result<Vec<Written>, Refused> {
         let last = writes.len().saturating_sub(1);
         let refuse_last = |error| Refused { at: last, error };
-        for _ in 0..ATTEMPTS_MAX {
+        let mut turn = None;
+        for attempt in 0..ATTEMPTS_MAX {
+            if attempt >= OVERTAKEN_MAX && turn.is_none() {
+                turn = Some(self.turn.lock().await);
+            }
             let mut session = Session::new(self, caller);
             let drafts = write::evaluate(&mut session, &writes)?;
             if caller.dry_run {

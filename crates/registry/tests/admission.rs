@@ -168,3 +168,248 @@ async fn the_first_namespaces_cannot_be_deleted() {
         "namespaces \"default\" is forbidden: this namespace may not be deleted"
     );
 }
+
+fn quota(hard: Value, used: Value) -> Value {
+    json!({"metadata": {"namespace": "default", "name": "q"}, "spec": {"hard": hard}, "status": {"hard": hard, "used": used}})
+}
+
+/// A quota that was counted.
+async fn limit(world: &World, hard: Value, used: Value) {
+    world
+        .create(resource::RESOURCE_QUOTAS, quota(hard.clone(), json!({})))
+        .await;
+    let counted = Write::update(resource::RESOURCE_QUOTAS, quota(hard, used), Some("status"));
+    world.write(counted).await.unwrap();
+}
+
+fn used(world: &World) -> Value {
+    world.get(resource::RESOURCE_QUOTAS, "q").unwrap().to_value()["status"]["used"].clone()
+}
+
+#[tokio::test]
+async fn what_is_let_in_is_charged_to_the_quota_and_the_rest_is_refused() {
+    let world = World::new().await;
+    limit(
+        &world,
+        json!({"pods": "1", "count/configmaps": "5"}),
+        json!({"pods": "0", "count/configmaps": "1"}),
+    )
+    .await;
+    world.create(resource::PODS, pod("p", "")).await;
+    assert_eq!(used(&world), json!({"pods": "1", "count/configmaps": "1"}));
+    let error = world
+        .write(Write::create(resource::PODS, pod("q", "")))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.message(),
+        "pods \"q\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1"
+    );
+    assert_eq!(used(&world), json!({"pods": "1", "count/configmaps": "1"}));
+}
+
+#[tokio::test]
+async fn a_quota_on_cpu_wants_every_container_to_say_how_much_it_needs() {
+    let world = World::new().await;
+    limit(&world, json!({"requests.cpu": "1"}), json!({"requests.cpu": "0"})).await;
+    let error = world
+        .write(Write::create(resource::PODS, pod("p", "")))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.message(),
+        "pods \"p\" is forbidden: failed quota: q: must specify requests.cpu for: c"
+    );
+    let mut modest = pod("p", "");
+    modest["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "600m"}});
+    world.create(resource::PODS, modest.clone()).await;
+    assert_eq!(used(&world), json!({"requests.cpu": "600m"}));
+    modest["metadata"]["name"] = "q".into();
+    let error = world.write(Write::create(resource::PODS, modest)).await.unwrap_err();
+    assert_eq!(
+        error.message(),
+        "pods \"q\" is forbidden: exceeded quota: q, requested: requests.cpu=600m, used: requests.cpu=600m, limited: \
+         requests.cpu=1"
+    );
+}
+
+#[tokio::test]
+async fn writers_who_race_never_share_what_is_left_of_a_quota() {
+    let world = World::new().await;
+    limit(
+        &world,
+        json!({"count/configmaps": "20"}),
+        json!({"count/configmaps": "1"}),
+    )
+    .await;
+    let names: Vec<String> = (0..40).map(|n| format!("c{n}")).collect();
+    let writes = names.iter().map(|name| {
+        let object = json!({"metadata": {"namespace": "default", "name": name}});
+        world.write(Write::create(resource::CONFIG_MAPS, object))
+    });
+    let results = futures::future::join_all(writes).await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 19);
+    assert_eq!(used(&world), json!({"count/configmaps": "20"}));
+}
+
+#[tokio::test]
+async fn only_what_a_service_grows_by_is_charged() {
+    let world = World::new().await;
+    limit(
+        &world,
+        json!({"services.nodeports": "2"}),
+        json!({"services.nodeports": "0"}),
+    )
+    .await;
+    let service = |ports: Value| json!({"metadata": {"namespace": "default", "name": "s"}, "spec": {"type": "NodePort", "ports": ports}});
+    world
+        .create(resource::SERVICES, service(json!([{"name": "a", "port": 1}])))
+        .await;
+    let two = service(json!([{"name": "a", "port": 1}, {"name": "b", "port": 2}]));
+    world.write(Write::update(resource::SERVICES, two, None)).await.unwrap();
+    assert_eq!(used(&world), json!({"services.nodeports": "2"}));
+    let three = service(json!([{"name": "a", "port": 1}, {"name": "b", "port": 2}, {"name": "c", "port": 3}]));
+    let error = world
+        .write(Write::update(resource::SERVICES, three, None))
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .message()
+            .contains("exceeded quota: q, requested: services.nodeports=1"),
+        "{error}"
+    );
+}
+
+/// Puts labels of Pod Security on the namespace `default`; returns the remarks.
+async fn secure(world: &World, labels: Value) -> Result<Vec<String>, rota_api::ApiError> {
+    let patch = json!({"metadata": {"labels": labels}});
+    let written = world
+        .write(Write::merge(resource::NAMESPACES, "", "default", patch))
+        .await?;
+    Ok(written.warnings)
+}
+
+#[tokio::test]
+async fn pods_that_miss_the_level_of_their_namespace_are_refused_and_templates_remarked_on() {
+    let world = World::new().await;
+    let labels =
+        json!({"pod-security.kubernetes.io/enforce": "baseline", "pod-security.kubernetes.io/warn": "restricted"});
+    assert_eq!(secure(&world, labels).await.unwrap(), Vec::<String>::new());
+    let mut privileged = pod("p", "");
+    privileged["spec"]["hostNetwork"] = true.into();
+    let error = world
+        .write(Write::create(resource::PODS, privileged.clone()))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.message(),
+        "pods \"p\" is forbidden: violates PodSecurity \"baseline:latest\": host namespaces (hostNetwork=true)"
+    );
+    let written = world.create(resource::PODS, pod("plain", "")).await;
+    assert!(
+        written.warnings[0].starts_with(
+            "would violate PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false (container \"c\" must set \
+             securityContext.allowPrivilegeEscalation=false), "
+        ),
+        "{:?}",
+        written.warnings
+    );
+    let job = json!({"metadata": {"namespace": "default", "name": "j"},
+        "spec": {"template": {"spec": {"restartPolicy": "Never", "hostNetwork": true,
+            "containers": [{"name": "c", "image": "i"}]}}}});
+    let written = world.create(resource::JOBS, job).await;
+    assert!(
+        written
+            .warnings
+            .iter()
+            .any(|remark| remark.contains("host namespaces (hostNetwork=true)"))
+    );
+}
+
+#[tokio::test]
+async fn whoever_enforces_more_is_told_of_pods_that_would_not_be_let_in() {
+    let world = World::new().await;
+    for name in ["a", "b", "c"] {
+        let mut privileged = pod(name, "");
+        privileged["spec"]["hostPID"] = true.into();
+        world.create(resource::PODS, privileged).await;
+    }
+    let remarks = secure(&world, json!({"pod-security.kubernetes.io/enforce": "baseline"}))
+        .await
+        .unwrap();
+    assert_eq!(
+        remarks,
+        [
+            "existing pods in namespace \"default\" violate the new PodSecurity enforce level \"baseline:latest\"",
+            "a (and 2 other pods): host namespaces",
+        ]
+    );
+    let error = secure(&world, json!({"pod-security.kubernetes.io/enforce": "base"}))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.message(),
+        "Namespace \"default\" is invalid: metadata.labels[pod-security.kubernetes.io/enforce]: Invalid value: \"base\": \
+         must be one of privileged, baseline, restricted"
+    );
+}
+
+/// The refusal of a write by the node `n1`; empty when it is let through.
+async fn as_node(world: &World, write: Write) -> String {
+    let caller = rota_registry::Caller {
+        user: "system:node:n1".to_owned(),
+        groups: vec!["system:nodes".to_owned(), "system:authenticated".to_owned()],
+        ..rota_registry::Caller::default()
+    };
+    let written = world.registry.write(&caller, write).await;
+    written
+        .err()
+        .map(|error| error.message().to_owned())
+        .unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_node_writes_itself_and_the_status_of_its_pods_and_nothing_else() {
+    let world = World::new().await;
+    let node = |name: &str, labels: Value| {
+        Write::create(resource::NODES, json!({"metadata": {"name": name, "labels": labels}}))
+    };
+    assert_eq!(
+        as_node(&world, node("n1", json!({"kubernetes.io/os": "linux"}))).await,
+        ""
+    );
+    assert_eq!(
+        as_node(&world, node("n2", json!({}))).await,
+        "nodes \"n2\" is forbidden: node \"n1\" is not allowed to modify node \"n2\""
+    );
+    let role = json!({"metadata": {"labels": {"node-role.kubernetes.io/x": ""}}});
+    assert_eq!(
+        as_node(&world, Write::merge(resource::NODES, "", "n1", role)).await,
+        "nodes \"n1\" is forbidden: is not allowed to modify labels: node-role.kubernetes.io/x"
+    );
+    let untainted = json!({"spec": {"taints": null}});
+    assert_eq!(
+        as_node(&world, Write::merge(resource::NODES, "", "n1", untainted)).await,
+        "nodes \"n1\" is forbidden: node \"n1\" is not allowed to modify taints"
+    );
+    world.create(resource::PODS, pod("own", "n1")).await;
+    world.create(resource::PODS, pod("other", "n2")).await;
+    let report = |name: &str| Write::merge_status(resource::PODS, "default", name, json!({"status": {"message": "x"}}));
+    assert_eq!(as_node(&world, report("own")).await, "");
+    assert_eq!(
+        as_node(&world, report("other")).await,
+        "pods \"other\" is forbidden: node \"n1\" can only update pod status for pods with spec.nodeName set to itself"
+    );
+    assert_eq!(
+        as_node(&world, Write::create(resource::PODS, pod("new", "n1"))).await,
+        "pods \"new\" is forbidden: pod does not have \"kubernetes.io/config.mirror\" annotation, node \"n1\" can only \
+         create mirror pods"
+    );
+    let delete = |name: &str| Write::delete(resource::PODS, "default", name, DeleteOptions::default());
+    assert_eq!(
+        as_node(&world, delete("other")).await,
+        "pods \"other\" is forbidden: node \"n1\" can only delete pods with spec.nodeName set to itself"
+    );
+    assert_eq!(as_node(&world, delete("own")).await, "");
+}

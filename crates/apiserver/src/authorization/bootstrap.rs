@@ -6,6 +6,7 @@
 //! Source: `spec/api.md` §3.2; kubernetes `plugin/pkg/auth/authorizer/rbac/bootstrappolicy`,
 //! `component-helpers/auth/rbac/reconciliation`.
 
+use rota_api::k8s::api::rbac::v1::PolicyRule;
 use rota_api::{ApiError, Change, Resource, Write, resource};
 use rota_registry::{Caller, Registry};
 use serde_json::{Map, Value, json};
@@ -82,6 +83,17 @@ fn objects(table: &str) -> Vec<(&'static Resource, Value)> {
     }
     aggregate(&mut objects);
     objects
+}
+
+/// The rules of a ClusterRole as every cluster begins with it; none when there is no such role.
+pub(super) fn rules_of(name: &str) -> Vec<PolicyRule> {
+    let role = objects(TABLE)
+        .into_iter()
+        .find(|(kind, role)| *kind == resource::CLUSTER_ROLES && role["metadata"]["name"] == name);
+    let rules = role.map(|(_, mut role)| role["rules"].take());
+    rules
+        .and_then(|rules| serde_json::from_value(rules).ok())
+        .unwrap_or_default()
 }
 
 fn role_of(line: &str) -> (&'static Resource, Value) {

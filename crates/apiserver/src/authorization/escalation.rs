@@ -46,6 +46,7 @@ pub(crate) fn check(index: &Index, user: &User, resource: &'static Resource, obj
             subresource: "",
             namespace: &namespace,
             name: &target,
+            fields: "",
         }),
         path: "",
     };

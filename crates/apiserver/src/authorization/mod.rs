@@ -1,12 +1,13 @@
 //! Who may do what: role-based access control over the roles and bindings that the cluster holds right now.
 //!
-//! [`rbac`] is the pure decision over an index of roles and bindings; [`Authorizer`] keeps the index in step with the
+//! [`rbac`] is the pure decision over an index of roles and bindings; [`node`] knows what nodes may do besides; [`Authorizer`] keeps the index in step with the
 //! registry: a request sees every role and binding that was acknowledged before it arrived.
 //!
 //! Source: `spec/api.md` §3.2; kubernetes `plugin/pkg/auth/authorizer/rbac`.
 
 pub mod bootstrap;
 pub(crate) mod escalation;
+pub(crate) mod node;
 pub mod rbac;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,6 +46,8 @@ pub struct ResourceAttributes<'a> {
     pub namespace: &'a str,
     /// The name; empty for collections.
     pub name: &'a str,
+    /// The field selector that limits a collection; empty for none.
+    pub fields: &'a str,
 }
 
 impl<'a> Attributes<'a> {
@@ -59,6 +62,7 @@ impl<'a> Attributes<'a> {
                 subresource: &info.subresource,
                 namespace: &info.namespace,
                 name: info.authorized_name(query),
+                fields: query.text("fieldSelector"),
             }),
         }
     }
@@ -94,14 +98,27 @@ impl Authorizer {
         }
     }
 
-    /// Decides. Members of `system:masters` may do everything.
+    /// Decides: first what every node may do, then by roles. Members of `system:masters` may do everything.
     pub async fn decide(&self, user: &User, attributes: &Attributes<'_>) -> Decision {
         if user.is_in(MASTERS) {
             return Decision::Allow;
         }
-        match self.index().await {
+        let of_node = match node::identity(user) {
+            Some(name) => node::decide(&self.registry, name, user, attributes).await,
+            None => Decision::NoOpinion(String::new()),
+        };
+        let Decision::NoOpinion(reason) = of_node else {
+            return Decision::Allow;
+        };
+        let by_role = match self.index().await {
             Ok(index) => index.decide(user, attributes),
             Err(error) => Decision::NoOpinion(error.message().to_owned()),
+        };
+        match by_role {
+            Decision::NoOpinion(also) if reason.is_empty() => Decision::NoOpinion(also),
+            Decision::NoOpinion(also) if also.is_empty() => Decision::NoOpinion(reason),
+            Decision::NoOpinion(also) => Decision::NoOpinion(format!("{reason}\n{also}")),
+            Decision::Allow => Decision::Allow,
         }
     }
 

@@ -302,6 +302,7 @@ mod tests {
                 subresource,
                 namespace: "d",
                 name,
+                fields: "",
             }),
             path: "",
         }

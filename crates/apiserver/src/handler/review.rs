@@ -14,7 +14,7 @@ use super::options::Options;
 use crate::authentication::token::ISSUER;
 use crate::authentication::user::User;
 use crate::authorization::rbac::Decision;
-use crate::authorization::{Attributes, ResourceAttributes};
+use crate::authorization::{Attributes, ResourceAttributes, node};
 use crate::front::{Front, Request};
 use crate::negotiation::{self, Answer, Route};
 use crate::reply::{self, Reply};
@@ -86,6 +86,7 @@ async fn access(front: &Front, request: &Request, kind: &Resource, review: &Valu
             request.info.namespace
         )));
     }
+    let fields = field_selector(&object["fieldSelector"]);
     let attributes = if object.is_object() {
         Attributes {
             verb: text(object, "verb"),
@@ -96,6 +97,7 @@ async fn access(front: &Front, request: &Request, kind: &Resource, review: &Valu
                 subresource: text(object, "subresource"),
                 namespace: text(object, "namespace"),
                 name: text(object, "name"),
+                fields: &fields,
             }),
         }
     } else {
@@ -111,6 +113,25 @@ async fn access(front: &Front, request: &Request, kind: &Resource, review: &Valu
         Decision::NoOpinion(reason) if reason.is_empty() => json!({"allowed": false}),
         Decision::NoOpinion(reason) => json!({"allowed": false, "reason": reason, "evaluationError": reason}),
     })
+}
+
+/// The field selector of a question, as a list of objects would have it.
+fn field_selector(selector: &Value) -> String {
+    let raw = text(selector, "rawSelector");
+    if !raw.is_empty() {
+        return raw.to_owned();
+    }
+    let requirements = selector["requirements"].as_array().into_iter().flatten();
+    let terms = requirements.filter_map(|requirement| {
+        let value = requirement["values"].get(0)?.as_str()?;
+        let sign = match text(requirement, "operator") {
+            "In" => "=",
+            "NotIn" => "!=",
+            _ => return None,
+        };
+        Some(format!("{}{sign}{value}", text(requirement, "key")))
+    });
+    terms.collect::<Vec<_>>().join(",")
 }
 
 /// A question is about an object or about a path.
@@ -191,6 +212,9 @@ async fn rules(front: &Front, request: &Request, review: &Value) -> Result<Value
             }
             Err(missing) => errors.push(missing),
         }
+    }
+    if node::identity(&request.user).is_some() {
+        errors.push("node authorizer does not support user rule resolution".to_owned());
     }
     let mut status = json!({"resourceRules": of_resources, "nonResourceRules": of_paths, "incomplete": false});
     if !errors.is_empty() {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::options::Options;
 use crate::authentication::token::{Bindings, Claims, ISSUER, Reference};
 use crate::authentication::user::service_account_user;
+use crate::authorization::node;
 use crate::front::{Front, Request};
 use crate::negotiation::{self, Answer, Route};
 use crate::reply::{self, Reply};
@@ -41,6 +42,12 @@ pub(super) async fn handle(front: &Arc<Front>, mut request: Request) -> Result<R
     let (namespace, name) = (&request.info.namespace, &request.info.name);
     let account = front.registry.get(resource::SERVICE_ACCOUNTS, namespace, name)?;
     check(name, &wanted)?;
+    if let Some(node) = node::identity(&request.user) {
+        let pod = wanted["spec"]["boundObjectRef"]["name"].as_str().unwrap_or_default();
+        let pod = front.registry.get(resource::PODS, namespace, pod).ok();
+        node::check_token_request(node, &wanted, pod.as_deref())
+            .map_err(|why| ApiError::forbidden(resource::SERVICE_ACCOUNTS, name, why))?;
+    }
     let spec = &wanted["spec"];
     let bound = bind(front, &account, &spec["boundObjectRef"])?;
     let now = front.registry.env().now().as_second();

@@ -7,19 +7,23 @@
 
 mod limit_ranger;
 mod namespace_lifecycle;
+mod node_restriction;
 mod node_taint;
+mod pod_security;
 mod priority;
+mod resource_quota;
 mod runtime_class;
 mod service_account;
 mod service_address;
 mod tolerations;
 
-use rota_api::{ApiError, Resource, resource};
+use rota_api::{ApiError, Resource, quota, resource};
 use serde_json::Value;
 
 use crate::session::Session;
 
 pub(crate) use namespace_lifecycle::namespace_is_open;
+pub(crate) use node_restriction::{check_delete, check_eviction};
 
 /// Adds to a new object, before its kind prepares and validates it.
 ///
@@ -32,13 +36,17 @@ pub(crate) fn change_new(
     if resource == resource::PODS {
         limit_ranger::admit(session, value)?;
         service_account::admit(session, value)?;
+        node_restriction::check_new(session, resource, value)?;
         priority::admit(session, value)?;
         tolerations::admit(value);
         runtime_class::admit(session, value)?;
     } else if resource == resource::SERVICES {
         service_address::admit(session, value)?;
-    } else if resource == resource::NODES {
-        node_taint::admit(value);
+    } else {
+        node_restriction::check_new(session, resource, value)?;
+        if resource == resource::NODES {
+            node_taint::admit(value);
+        }
     }
     Ok(())
 }
@@ -51,7 +59,12 @@ pub(crate) fn change_update(
     resource: &'static Resource,
     value: &mut Value,
     old: &Value,
+    subresource: Option<&str>,
 ) -> Result<(), ApiError> {
+    node_restriction::check_update(session, resource, value, old, subresource)?;
+    if subresource.is_some() {
+        return Ok(());
+    }
     if resource == resource::PODS {
         tolerations::admit(value);
     } else if resource == resource::SERVICES {
@@ -60,14 +73,37 @@ pub(crate) fn change_update(
     Ok(())
 }
 
-/// Refuses a new, valid object.
+/// Judges a new, valid object, last of all charges it to the quotas of its namespace. Returns what its author should know.
 ///
 /// Errors: 403, in the plugin's words.
-pub(crate) fn check_new(session: &Session<'_>, resource: &'static Resource, value: &Value) -> Result<(), ApiError> {
+pub(crate) fn check_new(
+    session: &mut Session<'_>,
+    resource: &'static Resource,
+    value: &Value,
+) -> Result<Vec<String>, ApiError> {
     if resource == resource::PRIORITY_CLASSES {
         priority::check_default(session, value)?;
     }
-    Ok(())
+    let remarks = pod_security::check_new(session, resource, value)?;
+    resource_quota::charge(session, resource, value, None)?;
+    Ok(remarks)
+}
+
+/// Judges a valid change, last of all charges what it adds to the quotas. Returns what its author should know.
+///
+/// Errors: 403, in the plugin's words.
+pub(crate) fn check_update(
+    session: &mut Session<'_>,
+    resource: &'static Resource,
+    value: &Value,
+    old: &Value,
+    subresource: Option<&str>,
+) -> Result<Vec<String>, ApiError> {
+    let remarks = pod_security::check_update(session, resource, value, old, subresource)?;
+    if quota::is_measured_again(resource, subresource) {
+        resource_quota::charge(session, resource, value, Some(old))?;
+    }
+    Ok(remarks)
 }
 
 /// The refusal of an object by a plugin.

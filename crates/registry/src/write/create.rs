@@ -2,14 +2,14 @@
 //!
 //! Source: `spec/api.md` §2.2; kubernetes `apiserver/pkg/registry/rest/create.go`, `endpoints/handlers/create.go`.
 
-use rota_api::{ApiError, Reason, Resource, Write, defaults, names, resource, strategy, validate};
+use rota_api::{ApiError, Reason, Resource, Write, defaults, names, namespace_objects, resource, strategy, validate};
 use serde_json::{Value, json};
 
 use super::{Draft, Effect, ownership};
 use crate::env::{uuid, whole_seconds};
 use crate::fields::{self, metadata, text};
 use crate::session::Session;
-use crate::{admission, bootstrap, view};
+use crate::{admission, view};
 
 /// How many names are tried for an object that asks for a generated one.
 const GENERATED_NAMES_MAX: usize = 8;
@@ -46,13 +46,14 @@ pub(super) fn create(session: &mut Session<'_>, write: &Write, mut body: Value) 
     if !errors.is_empty() {
         return Err(ApiError::invalid(resource.stored_group, resource.kind, &name, &errors));
     }
-    admission::check_new(session, stored, &body)?;
+    let remarks = admission::check_new(session, stored, &body)?;
     let place = session.place(stored, &write.namespace, &name);
     if let Some(existing) = session.value(place) {
         return Err(exists(resource, &name, fields::is_deleting(&existing)));
     }
     let mut draft = Draft::new(resource, place, Effect::Created);
     draft.warnings = strategy::warnings(stored, &body, None);
+    draft.warnings.extend(remarks);
     session.set(place, body);
     if stored == resource::NAMESPACES {
         publish_in_namespace(session, &name);
@@ -134,9 +135,10 @@ fn exists(resource: &Resource, name: &str, is_deleting: bool) -> ApiError {
     }
 }
 
-/// What every namespace has from its first moment. Upstream's controllers add it a little later.
+/// What every namespace has from its first moment. Upstream's controllers add it a little later; ours
+/// only put back what was taken away.
 fn publish_in_namespace(session: &mut Session<'_>, namespace: &str) {
-    for (resource, mut object) in bootstrap::in_namespace(namespace, &session.registry.settings().cluster_ca) {
+    for (resource, mut object) in namespace_objects::of_namespace(namespace, &session.registry.settings().cluster_ca) {
         let name = text(&object, "name").to_owned();
         let place = session.place(resource, namespace, &name);
         if session.exists(place) {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::update::is_finished;
 use super::{Draft, Effect, precondition};
+use crate::admission;
 use crate::env::whole_seconds;
 use crate::fields::{self, metadata, text};
 use crate::session::{Place, Session};
@@ -50,6 +51,11 @@ fn decide(session: &mut Session<'_>, write: &Write, options: &DeleteOptions) -> 
             &write.name,
             "this namespace may not be deleted",
         ));
+    }
+    if session.caller.node().is_some()
+        && let Some(old) = session.value(place)
+    {
+        admission::check_delete(session, write, &old)?;
     }
     if let Some(draft) = at_once(session, write, place, options)? {
         return Ok(draft);

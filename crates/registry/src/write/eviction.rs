@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::subresource::{check_name, set_condition};
 use super::{Draft, delete};
+use crate::admission;
 use crate::env::whole_seconds;
 use crate::fields::{self, text};
 use crate::session::Session;
@@ -24,6 +25,7 @@ pub(super) fn evict(session: &mut Session<'_>, write: &Write, eviction: &Value) 
     let Some(mut pod) = session.value(place) else {
         return Err(ApiError::not_found(write.resource, &write.name));
     };
+    admission::check_eviction(session, &pod)?;
     let (delete, options) = delete_of(write, &eviction["deleteOptions"]);
     super::precondition::check_delete(
         write.resource,

@@ -117,9 +117,7 @@ pub(super) fn change(
     // A scale is a way to write the object itself; only its owners are told apart.
     let subresource = subresource.filter(|name| *name != "scale");
     keep_system_fields(&mut new, old);
-    if subresource.is_none() {
-        admission::change_update(session, stored, &mut new, old)?;
-    }
+    admission::change_update(session, stored, &mut new, old, subresource)?;
     strategy::prepare_update(stored, &mut new, old, subresource);
     let checks = &session.registry.settings().checks;
     let errors = match resource == stored {
@@ -139,9 +137,11 @@ pub(super) fn change(
             &errors,
         ));
     }
+    let remarks = admission::check_update(session, stored, &new, old, subresource)?;
     fields::set_resource_version(&mut new, revision);
     let mut draft = Draft::new(resource, place, Effect::Changed);
     draft.warnings = strategy::warnings(stored, &new, Some(old));
+    draft.warnings.extend(remarks);
     if is_finished(stored, &new) {
         draft.effect = Effect::Removed;
         // The answer shows what was asked for; watchers are shown what was stored last, as upstream does.

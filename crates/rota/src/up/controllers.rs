@@ -8,14 +8,24 @@ use rota_reconcile::event_ttl::EventExpiry;
 use rota_reconcile::garbage::GarbageCollector;
 use rota_reconcile::job::{JobController, OrphanPods};
 use rota_reconcile::namespace::NamespaceController;
+use rota_reconcile::namespace_objects::{DefaultAccounts, RootCaPublisher};
 use rota_reconcile::node_lifecycle::NodeLifecycleController;
 use rota_reconcile::pod_gc::PodGc;
+use rota_reconcile::quota::QuotaController;
 use rota_reconcile::replicaset::ReplicaSetController;
 use rota_reconcile::taint_eviction::TaintEvictionController;
 use rota_reconcile::ttl::TtlController;
 
-/// All controllers there are. `node_grace_secs` is how long a node may be silent before it counts as dead.
-fn all(node_grace_secs: u32) -> Vec<Box<dyn Controller>> {
+/// What controllers have to be told.
+pub(crate) struct Facts<'a> {
+    /// How long a node may be silent before it counts as dead.
+    pub(crate) node_grace_secs: u32,
+    /// The cluster's certificate authority (PEM).
+    pub(crate) cluster_ca: &'a str,
+}
+
+/// All controllers there are.
+fn all(facts: &Facts<'_>) -> Vec<Box<dyn Controller>> {
     vec![
         Box::new(JobController::default()),
         Box::new(OrphanPods::default()),
@@ -26,7 +36,10 @@ fn all(node_grace_secs: u32) -> Vec<Box<dyn Controller>> {
         Box::new(GarbageCollector::default()),
         Box::new(PodGc::default()),
         Box::new(NamespaceController),
-        Box::new(NodeLifecycleController::new(node_grace_secs.into())),
+        Box::new(DefaultAccounts),
+        Box::new(RootCaPublisher::new(facts.cluster_ca)),
+        Box::new(QuotaController),
+        Box::new(NodeLifecycleController::new(facts.node_grace_secs.into())),
         Box::new(TaintEvictionController::default()),
         Box::new(EventExpiry),
     ]
@@ -36,8 +49,8 @@ fn all(node_grace_secs: u32) -> Vec<Box<dyn Controller>> {
 /// which end in `-controller`, are understood too.
 ///
 /// Errors: an unknown name, with the known ones.
-pub(crate) fn choose(list: &str, node_grace_secs: u32) -> Result<Vec<Box<dyn Controller>>> {
-    let controllers = all(node_grace_secs);
+pub(crate) fn choose(list: &str, facts: &Facts<'_>) -> Result<Vec<Box<dyn Controller>>> {
+    let controllers = all(facts);
     let words: Vec<&str> = list.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
     for word in &words {
         let wanted = word.strip_prefix('-').unwrap_or(word);
@@ -68,8 +81,13 @@ fn means(word: &str, name: &str) -> bool {
 mod tests {
     use super::*;
 
+    const FACTS: Facts<'_> = Facts {
+        node_grace_secs: 50,
+        cluster_ca: "",
+    };
+
     fn names(list: &str) -> Vec<&'static str> {
-        choose(list, 50)
+        choose(list, &FACTS)
             .unwrap()
             .iter()
             .map(|controller| controller.name())
@@ -78,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_star_is_all_and_a_minus_leaves_one_out() {
-        assert_eq!(names("*").len(), all(50).len());
+        assert_eq!(names("*").len(), all(&FACTS).len());
         assert!(!names("*,-job-controller").contains(&"job"));
         assert_eq!(names("job,daemonset"), ["job", "job-orphan-pod", "daemonset"]);
         assert!(!names("*,-ttl").contains(&"ttl-after-finished"));
@@ -87,7 +105,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_refused_with_the_known_ones() {
-        let refused = choose("jobs", 50).err().map(|error| error.to_string());
+        let refused = choose("jobs", &FACTS).err().map(|error| error.to_string());
         assert!(refused.is_some_and(|text| text.contains("\"jobs\", which is none of: job, ")));
     }
 }

@@ -121,9 +121,13 @@ impl Running {
             Home::Directory(path) => DataDir::open(path)?,
             Home::Ephemeral => DataDir::temporary()?,
         };
-        let chosen = controllers::choose(&config.controllers, config.node_grace_secs)?;
         let env = Arc::new(SystemEnv::new()?);
         let pki = Arc::new(Pki::open(&data.pki(), env.now()).context("opening the cluster's keys")?);
+        let facts = Facts {
+            node_grace_secs: config.node_grace_secs,
+            cluster_ca: pki.ca_pem(),
+        };
+        let chosen = controllers::choose(&config.controllers, &facts)?;
         let registry = open_registry(&data, is_ephemeral, &env, &pki)?;
         let stop = CancellationToken::new();
         let failed = CancellationToken::new();

@@ -1,0 +1,123 @@
+//! The objects of its namespace that a pod names.
+//!
+//! What a node needs for its pods and may therefore read, and what a pod that a node makes itself may not name.
+//!
+//! Source: kubernetes `pkg/api/pod/util.go` (`VisitPodSecretNames`, `VisitPodConfigmapNames`),
+//! `plugin/pkg/auth/authorizer/node/graph.go` (`AddPod`).
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::value::{list, present, text};
+
+/// What a pod names, by kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodReferences<'a> {
+    /// Secrets: pull secrets, environment, volumes.
+    pub secrets: BTreeSet<&'a str>,
+    /// ConfigMaps: environment, volumes.
+    pub config_maps: BTreeSet<&'a str>,
+    /// Claims; those that the pod brings with it under the names they get.
+    pub claims: BTreeSet<String>,
+    /// The audiences of the account tokens that it mounts; empty for that of the API server.
+    pub audiences: BTreeSet<&'a str>,
+}
+
+impl<'a> PodReferences<'a> {
+    /// Reads a pod.
+    pub fn of(pod: &'a Value) -> Self {
+        let spec = &pod["spec"];
+        let mut found = Self::default();
+        for secret in list(spec, "imagePullSecrets") {
+            found.secret(secret, "name");
+        }
+        for kind in ["initContainers", "containers", "ephemeralContainers"] {
+            for container in list(spec, kind) {
+                found.container(container);
+            }
+        }
+        for volume in list(spec, "volumes") {
+            found.volume(volume, text(&pod["metadata"], "name"));
+        }
+        found.secrets.remove("");
+        found.config_maps.remove("");
+        found.claims.remove("");
+        found
+    }
+
+    fn secret(&mut self, reference: &'a Value, field: &str) {
+        self.secrets.insert(text(reference, field));
+    }
+
+    fn container(&mut self, container: &'a Value) {
+        for source in list(container, "envFrom") {
+            self.secret(&source["secretRef"], "name");
+            self.config_maps.insert(text(&source["configMapRef"], "name"));
+        }
+        for variable in list(container, "env") {
+            let source = &variable["valueFrom"];
+            self.secret(&source["secretKeyRef"], "name");
+            self.config_maps.insert(text(&source["configMapKeyRef"], "name"));
+        }
+    }
+
+    fn volume(&mut self, volume: &'a Value, pod: &str) {
+        self.secret(&volume["secret"], "secretName");
+        self.config_maps.insert(text(&volume["configMap"], "name"));
+        self.claims
+            .insert(text(&volume["persistentVolumeClaim"], "claimName").to_owned());
+        if present(volume, "ephemeral").is_some() {
+            self.claims.insert(format!("{pod}-{}", text(volume, "name")));
+        }
+        for source in list(&volume["projected"], "sources") {
+            self.secret(&source["secret"], "name");
+            self.config_maps.insert(text(&source["configMap"], "name"));
+            if let Some(token) = present(source, "serviceAccountToken") {
+                self.audiences.insert(text(token, "audience"));
+            }
+        }
+        for (driver, field) in [
+            ("csi", "nodePublishSecretRef"),
+            ("azureFile", "secretName"),
+            ("cephfs", "secretRef"),
+            ("cinder", "secretRef"),
+            ("flexVolume", "secretRef"),
+            ("iscsi", "secretRef"),
+            ("rbd", "secretRef"),
+            ("scaleIO", "secretRef"),
+            ("storageos", "secretRef"),
+        ] {
+            let source = &volume[driver];
+            match source[field].is_string() {
+                true => self.secret(source, field),
+                false => self.secret(&source[field], "name"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn names_are_found_wherever_a_pod_has_them() {
+        let pod = json!({"metadata": {"name": "p"}, "spec": {
+            "imagePullSecrets": [{"name": "pull"}],
+            "initContainers": [{"envFrom": [{"secretRef": {"name": "s1"}}, {"configMapRef": {"name": "c1"}}]}],
+            "containers": [{"env": [{"valueFrom": {"secretKeyRef": {"name": "s2"}}},
+                {"valueFrom": {"configMapKeyRef": {"name": "c2"}}}, {"name": "plain", "value": "x"}]}],
+            "volumes": [{"secret": {"secretName": "s3"}}, {"configMap": {"name": "c3"}},
+                {"persistentVolumeClaim": {"claimName": "d"}}, {"name": "e", "ephemeral": {}},
+                {"projected": {"sources": [{"secret": {"name": "s4"}}, {"configMap": {"name": "c4"}},
+                    {"serviceAccountToken": {"audience": "vault"}}, {"serviceAccountToken": {}}]}},
+                {"csi": {"nodePublishSecretRef": {"name": "s5"}}}]}});
+        let found = PodReferences::of(&pod);
+        assert_eq!(found.secrets, BTreeSet::from(["pull", "s1", "s2", "s3", "s4", "s5"]));
+        assert_eq!(found.config_maps, BTreeSet::from(["c1", "c2", "c3", "c4"]));
+        assert_eq!(found.claims, BTreeSet::from(["d".to_owned(), "p-e".to_owned()]));
+        assert_eq!(found.audiences, BTreeSet::from(["", "vault"]));
+    }
+}
