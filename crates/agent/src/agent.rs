@@ -153,6 +153,18 @@ impl AgentHandle {
             .ok_or_else(|| ApiError::bad_request(format!("no pod with uid {uid:?} on node {:?}", self.node())))
     }
 
+    /// The uid of the pod of that name which the node runs; `None` without one. Of a pod that ends and its successor it is
+    /// the successor's.
+    pub fn uid_of(&self, namespace: &str, name: &str) -> Option<String> {
+        let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = pods.iter().filter_map(|(uid, task)| {
+            let view = task.view.borrow();
+            let meta = view.object.meta();
+            (meta.namespace == namespace && meta.name == name).then(|| (meta.created, uid.clone()))
+        });
+        named.max().map(|(_, uid)| uid)
+    }
+
     /// The log of a container of the pod with this uid.
     ///
     /// Errors: the container has not run yet, or there is no such log.

@@ -25,10 +25,12 @@ use crate::authorization::rbac::Decision;
 use crate::authorization::{self, Attributes, Authorizer, ResourceAttributes};
 use crate::documents::Documents;
 use crate::handler;
+use crate::join;
 use crate::metrics::Metrics;
 use crate::negotiation::Answer;
 use crate::node_access::NodeAccess;
 use crate::path::RequestInfo;
+use crate::pki::Pki;
 use crate::query::Query;
 use crate::reply::{self, Reply};
 
@@ -42,6 +44,7 @@ pub(crate) struct Front {
     pub(crate) registry: Arc<Registry>,
     pub(crate) authenticator: Authenticator,
     pub(crate) authorizer: Authorizer,
+    pub(crate) pki: Arc<Pki>,
     pub(crate) nodes: Arc<dyn NodeAccess>,
     pub(crate) documents: Documents,
     pub(crate) metrics: Metrics,
@@ -134,10 +137,14 @@ impl Front {
     }
 
     async fn answer(self: &Arc<Self>, peer: Option<Arc<User>>, mut request: Request) -> Result<Reply, ApiError> {
-        request.user = self.authenticator.authenticate(peer.as_deref(), &request.headers)?;
-        self.impersonate(&mut request).await?;
-        let attributes = Attributes::of(&request.info, &request.query);
-        self.authorizer.authorize(&request.user, &attributes).await?;
+        // A machine that joins is nobody yet; it is let in by what it shows there.
+        let joins = request.info.path == join::PATH;
+        if !joins {
+            request.user = self.authenticator.authenticate(peer.as_deref(), &request.headers)?;
+            self.impersonate(&mut request).await?;
+            let attributes = Attributes::of(&request.info, &request.query);
+            self.authorizer.authorize(&request.user, &attributes).await?;
+        }
         if stays_open(&request.info, &request.query) {
             return handler::handle(self, request).await;
         }
@@ -148,7 +155,13 @@ impl Front {
             )
             .with_details(json!({"retryAfterSeconds": 1})));
         };
-        tokio::time::timeout(REQUEST_TIMEOUT, handler::handle(self, request))
+        let answered = async {
+            match joins {
+                true => join::handle(self, request).await,
+                false => handler::handle(self, request).await,
+            }
+        };
+        tokio::time::timeout(REQUEST_TIMEOUT, answered)
             .await
             .unwrap_or_else(|_| {
                 let message = "Timeout: request did not complete within the allotted timeout";

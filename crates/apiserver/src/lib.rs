@@ -4,7 +4,8 @@
 //! connections to containers. What objects mean and how they change is the registry's business.
 //!
 //! The way of a request: [`server`] (socket, TLS, HTTP) → `front` (identity, permission, limits) → [`path`] (what it is
-//! about) → `handler` → `reply`.
+//! about) → `handler` → `reply`. Beside it: [`join`], by which machines become nodes, and [`kubelet`], the protocol by which
+//! the server reaches their containers.
 
 mod body;
 mod documents;
@@ -18,6 +19,8 @@ mod stream;
 
 pub mod authentication;
 pub mod authorization;
+pub mod join;
+pub mod kubelet;
 pub mod node_access;
 pub mod path;
 pub mod pki;
@@ -27,5 +30,5 @@ pub mod server;
 pub use documents::KUBERNETES_VERSION;
 pub use metrics::MetricSource;
 pub use node_access::NodeAccess;
-pub use pki::{Kubeconfig, Pki};
+pub use pki::{Identity, Kubeconfig, Pki};
 pub use server::{BindError, Config, Server};

@@ -21,7 +21,7 @@ pub struct ContainerRef {
     pub namespace: String,
     /// The pod's name.
     pub pod: String,
-    /// The pod's uid.
+    /// The pod's uid; empty where only its name is known.
     pub uid: String,
     /// The container's name.
     pub container: String,

@@ -16,10 +16,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use rota_registry::Registry;
-use rustls::RootCertStore;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -32,7 +28,7 @@ use crate::documents::Documents;
 use crate::front::Front;
 use crate::metrics::{MetricSource, Metrics};
 use crate::node_access::NodeAccess;
-use crate::pki::{Pki, PkiError};
+use crate::pki::{self, Pki, PkiError};
 
 /// How long a client may take to shake hands, and to send the head of a request.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -136,6 +132,7 @@ impl Server {
             authenticator: Authenticator::new(Arc::clone(&registry), tokens),
             authorizer: Authorizer::new(Arc::clone(&registry)),
             registry,
+            pki: Arc::clone(&config.pki),
             nodes,
             documents: Documents::default(),
             metrics: Metrics::new(config.metrics),
@@ -246,24 +243,7 @@ fn tls(config: &Config, address: SocketAddr, registry: &Registry) -> Result<rust
         }
     }
     let identity = config.pki.server(&addresses, &config.names, now)?;
-    let broken = |error: Box<dyn std::error::Error + Send + Sync>| BindError::Tls(error);
-    let certificate =
-        CertificateDer::from_pem_slice(identity.certificate_pem.as_bytes()).map_err(|e| broken(e.into()))?;
-    let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes()).map_err(|e| broken(e.into()))?;
-    let authority = CertificateDer::from_pem_slice(config.pki.ca_pem().as_bytes()).map_err(|e| broken(e.into()))?;
-    let mut roots = RootCertStore::empty();
-    roots.add(authority).map_err(|e| broken(e.into()))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-        .allow_unauthenticated()
-        .build()
-        .map_err(|e| broken(e.into()))?;
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| broken(e.into()))?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(vec![certificate], key)
-        .map_err(|e| broken(e.into()))?;
+    let mut tls = pki::tls::server(&identity, config.pki.ca_pem(), pki::tls::Clients::All)?;
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(tls)
 }

@@ -156,9 +156,21 @@ pub(crate) struct RunArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct JoinArgs {
-    /// How to reach the cluster
+    /// The API server of the cluster, https://HOST:PORT
+    #[arg(value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// What `rota up` printed, or wrote to DIR/join-token; not needed again by a node that has joined before
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "ROTA_JOIN_TOKEN",
+        hide_env_values = true,
+        requires = "server"
+    )]
+    pub(crate) token: Option<String>,
+    /// Instead of URL and token: the access to any cluster, with rights to act as a node
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
-    pub(crate) kubeconfig: PathBuf,
+    pub(crate) kubeconfig: Option<PathBuf>,
     /// The node's name [default: this machine's]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,

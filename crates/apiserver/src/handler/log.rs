@@ -37,7 +37,10 @@ pub(super) async fn handle(front: &Arc<Front>, request: &Request, pod: &Object) 
     Ok(reply)
 }
 
-fn options(query: &Query, now: Timestamp) -> Result<LogOptions, ApiError> {
+/// Reads the options of a request for a log.
+///
+/// Errors: 400 and 422.
+pub(crate) fn options(query: &Query, now: Timestamp) -> Result<LogOptions, ApiError> {
     let mut errors = Vec::new();
     let mut at_least = |name: &str, least: i64, detail: &str| -> Result<Option<i64>, ApiError> {
         let value = integer(query, name)?;

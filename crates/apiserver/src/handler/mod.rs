@@ -9,7 +9,7 @@ mod delete;
 mod discovery;
 mod health;
 mod list;
-mod log;
+pub(crate) mod log;
 mod object;
 mod openapi;
 mod options;

@@ -5,8 +5,6 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use rota_api::resource::Subresource;
 use rota_api::{ApiError, Object, Reason, Resource, resource};
 use serde_json::Value;
@@ -15,8 +13,7 @@ use super::log;
 use crate::front::{Front, Request};
 use crate::node_access::{ContainerRef, SessionOptions};
 use crate::reply::Reply;
-use crate::stream::session::Protocol;
-use crate::stream::{self, ports, session, streams, websocket};
+use crate::stream::serve::{self, Switch};
 
 /// True for subresources that connect to a running thing.
 pub(super) fn is_connection(resource: &Resource, subresource: &Subresource) -> bool {
@@ -40,7 +37,7 @@ pub(super) async fn handle(front: &Arc<Front>, request: Request, subresource: &s
     }
 }
 
-/// Runs a command in a container or attaches to its process, over a WebSocket or SPDY.
+/// Runs a command in a container or attaches to its process.
 async fn run(front: &Arc<Front>, mut request: Request, pod: &Object, attach: bool) -> Result<Reply, ApiError> {
     let query = &request.query;
     let Some(container) = locate(pod, query.text("container"), Connection::Session)? else {
@@ -55,96 +52,26 @@ async fn run(front: &Arc<Front>, mut request: Request, pod: &Object, attach: boo
         stderr: flag("stderr") && !tty,
         tty,
     };
-    if !(options.stdin || options.stdout || options.stderr) {
-        return Err(ApiError::bad_request(
-            "you must specify at least 1 of stdin, stdout, stderr",
-        ));
-    }
-    if options.command.is_empty() && !attach {
-        return Err(ApiError::bad_request(
-            "you must specify at least one command for the container",
-        ));
-    }
-    let (nodes, ending) = (Arc::clone(&front.nodes), front.ending.clone());
-    let open = {
-        let options = options.clone();
-        async move {
-            if attach {
-                nodes.attach(&container, options).await
-            } else {
-                nodes.exec(&container, options).await
-            }
-        }
-    };
-    if stream::wants_spdy(&request.headers) {
-        return match stream::accept_spdy(&request.headers, &streams::PROTOCOLS) {
-            Ok((reply, protocol)) => upgraded(&mut request, reply, move |connection| {
-                streams::carry(connection, protocol, options, open, ending)
-            }),
-            Err(refusal) => Ok(*refusal),
-        };
-    }
-    if !websocket::is_wanted(&request.headers) {
-        return Err(upgrade_required());
-    }
-    let protocol = websocket::choose_protocol(&request.headers, &session::PROTOCOLS)?;
-    let reply = websocket::accept(&request.headers, protocol)?;
-    // Opened before the protocol is switched: what cannot be opened is refused like any other request.
-    let opened = open.await?;
-    let protocol = Protocol::of(protocol);
-    upgraded(&mut request, reply, move |connection| {
-        session::carry(connection, protocol, options, opened, ending)
-    })
+    let switch = switch(front, &mut request);
+    serve::session(switch, container, options, attach).await
 }
 
-/// Connects to ports of a pod, over SPDY or SPDY inside of a WebSocket.
+/// Connects to ports of a pod.
 fn port_forward(front: &Arc<Front>, mut request: Request, pod: &Object) -> Result<Reply, ApiError> {
     let Some(container) = locate(pod, "", Connection::Ports)? else {
         return Err(ApiError::internal("a connection needs a pod on a node"));
     };
-    let (nodes, ending) = (Arc::clone(&front.nodes), front.ending.clone());
-    if stream::wants_spdy(&request.headers) {
-        return match stream::accept_spdy(&request.headers, &[ports::PROTOCOL]) {
-            Ok((reply, _)) => upgraded(&mut request, reply, move |connection| {
-                ports::forward(connection, nodes, container, ending)
-            }),
-            Err(refusal) => Ok(*refusal),
-        };
-    }
-    if !websocket::is_wanted(&request.headers) {
-        return Err(upgrade_required());
-    }
-    let protocol = websocket::choose_protocol(&request.headers, &[ports::TUNNEL_PROTOCOL])?;
-    let reply = websocket::accept(&request.headers, protocol)?;
-    upgraded(&mut request, reply, move |connection| {
-        ports::forward(websocket::tunnel(connection), nodes, container, ending)
-    })
+    let asked = serve::asked_ports(request.query.all("ports"))?;
+    serve::ports(switch(front, &mut request), container, &asked)
 }
 
-fn upgrade_required() -> ApiError {
-    ApiError::bad_request("Upgrade request required: connect with a WebSocket or SPDY/3.1")
-}
-
-/// Goes on with the connection once the reply was sent.
-fn upgraded<F>(
-    request: &mut Request,
-    reply: Reply,
-    carry: impl FnOnce(TokioIo<Upgraded>) -> F + Send + 'static,
-) -> Result<Reply, ApiError>
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let upgrade = request
-        .upgrade
-        .take()
-        .ok_or_else(|| ApiError::bad_request("this connection cannot be upgraded: use HTTP/1.1"))?;
-    tokio::spawn(async move {
-        match upgrade.await {
-            Ok(connection) => carry(TokioIo::new(connection)).await,
-            Err(error) => tracing::debug!(%error, "a client left before its session began"),
-        }
-    });
-    Ok(reply)
+fn switch<'a>(front: &Front, request: &'a mut Request) -> Switch<'a> {
+    Switch {
+        headers: &request.headers,
+        upgrade: request.upgrade.take(),
+        nodes: Arc::clone(&front.nodes),
+        ending: front.ending.clone(),
+    }
 }
 
 fn not_offered(what: &str) -> ApiError {

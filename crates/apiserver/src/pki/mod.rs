@@ -1,6 +1,7 @@
 //! The cluster's own certificate authority, and the key that signs service account tokens.
 //!
-//! A directory holds what must survive a restart: the authority (`ca.crt`, `ca.key`) and the token key (`sa.key`).
+//! A directory holds what must survive a restart: the authority (`ca.crt`, `ca.key`), the token key (`sa.key`) and the secret
+//! by which machines join (`join.secret`).
 //! Everything else is issued from them when it is needed: the server's certificate at each start, with the names and
 //! addresses it is reached under then, and client certificates on demand. Who may do what is not known here: a
 //! certificate says a user name and a group.
@@ -12,6 +13,7 @@
 
 mod files;
 mod kubeconfig;
+pub(crate) mod tls;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -19,8 +21,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -86,7 +88,21 @@ pub struct Pki {
     issuer: Issuer<'static, KeyPair>,
     ca_pem: String,
     token_key: KeyPair,
+    join_secret: String,
 }
+
+/// The certificates of a node, as PEM, for the key that it asked with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeCertificates {
+    /// Proves to the API server which node asks.
+    pub client: String,
+    /// Proves to the API server which node answers.
+    pub serving: String,
+}
+
+/// What the user name of a node begins with, and the group of nodes.
+const NODE_PREFIX: &str = rota_registry::caller::NODE_PREFIX;
+const NODES: &str = rota_registry::caller::NODES;
 
 impl Pki {
     /// Reads the identities in `directory`; makes and stores those that are missing. `now` starts the validity of what is
@@ -118,12 +134,48 @@ impl Pki {
             issuer,
             ca_pem,
             token_key: key(&directory.join("sa.key"))?,
+            join_secret: secret(&directory.join("join.secret"))?,
         })
     }
 
     /// The certificate of the authority, as PEM: what clients trust.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
+    }
+
+    /// The secret by which machines may join as nodes.
+    pub(crate) fn join_secret(&self) -> &str {
+        &self.join_secret
+    }
+
+    /// Issues the certificates of a node for the key in a certificate signing request (PEM). Nothing else of the request
+    /// counts.
+    ///
+    /// Errors: the request cannot be read or is not signed with its key, or the name cannot be put into a certificate.
+    pub fn node(&self, name: &str, request_pem: &str, now: Timestamp) -> Result<NodeCertificates, PkiError> {
+        let failed = |source| PkiError::Issue {
+            what: format!("the certificates of node {name:?}"),
+            source,
+        };
+        let request = CertificateSigningRequestParams::from_pem(request_pem).map_err(failed)?;
+        let user = format!("{NODE_PREFIX}{name}");
+        let mut client = params(&user, now);
+        client.distinguished_name.push(DnType::OrganizationName, NODES);
+        client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let mut serving = params(&user, now);
+        serving.distinguished_name.push(DnType::OrganizationName, NODES);
+        serving
+            .subject_alt_names
+            .push(SanType::DnsName(name.try_into().map_err(failed)?));
+        serving.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let sign = |params: &CertificateParams| -> Result<String, PkiError> {
+            let certificate = params.signed_by(&request.public_key, &self.issuer).map_err(failed)?;
+            Ok(certificate.pem())
+        };
+        Ok(NodeCertificates {
+            client: sign(&client)?,
+            serving: sign(&serving)?,
+        })
     }
 
     /// The key that signs service account tokens: ECDSA on P-256.
@@ -193,6 +245,21 @@ fn key(path: &Path) -> Result<KeyPair, PkiError> {
     Ok(key)
 }
 
+/// The secret in a file; made and stored if there is none: 128 random bits.
+fn secret(path: &Path) -> Result<String, PkiError> {
+    if let Some(text) = files::read(path)? {
+        return Ok(text.trim().to_owned());
+    }
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| PkiError::Issue {
+        what: "a secret".to_owned(),
+        source: rcgen::Error::RingUnspecified,
+    })?;
+    let text = crate::hex::lower(&bytes);
+    files::write(path, &text)?;
+    Ok(text)
+}
+
 fn authority(now: Timestamp) -> CertificateParams {
     let mut params = params("rota-ca", now);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -247,7 +314,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().unwrap();
         Pki::open(directory.path(), now()).unwrap();
-        for name in ["ca.key", "sa.key"] {
+        for name in ["ca.key", "sa.key", "join.secret"] {
             let mode = std::fs::metadata(directory.path().join(name))
                 .unwrap()
                 .permissions()

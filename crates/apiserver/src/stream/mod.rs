@@ -1,9 +1,12 @@
 //! Connections that outlive their request: sessions in containers and connections to ports.
 //!
-//! Two protocols carry them. [`websocket`] is one stream of messages: [`session`] numbers the streams of a process in them.
-//! [`spdy`] is many streams: [`streams`] gives each of a process its own, [`ports`] each connection to a port two.
+//! Two protocols carry them. [`websocket`] is one stream of messages: [`session`] numbers the streams of a process in them,
+//! [`channels`] those of connections to ports. [`spdy`] is many streams: [`streams`] gives each of a process its own, [`ports`]
+//! each connection to a port two. [`serve`] finds out which of them a request wants.
 
+pub(crate) mod channels;
 pub(crate) mod ports;
+pub(crate) mod serve;
 pub(crate) mod session;
 pub(crate) mod spdy;
 pub(crate) mod streams;
@@ -15,8 +18,8 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use crate::body::Body;
 use crate::reply::{self, Reply};
 
-const SPDY: &str = "SPDY/3.1";
-const STREAM_PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
+pub(crate) const SPDY: &str = "SPDY/3.1";
+pub(crate) const STREAM_PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
 const ACCEPTED_STREAM_PROTOCOLS: HeaderName = HeaderName::from_static("x-accepted-stream-protocol-versions");
 
 /// True when a request wants its connection to go on in that protocol.

@@ -57,7 +57,7 @@ impl Protocol {
         }
     }
 
-    fn encode(self, channel: u8, content: &[u8]) -> (Kind, Vec<u8>) {
+    pub(super) fn encode(self, channel: u8, content: &[u8]) -> (Kind, Vec<u8>) {
         if self.base64 {
             let mut text = vec![b'0' + channel];
             text.extend_from_slice(STANDARD.encode(content).as_bytes());
@@ -70,7 +70,7 @@ impl Protocol {
     }
 
     /// Channel and content of a message; `None` when it is none.
-    fn decode(self, message: &Bytes) -> Option<(u8, Bytes)> {
+    pub(super) fn decode(self, message: &Bytes) -> Option<(u8, Bytes)> {
         let channel = *message.first()?;
         if self.base64 {
             let content = STANDARD.decode(message.get(1..)?).ok()?;

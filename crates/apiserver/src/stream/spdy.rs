@@ -1,5 +1,5 @@
-//! SPDY/3.1, the server's side, as far as clients of Kubernetes use it: many byte streams, opened by the client, over one
-//! connection.
+//! SPDY/3.1 as far as Kubernetes uses it: many byte streams, opened by the client, over one connection. Both sides, as the
+//! server is a client of nodes.
 //!
 //! Streams are not limited by windows: the peers do not announce any. What streams are for is not known here.
 //!
@@ -28,7 +28,7 @@ const GOAWAY: u16 = 7;
 /// A stream's number.
 pub(crate) type StreamId = u32;
 
-/// What the client sends.
+/// What the peer sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
     /// A new stream.
@@ -42,17 +42,22 @@ pub(crate) enum Frame {
         bytes: Bytes,
         is_last: bool,
     },
-    /// The client gives a stream up.
+    /// The peer gives a stream up.
     Reset { stream: StreamId },
     /// To be sent back.
     Ping(u32),
-    /// The client is about to leave.
+    /// The peer is about to leave.
     GoAway,
 }
 
-/// What is sent to the client.
+/// What is sent to the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
+    /// A new stream; the client's numbers are odd and rise.
+    Open {
+        stream: StreamId,
+        headers: Vec<(&'static str, String)>,
+    },
     /// A stream is accepted.
     Accept(StreamId),
     /// Bytes of a stream.
@@ -240,6 +245,18 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     /// Errors: the connection ends.
     pub(crate) async fn write(&mut self, reply: Reply) -> io::Result<()> {
         match reply {
+            Reply::Open { stream, headers } => {
+                // The stream, none that it belongs to, no priority, no slot.
+                let mut payload = [stream.to_be_bytes().as_slice(), &[0; 6]].concat();
+                let count = u32::try_from(headers.len()).unwrap_or_default();
+                let mut block = count.to_be_bytes().to_vec();
+                for (name, value) in headers {
+                    text(name.as_bytes(), &mut block);
+                    text(value.as_bytes(), &mut block);
+                }
+                self.deflate(&block, &mut payload)?;
+                self.control(SYN_STREAM, &payload).await?;
+            }
             Reply::Accept(stream) => {
                 let mut payload = stream.to_be_bytes().to_vec();
                 self.deflate(&0_u32.to_be_bytes(), &mut payload)?;
@@ -306,6 +323,21 @@ mod tests {
             b = (b + a) % 65_521;
         }
         assert_eq!((words.len(), b << 16 | a), (1423, 0xe3c6_a7c2));
+    }
+
+    #[tokio::test]
+    async fn what_one_side_opens_the_other_reads() {
+        let mut sent = Vec::new();
+        let mut writer = Writer::new(&mut sent);
+        for (stream, kind) in [(1, "error"), (3, "stdin")] {
+            let headers = vec![("streamtype", kind.to_owned())];
+            writer.write(Reply::Open { stream, headers }).await.unwrap();
+        }
+        let mut reader = Reader::new(sent.as_slice());
+        for (stream, kind) in [(1, "error"), (3, "stdin")] {
+            let headers = [("streamtype".to_owned(), kind.to_owned())].into();
+            assert_eq!(reader.next().await.unwrap(), Frame::Open { stream, headers });
+        }
     }
 
     fn syn_stream(compressor: &mut Compress, stream: u32, name: &str, value: &str) -> Vec<u8> {

@@ -21,7 +21,7 @@ use rota_api::quota::{self, Amounts, Quota};
 use rota_api::{Object, Resource, Timestamp, Write, resource};
 use serde_json::{Value, json};
 
-use crate::{Controller, Key, Plan, World, WorldChange};
+use crate::{Controller, Key, Plan, Settle, World, WorldChange};
 
 /// How long objects that change may go on changing before they are counted.
 const SETTLING: SignedDuration = SignedDuration::from_millis(200);
@@ -67,10 +67,10 @@ impl Controller for QuotaController {
             .collect()
     }
 
-    fn settle(&self, change: &WorldChange) -> SignedDuration {
+    fn settle(&self, change: &WorldChange, _world: &World) -> Settle {
         match change.resource() == resource::RESOURCE_QUOTAS {
-            true => SignedDuration::ZERO,
-            false => SETTLING,
+            true => Settle::Now,
+            false => Settle::Within(SETTLING),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The way from the API server to containers on nodes of this process.
+//! The way from the API server to containers: on nodes of this process directly, on others through their endpoints.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -9,8 +9,9 @@ use bytes::Bytes;
 use rota_agent::AgentHandle;
 use rota_agent::logs;
 use rota_agent::runtime::{ExecSpec, Streams};
-use rota_api::{ApiError, Reason};
+use rota_api::{ApiError, Reason, resource};
 use rota_apiserver::NodeAccess;
+use rota_apiserver::kubelet::client::RemoteNodes;
 use rota_apiserver::node_access::{
     ByteStream, Connection, ContainerRef, LogOptions, LogStream, Output, Session, SessionOptions, TerminalSize,
 };
@@ -45,9 +46,15 @@ impl LocalNodes {
         }
     }
 
-    fn agent(&self, container: &ContainerRef) -> Result<Arc<AgentHandle>, ApiError> {
+    fn has(&self, node: &str) -> bool {
         let agents = self.agents.read().unwrap_or_else(PoisonError::into_inner);
-        agents.get(&container.node).cloned().ok_or_else(|| {
+        agents.contains_key(node)
+    }
+
+    /// The agent of the container's node, and the uid of its pod.
+    fn find(&self, container: &ContainerRef) -> Result<(Arc<AgentHandle>, String), ApiError> {
+        let agents = self.agents.read().unwrap_or_else(PoisonError::into_inner);
+        let agent = agents.get(&container.node).cloned().ok_or_else(|| {
             ApiError::new(
                 Reason::ServiceUnavailable,
                 format!(
@@ -55,7 +62,50 @@ impl LocalNodes {
                     container.node, container.pod
                 ),
             )
-        })
+        })?;
+        if !container.uid.is_empty() {
+            return Ok((agent, container.uid.clone()));
+        }
+        let uid = agent
+            .uid_of(&container.namespace, &container.pod)
+            .ok_or_else(|| ApiError::not_found(resource::PODS, &container.pod))?;
+        Ok((agent, uid))
+    }
+}
+
+/// All nodes of a cluster: those of this process, and those that joined.
+pub(crate) struct AllNodes {
+    /// Those of this process.
+    pub(crate) local: Arc<LocalNodes>,
+    /// All others.
+    pub(crate) remote: RemoteNodes,
+}
+
+impl AllNodes {
+    fn of(&self, container: &ContainerRef) -> &dyn NodeAccess {
+        match self.local.has(&container.node) {
+            true => &*self.local,
+            false => &self.remote,
+        }
+    }
+}
+
+#[async_trait]
+impl NodeAccess for AllNodes {
+    async fn logs(&self, container: &ContainerRef, options: LogOptions) -> Result<ByteStream, ApiError> {
+        self.of(container).logs(container, options).await
+    }
+
+    async fn exec(&self, container: &ContainerRef, options: SessionOptions) -> Result<Session, ApiError> {
+        self.of(container).exec(container, options).await
+    }
+
+    async fn attach(&self, container: &ContainerRef, options: SessionOptions) -> Result<Session, ApiError> {
+        self.of(container).attach(container, options).await
+    }
+
+    async fn port_forward(&self, container: &ContainerRef, port: u16) -> Result<Box<dyn Connection>, ApiError> {
+        self.of(container).port_forward(container, port).await
     }
 }
 
@@ -75,8 +125,8 @@ impl NodeAccess for LocalNodes {
                 LogStream::Stderr => logs::Output::Stderr,
             },
         };
-        self.agent(container)?
-            .logs(&container.uid, &container.container, &options)
+        let (agent, uid) = self.find(container)?;
+        agent.logs(&uid, &container.container, &options)
     }
 
     async fn exec(&self, container: &ContainerRef, options: SessionOptions) -> Result<Session, ApiError> {
@@ -85,25 +135,20 @@ impl NodeAccess for LocalNodes {
             stdin: options.stdin,
             tty: options.tty,
         };
-        let streams = self
-            .agent(container)?
-            .exec(&container.uid, &container.container, &spec)
-            .await?;
+        let (agent, uid) = self.find(container)?;
+        let streams = agent.exec(&uid, &container.container, &spec).await?;
         Ok(session(streams, &options))
     }
 
     async fn attach(&self, container: &ContainerRef, options: SessionOptions) -> Result<Session, ApiError> {
-        let streams = self
-            .agent(container)?
-            .attach(&container.uid, &container.container)
-            .await?;
+        let (agent, uid) = self.find(container)?;
+        let streams = agent.attach(&uid, &container.container).await?;
         Ok(session(streams, &options))
     }
 
     async fn port_forward(&self, container: &ContainerRef, port: u16) -> Result<Box<dyn Connection>, ApiError> {
-        Ok(Box::new(
-            self.agent(container)?.port_forward(&container.uid, port).await?,
-        ))
+        let (agent, uid) = self.find(container)?;
+        Ok(Box::new(agent.port_forward(&uid, port).await?))
     }
 }
 

@@ -60,6 +60,16 @@ impl DataDir {
         self.path.join("kubeconfig")
     }
 
+    /// What other machines join with.
+    pub(crate) fn join_token(&self) -> PathBuf {
+        self.path.join("join-token")
+    }
+
+    /// Who this machine is in the cluster that it joined.
+    pub(crate) fn identity(&self) -> PathBuf {
+        self.path.join("identity.json")
+    }
+
     /// Certificates and keys.
     pub(crate) fn pki(&self) -> PathBuf {
         self.path.join("pki")

@@ -24,6 +24,8 @@ use rota_agent::env::ApiServerAddress;
 use rota_agent::tokens::{ClusterTokens, Tokens};
 use rota_api::Timestamp;
 use rota_api::validate::Checks;
+use rota_apiserver::join::JoinToken;
+use rota_apiserver::kubelet::client::RemoteNodes;
 use rota_apiserver::{Config, Kubeconfig, Pki, Server, authorization};
 use rota_cluster::{Cluster, LocalCluster, Metrics, Recorder, drive, schedule};
 use rota_registry::{Caller, Env as _, Registry, Settings, bootstrap};
@@ -35,7 +37,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::cli::UpArgs;
 use crate::{kubeconfig, output};
+use access::AllNodes;
+pub(crate) use access::LocalNodes;
 pub(crate) use config::{Home, UpConfig};
+use controllers::Facts;
 pub(crate) use data_dir::DataDir;
 pub(crate) use data_dir::is_in_use;
 use env::SystemEnv;
@@ -92,6 +97,12 @@ fn announce(running: &Running, took: Duration, as_json: bool) {
     output::say(&format!("  export KUBECONFIG={kubeconfig}"));
     output::say("  kubectl get nodes");
     output::say("  kubectl create job hello --image=rota.dev/host -- echo hello");
+    if let Some(token) = &running.join_token {
+        output::say(&format!(
+            "another machine becomes a node by: rota join {} --token {token}",
+            running.server
+        ));
+    }
 }
 
 /// A cluster that runs in this process.
@@ -99,6 +110,8 @@ pub(crate) struct Running {
     data: DataDir,
     kubeconfig: PathBuf,
     server: String,
+    /// What other machines join with; `None` where they cannot reach the server.
+    join_token: Option<String>,
     nodes: Nodes,
     stop: CancellationToken,
     failed: CancellationToken,
@@ -133,10 +146,14 @@ impl Running {
         let failed = CancellationToken::new();
         let tasks = TaskTracker::new();
         let nodes = Nodes::default();
+        let reached = AllNodes {
+            local: nodes.access(),
+            remote: RemoteNodes::new(Arc::clone(&registry), &pki).context("preparing to reach other nodes")?,
+        };
         let metrics = Metrics::default();
         let mut serving = Config::new(config.listen, Arc::clone(&pki));
         serving.metrics.push(Arc::new(ControllerMetrics(metrics.clone())));
-        let server = Server::bind(serving, Arc::clone(&registry), nodes.access())
+        let server = Server::bind(serving, Arc::clone(&registry), Arc::new(reached))
             .await
             .context("starting the API server (--listen chooses another address)")?;
         let address = server.address();
@@ -156,6 +173,8 @@ impl Running {
         let url = format!("https://{address}");
         let kubeconfig = config.kubeconfig.clone().unwrap_or_else(|| data.kubeconfig());
         write_kubeconfig(&kubeconfig, &pki, &url)?;
+        let join_token = JoinToken::of(&pki).to_string();
+        write_private(&data.join_token(), &format!("{join_token}\n"))?;
 
         let cluster = |user: &str| -> Arc<dyn Cluster> {
             Arc::new(LocalCluster::new(Arc::clone(&registry), Caller::system(user)))
@@ -180,6 +199,7 @@ impl Running {
         let mut running = Self {
             data,
             kubeconfig,
+            join_token: Some(join_token).filter(|_| !address.ip().is_loopback()),
             server: url,
             nodes,
             stop,
@@ -295,11 +315,18 @@ fn open_registry(data: &DataDir, is_ephemeral: bool, env: &Arc<SystemEnv>, pki: 
 fn write_kubeconfig(path: &Path, pki: &Pki, url: &str) -> Result<()> {
     let kubeconfig =
         Kubeconfig::admin(pki, url, Timestamp::now()).context("issuing the administrator's certificate")?;
-    let what = || format!("writing the kubeconfig {}", path.display());
+    write_private(path, &kubeconfig.to_string())
+}
+
+/// Writes a file that only its owner can read. Written beside and moved, so that a reader never sees half a file, and an old
+/// file's mode does not stay.
+///
+/// Errors: which file cannot be written, and why.
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
+    let what = || format!("writing {}", path.display());
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent).with_context(what)?;
     }
-    // Written beside and moved, so that a reader never sees half a file, and an old file's mode does not stay.
     let beside = path.with_extension("new");
     let _ = fs::remove_file(&beside);
     let mut file = fs::OpenOptions::new()
@@ -308,6 +335,6 @@ fn write_kubeconfig(path: &Path, pki: &Pki, url: &str) -> Result<()> {
         .mode(0o600)
         .open(&beside)
         .with_context(what)?;
-    file.write_all(kubeconfig.to_string().as_bytes()).with_context(what)?;
+    file.write_all(text.as_bytes()).with_context(what)?;
     fs::rename(&beside, path).with_context(what)
 }

@@ -59,6 +59,8 @@ pub(crate) struct RealNode {
     pub(crate) pod_cidr: String,
     /// The addresses of all pods of the cluster.
     pub(crate) cluster_cidr: String,
+    /// Where the API server reaches the node's endpoint; `None` where it needs none.
+    pub(crate) endpoint: Option<std::net::SocketAddr>,
 }
 
 impl Nodes {
@@ -119,7 +121,10 @@ pub(crate) async fn start_real(common: &Common<'_>, node: RealNode) -> Result<Ag
     })
     .await
     .with_context(|| format!("preparing node {:?} for containers", node.name))?;
-    let address = first_address(&node.pod_cidr)?;
+    let address = match node.endpoint {
+        Some(endpoint) => endpoint.ip(),
+        None => first_address(&node.pod_cidr)?,
+    };
     let agents = NonZero::new(common.agents).unwrap_or(NonZero::<u32>::MIN);
     let facts = NodeFacts {
         name: node.name.clone(),
@@ -129,7 +134,7 @@ pub(crate) async fn start_real(common: &Common<'_>, node: RealNode) -> Result<Ag
         pod_cidr: node.pod_cidr,
         capacity: machine::capacity(common.data, agents),
         machine: machine::machine(&runtime.version()),
-        port: 0,
+        port: node.endpoint.map_or(0, |endpoint| endpoint.port()),
     };
     let config = AgentConfig {
         node: facts,
@@ -187,6 +192,7 @@ fn real_nodes(config: &UpConfig, range: PodRange) -> Vec<RealNode> {
             taints: Vec::new(),
             pod_cidr: range.node(index),
             cluster_cidr: range.cluster(),
+            endpoint: None,
         })
         .collect();
     if config.control_plane && config.nodes > 0 {
@@ -196,6 +202,7 @@ fn real_nodes(config: &UpConfig, range: PodRange) -> Vec<RealNode> {
             taints: vec![control_plane_taint()],
             pod_cidr: range.node(0),
             cluster_cidr: range.cluster(),
+            endpoint: None,
         });
     }
     nodes

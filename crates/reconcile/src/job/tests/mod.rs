@@ -169,7 +169,7 @@ fn merge(into: &mut Value, changes: Value) {
 
 fn world(objects: impl IntoIterator<Item = (&'static Resource, Builder)>) -> World {
     let mut indexes = JobController::default().indexes();
-    indexes.extend(OrphanPods.indexes());
+    indexes.extend(OrphanPods::default().indexes());
     let mut world = World::watching(&super::WATCHED, &indexes);
     for (resource, Builder(value)) in objects {
         world.apply(Arc::new(Object::from_value(resource, value)));

@@ -9,10 +9,10 @@ use crate::WorldChange;
 fn check_orphan(jobs: impl IntoIterator<Item = Builder>, orphan: Builder, is_let_go: bool) {
     let jobs = jobs.into_iter().map(|job| (resource::JOBS, job));
     let world = world(jobs.chain([(resource::PODS, orphan)]));
-    let plan = OrphanPods.reconcile(&Key::new("d", "a"), &world, now());
+    let plan = OrphanPods::default().reconcile(&Key::new("d", "a"), &world, now());
     assert_eq!(!plan.is_empty(), is_let_go, "{plan}");
     let pod = world.get(resource::PODS, "d", "a").cloned();
-    let touched = OrphanPods.touched(&WorldChange { old: None, new: pod }, &world);
+    let touched = OrphanPods::default().touched(&WorldChange { old: None, new: pod }, &world);
     assert_eq!(!touched.is_empty(), is_let_go);
 }
 
@@ -125,9 +125,9 @@ fn a_job_that_ends_or_goes_away_forsakes_its_tracked_pods() {
         old: None,
         new: Some(Arc::clone(&job)),
     };
-    assert_eq!(OrphanPods.touched(&changed, &world), [Key::new("d", "a")]);
+    assert_eq!(OrphanPods::default().touched(&changed, &world), [Key::new("d", "a")]);
     let gone = world.delete(&job).expect("the Job was there");
-    assert_eq!(OrphanPods.touched(&gone, &world), [Key::new("d", "a")]);
+    assert_eq!(OrphanPods::default().touched(&gone, &world), [Key::new("d", "a")]);
 }
 
 #[test]
