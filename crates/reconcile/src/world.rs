@@ -60,6 +60,7 @@ struct Kind {
     indexes: Vec<Index>,
     entries: HashMap<&'static str, HashMap<String, BTreeSet<Key>>>,
     synced: bool,
+    changes: u64,
 }
 
 impl World {
@@ -122,6 +123,7 @@ impl World {
             kind.unlink(&key, old);
         }
         kind.link(&key, &object);
+        kind.changes += 1;
         kind.objects.insert(key, Arc::clone(&object));
         Some(WorldChange { old, new: Some(object) })
     }
@@ -134,6 +136,7 @@ impl World {
             return None;
         }
         let old = kind.objects.remove(&key)?;
+        kind.changes += 1;
         kind.unlink(&key, &old);
         Some(WorldChange {
             old: Some(old),
@@ -221,6 +224,11 @@ impl World {
             .get(resource)
             .into_iter()
             .flat_map(|kind| kind.objects.values())
+    }
+
+    /// How many changes of a kind were entered so far. Who was told of each of them has missed none.
+    pub fn changes(&self, resource: &'static Resource) -> u64 {
+        self.kinds.get(resource).map_or(0, |kind| kind.changes)
     }
 
     /// How many objects of a kind there are.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use rota_api::codec::{self, FieldValidation};
 use rota_api::validate::{self, Checks};
 use rota_api::{
     ApiError, Change, DeleteOptions, FieldError, Object, PatchKind, Propagation, Resource, Write, defaults, names,
@@ -131,7 +132,8 @@ impl Api {
     }
 
     /// Creates an object of a user, or of a controller.
-    pub fn create(&mut self, resource: &'static Resource, mut value: Value) -> Result<Arc<Object>, ApiError> {
+    pub fn create(&mut self, resource: &'static Resource, value: Value) -> Result<Arc<Object>, ApiError> {
+        let mut value = in_form(resource, value)?;
         self.counter += 1;
         let base = value["metadata"]["generateName"]
             .as_str()
@@ -191,6 +193,7 @@ impl Api {
     ) -> Result<Arc<Object>, ApiError> {
         let resource = old.resource();
         let before = old.to_value();
+        new = in_form(resource, new)?;
         for fixed in ["uid", "name", "namespace", "creationTimestamp"] {
             new["metadata"][fixed] = before["metadata"][fixed].clone();
         }
@@ -358,6 +361,12 @@ fn refuse(resource: &'static Resource, name: &str, broken: &[FieldError]) -> Res
         return Ok(());
     }
     Err(ApiError::invalid(resource.group, resource.kind, name, broken))
+}
+
+/// The object as the server reads it: fields that equal none are left out, fields it does not know are dropped.
+fn in_form(resource: &'static Resource, value: Value) -> Result<Value, ApiError> {
+    let read = codec::conform(resource.schema, value, FieldValidation::Ignore);
+    Ok(read.map_err(|error| ApiError::bad_request(error.to_string()))?.value)
 }
 
 fn has_finalizer(object: &Object, finalizer: &str) -> bool {

@@ -38,8 +38,14 @@ pub struct Cluster {
     pub mode: Mode,
     /// Crash behind this many more writes: the rest of that plan is lost, and every controller starts anew.
     pub crash_after: Option<usize>,
+    /// The change of this number is not shown to the controllers, until they list everything anew.
+    pub hide: Option<usize>,
+    /// The change that was not shown.
+    pub hidden: Option<WorldChange>,
     /// How many writes of controllers were made or refused.
     pub writes: usize,
+    /// How many changes the controllers were shown.
+    pub shown: usize,
     /// What controllers counted.
     pub metrics: Book,
     /// What a watch of everything showed.
@@ -48,6 +54,10 @@ pub struct Cluster {
     pub agents: Option<Value>,
     /// The server does it by itself, unless a controller does.
     collects_garbage: bool,
+    /// A plan is being carried out.
+    is_acting: bool,
+    /// What a plan did was not seen yet: nothing further is decided before it is.
+    is_gated: bool,
     scheduler: Scheduler,
     make: fn() -> Vec<Box<dyn Controller>>,
     controllers: Vec<Box<dyn Controller>>,
@@ -74,11 +84,16 @@ impl Cluster {
             world,
             mode: Mode::Transaction,
             crash_after: None,
+            hide: None,
+            hidden: None,
             writes: 0,
+            shown: 0,
             metrics: Book::default(),
             record: Record::default(),
             collects_garbage: controllers.iter().all(|c| c.name() != "garbage-collector"),
             agents: None,
+            is_acting: false,
+            is_gated: false,
             scheduler: Scheduler::new(),
             make,
             queues: controllers.iter().map(|_| Queue::default()).collect(),
@@ -190,11 +205,7 @@ impl Cluster {
             if self.bind_pods() || self.play_agents() {
                 continue;
             }
-            let next = self.queues.iter_mut().enumerate().find_map(|(controller, queue)| {
-                queue.release(now);
-                Some((controller, queue.pop()?))
-            });
-            if let Some((controller, key)) = next {
+            if let Some((controller, key)) = self.next_key(now) {
                 self.reconcile(controller, &key);
             } else if self.collects_garbage && self.api.collect_garbage() {
                 self.observe();
@@ -204,6 +215,29 @@ impl Cluster {
         }
         let left = self.unfinished_business();
         panic!("the controllers do not come to rest: {left:?}");
+    }
+
+    /// The next key to look at.
+    fn next_key(&mut self, now: Timestamp) -> Option<(usize, Key)> {
+        if self.is_gated {
+            return None;
+        }
+        self.queues.iter_mut().enumerate().find_map(|(controller, queue)| {
+            queue.release(now);
+            Some((controller, queue.pop()?))
+        })
+    }
+
+    /// Lets the controllers list everything anew, as a watch that broke does.
+    pub fn list_anew(&mut self) {
+        self.is_gated = false;
+        let kinds: BTreeSet<&'static Resource> = self.controllers.iter().flat_map(|c| c.watches()).copied().collect();
+        for kind in kinds {
+            let listed = self.api.all(kind).cloned().collect();
+            for change in self.world.reset(kind, listed) {
+                self.touch(&change);
+            }
+        }
     }
 
     fn next_due(&self) -> Option<Timestamp> {
@@ -216,7 +250,10 @@ impl Cluster {
         if let Wake::At(at) = plan.wake {
             self.queues[controller].add_at(key.clone(), at);
         }
-        let pause = match self.carry_out(&plan) {
+        self.is_acting = true;
+        let outcome = self.carry_out(&plan);
+        self.is_acting = false;
+        let pause = match outcome {
             Ok(()) => {
                 self.queues[controller].done(key);
                 return;
@@ -356,29 +393,26 @@ impl Cluster {
 
     /// Shows the controllers what has changed.
     fn observe(&mut self) {
-        for seen in self.api.take_log() {
+        let log = self.api.take_log();
+        for seen in &log {
             self.last_change = self.api.now;
-            self.record.observe(&seen, self.api.now);
-            let WorldChange { old, new } = seen;
-            self.show_scheduler(old.as_ref(), new.as_ref());
-            let change = match (&old, &new) {
-                (_, Some(new)) => {
-                    // Two writes of one commit have one revision; a watch shows the last of them.
-                    if let Some(known) = self
-                        .world
-                        .get(new.resource(), &new.meta().namespace, &new.meta().name)
-                        .cloned()
-                        && known.revision() == new.revision()
-                    {
-                        self.world.delete(&known);
-                    }
-                    self.world.apply(Arc::clone(new))
-                }
-                (Some(old), None) => self.world.delete(old),
+            self.record.observe(seen, self.api.now);
+            self.show_scheduler(seen.old.as_ref(), seen.new.as_ref());
+        }
+        for change in as_watched(log) {
+            self.shown += 1;
+            if self.hide == Some(self.shown) {
+                self.hidden = Some(change);
+                self.is_gated = self.is_acting;
+                continue;
+            }
+            let seen = match (&change.new, &change.old) {
+                (Some(new), _) => self.world.apply(Arc::clone(new)),
+                (None, Some(old)) => self.world.delete(old),
                 (None, None) => None,
             };
-            if change.is_some() {
-                self.touch(&WorldChange { old, new });
+            if seen.is_some() {
+                self.touch(&change);
             }
         }
     }
@@ -477,4 +511,23 @@ impl Fates for Became<'_> {
     fn is_refused(&self) -> bool {
         !self.refused.is_empty()
     }
+}
+
+/// Changes as a watch shows them: of several writes of one commit to one object, the last.
+fn as_watched(log: Vec<WorldChange>) -> Vec<WorldChange> {
+    let mut shown: Vec<WorldChange> = Vec::with_capacity(log.len());
+    let mut last_of: BTreeMap<String, usize> = BTreeMap::new();
+    for change in log {
+        let uid = change.latest().meta().uid.clone();
+        let revision = change.new.as_ref().map(|object| object.revision());
+        if let Some(earlier) = last_of.get(&uid).map(|at| &mut shown[*at])
+            && earlier.new.as_ref().map(|object| object.revision()) == revision
+        {
+            earlier.new = change.new;
+            continue;
+        }
+        last_of.insert(uid, shown.len());
+        shown.push(change);
+    }
+    shown
 }

@@ -11,16 +11,19 @@ use serde_json::{Value, json};
 use super::seen::SeenDaemonSet;
 use crate::{Index, Plan, World};
 
+/// The name of both indexes.
+const ORPHANS: &str = "daemonset-orphans";
+
 /// Pods that nobody controls, by namespace.
 pub(super) const ORPHAN_PODS: Index = Index {
-    name: "daemonset-orphans",
+    name: ORPHANS,
     resource: resource::PODS,
     keys: orphan_entry,
 };
 
 /// Revisions that nobody controls, by namespace.
 pub(super) const ORPHAN_REVISIONS: Index = Index {
-    name: "daemonset-orphans",
+    name: ORPHANS,
     resource: resource::CONTROLLER_REVISIONS,
     keys: orphan_entry,
 };
@@ -34,58 +37,80 @@ fn orphan_entry(object: &Object) -> Vec<String> {
     }
 }
 
-/// The objects of one kind that a DaemonSet has, gains and loses.
-pub(super) struct Claimed<'w> {
-    /// Its own, those about to be adopted included.
-    pub(super) claimed: Vec<&'w Arc<Object>>,
-    adopted: Vec<&'w Arc<Object>>,
-    released: Vec<&'w Arc<Object>>,
+/// What an object is to a DaemonSet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// Controlled by it, and matched by its selector.
+    Own,
+    /// Nobody's, and matched: it becomes its own.
+    Adopted,
+    /// Controlled by it, and matched no longer: it is let go.
+    Released,
 }
 
-/// Sorts out whose the pods are.
-pub(super) fn pods<'w>(set: &SeenDaemonSet<'_>, world: &'w World) -> Claimed<'w> {
-    claim(set, world, resource::PODS, ORPHAN_PODS)
-}
-
-/// Sorts out whose the revisions are.
-pub(super) fn revisions<'w>(set: &SeenDaemonSet<'_>, world: &'w World) -> Claimed<'w> {
-    claim(set, world, resource::CONTROLLER_REVISIONS, ORPHAN_REVISIONS)
-}
-
-fn claim<'w>(set: &SeenDaemonSet<'_>, world: &'w World, kind: &'static Resource, orphans: Index) -> Claimed<'w> {
-    let meta = set.object.meta();
-    let is_own = |object: &&Arc<Object>| object.meta().controller().is_some_and(|owner| owner.uid == meta.uid);
-    let (mut claimed, released): (Vec<_>, Vec<_>) = world
-        .owned_by(kind, &meta.uid)
-        .filter(is_own)
-        .partition(|object| set.selector.matches(&object.meta().labels));
-    let adopted: Vec<_> = world
-        .find(kind, orphans.name, &meta.namespace)
-        .filter(|object| object.meta().deleting.is_none() && set.selector.matches(&object.meta().labels))
-        .collect();
-    claimed.extend(&adopted);
-    Claimed {
-        claimed,
-        adopted,
-        released,
+/// What this object is to the DaemonSet; `None`: not its business.
+pub(super) fn claim(set: &SeenDaemonSet<'_>, object: &Object) -> Option<Claim> {
+    let meta = object.meta();
+    let is_match = || set.selector.matches(&meta.labels);
+    match meta.controller() {
+        Some(owner) if owner.uid != set.object.meta().uid => None,
+        Some(_) if is_match() => Some(Claim::Own),
+        Some(_) => Some(Claim::Released),
+        None => (meta.deleting.is_none() && is_match()).then_some(Claim::Adopted),
     }
 }
 
-impl Claimed<'_> {
-    /// Adopts and releases.
-    pub(super) fn carry_out(&self, set: &SeenDaemonSet<'_>, plan: &mut Plan) {
-        for object in &self.adopted {
-            let patch = json!({"ownerReferences": [owner_reference(set)]});
-            plan.act(
+/// All objects of a kind that may be the DaemonSet's.
+pub(super) fn candidates<'w>(
+    set: &SeenDaemonSet<'_>,
+    world: &'w World,
+    kind: &'static Resource,
+) -> impl Iterator<Item = &'w Arc<Object>> {
+    let meta = set.object.meta();
+    let orphans: Vec<_> = world.find(kind, ORPHANS, &meta.namespace).collect();
+    let owned: Vec<_> = world.owned_by(kind, &meta.uid).collect();
+    owned.into_iter().chain(orphans)
+}
+
+/// Adopts and releases these objects.
+///
+/// Nothing is adopted unless the DaemonSet is still what was seen of it: one that is being deleted would take what it
+/// adopts along.
+pub(super) fn carry_out<'a>(
+    set: &SeenDaemonSet<'_>,
+    adopted: impl Iterator<Item = &'a Arc<Object>>,
+    released: impl Iterator<Item = &'a Arc<Object>>,
+    plan: &mut Plan,
+) {
+    let mut adopted = adopted.peekable();
+    if adopted.peek().is_some() {
+        plan.act(unchanged(set), "it may only adopt while it is not being deleted");
+        let patch = json!({"ownerReferences": [owner_reference(set)]});
+        for (position, object) in adopted.enumerate() {
+            let (write, why) = (
                 owner_patch(object, &patch),
                 "the selector matches and nobody controls it",
             );
-        }
-        for object in &self.released {
-            let patch = json!({"ownerReferences": [{"$patch": "delete", "uid": set.object.meta().uid}]});
-            plan.act(owner_patch(object, &patch), "the selector matches no longer");
+            if position == 0 {
+                plan.then(write, why);
+            } else {
+                plan.act(write, why);
+            }
         }
     }
+    let patch = json!({"ownerReferences": [{"$patch": "delete", "uid": set.object.meta().uid}]});
+    for object in released {
+        plan.act(owner_patch(object, &patch), "the selector matches no longer");
+    }
+}
+
+/// A write that changes nothing, and is refused when the DaemonSet has changed.
+fn unchanged(set: &SeenDaemonSet<'_>) -> Write {
+    let meta = set.object.meta();
+    let nothing = json!({"metadata": {"uid": meta.uid}});
+    Write::merge_status(resource::DAEMON_SETS, &meta.namespace, &meta.name, nothing)
+        .if_uid(&meta.uid)
+        .if_revision(set.object.revision())
 }
 
 /// The reference by which a DaemonSet controls an object.

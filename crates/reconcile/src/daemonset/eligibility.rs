@@ -1,13 +1,17 @@
 //! Whether a node may have a pod of a DaemonSet.
 //!
-//! Looks at labels, name and taints only.
+//! Looks at labels, name and taints only, by the same predicate as the scheduler's filters ([`rota_api::placement`]).
 //! Source: specification §6.
 
 use rota_api::Object;
-use rota_api::k8s::api::core::v1::Node;
+use rota_api::k8s::api::core::v1::{Node, Taint};
 use rota_api::placement::{self, NodeLabels};
 
 use super::seen::SeenDaemonSet;
+use crate::WorldChange;
+
+/// The taint of a node that has fallen silent.
+const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 
 /// Whether a pod should be started on a node, and whether one that is there may stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,12 +20,19 @@ pub(super) struct Eligibility {
     pub(super) should_run: bool,
     /// A pod that is there stays.
     pub(super) should_continue: bool,
+    /// Nobody hears of the node: nothing that is asked of it happens. Only said of nodes that get no pod.
+    pub(super) is_lost: bool,
 }
 
 /// Judges one node.
 pub(super) fn eligibility(set: &SeenDaemonSet<'_>, node: &Object) -> Eligibility {
     let spec = set.pod_spec();
     let meta = node.meta();
+    let Ok(view) = node.view::<Node>() else {
+        return Eligibility::default();
+    };
+    let taints = taints(&view);
+    let is_silent = taints.iter().any(|taint| taint.key == UNREACHABLE);
     let elsewhere = spec
         .node_name
         .as_ref()
@@ -30,16 +41,32 @@ pub(super) fn eligibility(set: &SeenDaemonSet<'_>, node: &Object) -> Eligibility
         name: &meta.name,
         labels: &meta.labels,
     };
-    if elsewhere || !placement::fits_node(spec, labels) {
-        return Eligibility::default();
-    }
-    let Ok(node) = node.view::<Node>() else {
-        return Eligibility::default();
-    };
-    let taints = node.spec.as_ref().and_then(|s| s.taints.as_deref()).unwrap_or_default();
     let repelled = |effects: &[&str]| placement::untolerated(taints, &set.tolerations, effects).is_some();
+    let fits = !elsewhere && placement::fits_node(spec, labels);
+    let should_run = fits && !repelled(&["NoSchedule", "NoExecute"]);
     Eligibility {
-        should_run: !repelled(&["NoSchedule", "NoExecute"]),
-        should_continue: !repelled(&["NoExecute"]),
+        should_run,
+        should_continue: fits && !repelled(&["NoExecute"]),
+        is_lost: is_silent && !should_run,
     }
+}
+
+/// Whether a change of a node may change what any DaemonSet thinks of it: it came, it went, or its labels or taints are
+/// others. A heartbeat is none of these.
+pub(super) fn may_change(change: &WorldChange) -> bool {
+    let (Some(old), Some(new)) = (&change.old, &change.new) else {
+        return true;
+    };
+    if old.meta().uid != new.meta().uid || old.meta().labels != new.meta().labels {
+        return true;
+    }
+    match (old.view::<Node>(), new.view::<Node>()) {
+        (Ok(old), Ok(new)) => taints(&old) != taints(&new),
+        _ => true,
+    }
+}
+
+fn taints(node: &Node) -> &[Taint] {
+    let spec = node.spec.as_ref();
+    spec.and_then(|spec| spec.taints.as_deref()).unwrap_or_default()
 }

@@ -1,7 +1,8 @@
-//! The brake on pods that fail again and again on one node.
+//! The brake on pods that come to an end again and again on one node.
 //!
 //! A failed pod is deleted, and so replaced, at once; the next not before 1 s has passed since, then 2 s, 4 s … up to 15
-//! minutes. A node refuses pods by failing them, so without a brake the controller would spin.
+//! minutes. A node refuses pods by failing them, so without a brake the controller would spin. Pods that end well are
+//! braked alike and counted apart; upstream replaces these without end.
 //!
 //! The count is remembered per node. Once the wait is long enough to matter it is also written on the replacement, where a
 //! controller that has lost its memory finds it; upstream starts over after a restart.
@@ -15,20 +16,21 @@ use rota_api::k8s::api::core::v1::Pod;
 
 use super::labels::FAILURES;
 use super::limits::{BACKOFF_FIRST, BACKOFF_FORGET, BACKOFF_MAX};
-use super::seen::{SeenDaemonSet, SeenPod};
+use super::placed::Name;
+use super::seen::{Ending, SeenDaemonSet, SeenPod};
 use crate::Key;
 
 /// Failures of all DaemonSets.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Failures(BTreeMap<Key, NodeFailures>);
 
 /// Failures of one DaemonSet, by node.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct NodeFailures {
     uid: String,
     /// A new generation that was observed starts over: its pods may be better.
     generation: i64,
-    nodes: BTreeMap<String, Series>,
+    nodes: BTreeMap<(Name, Ending), Series>,
 }
 
 #[derive(Clone, Copy)]
@@ -37,7 +39,7 @@ struct Series {
     last: Timestamp,
 }
 
-/// What to do about a failed pod.
+/// What to do about a pod that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Delete it now.
@@ -47,18 +49,19 @@ pub(super) enum Verdict {
 }
 
 impl Failures {
-    /// The failures of a DaemonSet.
-    pub(super) fn of(&mut self, key: &Key, set: &SeenDaemonSet<'_>) -> &mut NodeFailures {
+    /// The failures of a DaemonSet, and whether they start over: whatever waited need wait no longer.
+    pub(super) fn of(&mut self, key: &Key, set: &SeenDaemonSet<'_>) -> (&mut NodeFailures, bool) {
         let failures = self.0.entry(key.clone()).or_default();
         let uid = &set.object.meta().uid;
-        if failures.uid != *uid || failures.generation != set.observed_generation() {
+        let starts_over = failures.uid != *uid || failures.generation != set.observed_generation();
+        if starts_over {
             *failures = NodeFailures {
                 uid: uid.clone(),
                 generation: set.observed_generation(),
                 nodes: BTreeMap::new(),
             };
         }
-        failures
+        (failures, starts_over)
     }
 
     /// A DaemonSet is gone.
@@ -68,9 +71,10 @@ impl Failures {
 }
 
 impl NodeFailures {
-    /// Judges a failed pod, and counts it when it is to go.
-    pub(super) fn judge(&mut self, node: &str, pod: &SeenPod<'_>, now: Timestamp) -> Verdict {
-        let series = self.series(node, now).or_else(|| written_on(pod));
+    /// Judges a pod that has ended, and counts it when it is to go.
+    pub(super) fn judge(&mut self, node: &Name, pod: &SeenPod, ending: Ending, now: Timestamp) -> Verdict {
+        let written = || (ending == Ending::Failed).then(|| written_on(pod)).flatten();
+        let series = self.series(node, ending, now).or_else(written);
         if let Some(series) = series {
             let until = series.last.saturating_add(wait(series.count)).unwrap_or(now);
             if until > now {
@@ -78,17 +82,18 @@ impl NodeFailures {
             }
         }
         let count = series.map_or(0, |s| s.count).saturating_add(1);
-        self.nodes.insert(node.to_owned(), Series { count, last: now });
+        self.nodes
+            .insert((Name::clone(node), ending), Series { count, last: now });
         Verdict::Delete
     }
 
     /// How many pods failed in a row on the node.
-    pub(super) fn count(&self, node: &str, now: Timestamp) -> u32 {
-        self.series(node, now).map_or(0, |series| series.count)
+    pub(super) fn count(&self, node: &Name, now: Timestamp) -> u32 {
+        self.series(node, Ending::Failed, now).map_or(0, |series| series.count)
     }
 
-    fn series(&self, node: &str, now: Timestamp) -> Option<Series> {
-        let series = self.nodes.get(node).copied()?;
+    fn series(&self, node: &Name, ending: Ending, now: Timestamp) -> Option<Series> {
+        let series = self.nodes.get(&(Name::clone(node), ending)).copied()?;
         (now.duration_since(series.last) <= BACKOFF_FORGET).then_some(series)
     }
 }
@@ -100,7 +105,7 @@ fn wait(count: u32) -> SignedDuration {
 }
 
 /// What the pod says of its predecessors. It was created right when the last of them was deleted.
-fn written_on(pod: &SeenPod<'_>) -> Option<Series> {
+fn written_on(pod: &SeenPod) -> Option<Series> {
     if !pod.is_updated {
         return None;
     }

@@ -13,35 +13,48 @@ use std::sync::Arc;
 use rota_api::{DeleteOptions, Object, Write, resource};
 use serde_json::{Value, json};
 
-use super::claim::{self, Claimed};
+use super::claim::{self, Claim};
 use super::labels::REVISION_HASH;
-use super::limits::HISTORY_DEFAULT;
+use super::limits::{HISTORY_DEFAULT, NAME_BYTES_MAX};
 use super::seen::SeenDaemonSet;
 use super::{hash, revision_data};
 use crate::{Plan, World};
 
 /// What is known of a DaemonSet's revisions, and what is to be written about them.
-pub(super) struct History<'w> {
+#[derive(Default)]
+pub(super) struct History {
     /// The hash of the current template.
     pub(super) hash: String,
-    revisions: Claimed<'w>,
-    unlabelled: Vec<&'w Arc<Object>>,
-    renumbered: Option<(&'w Arc<Object>, i64)>,
-    duplicates: Vec<&'w Arc<Object>>,
-    relabelled: Vec<&'w Arc<Object>>,
+    /// Revisions of other templates, oldest first.
+    old: Vec<Revision>,
+    adopted: Vec<Arc<Object>>,
+    released: Vec<Arc<Object>>,
+    unlabelled: Vec<Arc<Object>>,
+    renumbered: Option<(Arc<Object>, i64)>,
+    duplicates: Vec<Revision>,
+    /// The hashes of duplicates, which pods may carry.
+    replaced: BTreeSet<String>,
     created: Option<Value>,
     collisions: Option<i32>,
-    surplus: Vec<&'w Arc<Object>>,
 }
 
 /// A revision, read.
-struct Revision<'w> {
-    object: &'w Arc<Object>,
+struct Revision {
+    object: Arc<Object>,
     number: i64,
     data: Value,
 }
 
-impl Revision<'_> {
+impl Revision {
+    fn of(object: &Arc<Object>) -> Self {
+        let mut value = object.to_value();
+        Self {
+            object: Arc::clone(object),
+            number: value["revision"].as_i64().unwrap_or_default(),
+            data: value["data"].take(),
+        }
+    }
+
     /// Its hash: the label, or its name where it has none.
     fn hash(&self) -> &str {
         let meta = self.object.meta();
@@ -50,85 +63,46 @@ impl Revision<'_> {
 }
 
 /// Finds the revision of the current template, or makes it.
-pub(super) fn remember<'w>(set: &SeenDaemonSet<'_>, world: &'w World, pods: &[&'w Arc<Object>]) -> History<'w> {
+pub(super) fn remember(set: &SeenDaemonSet<'_>, world: &World) -> History {
     let template = set.to_template();
     let patch = revision_data::patch(&template);
-    let revisions = claim::revisions(set, world);
-    let (mut current, mut old): (Vec<_>, Vec<_>) = revisions
-        .claimed
-        .iter()
-        .map(|object| read(object))
-        .partition(|revision| revision_data::holds(&revision.data, &patch));
-    let by_number = |a: &Revision<'_>, b: &Revision<'_>| a.number.cmp(&b.number);
-    current.sort_by(by_number);
-    old.sort_by(by_number);
-    let next = old.last().map_or(0, |revision| revision.number) + 1;
-
-    let mut history = History {
-        hash: String::new(),
-        unlabelled: unlabelled(&revisions),
-        revisions,
-        renumbered: None,
-        duplicates: Vec::new(),
-        relabelled: Vec::new(),
-        created: None,
-        collisions: None,
-        surplus: surplus(set, &old, pods),
-    };
-    match current.split_last() {
-        Some((kept, duplicates)) => {
+    let mut history = History::default();
+    let mut current = Vec::new();
+    for object in claim::candidates(set, world, resource::CONTROLLER_REVISIONS) {
+        match claim::claim(set, object) {
+            None => continue,
+            Some(Claim::Own) => {}
+            Some(Claim::Adopted) => history.adopted.push(Arc::clone(object)),
+            Some(Claim::Released) => {
+                history.released.push(Arc::clone(object));
+                continue;
+            }
+        }
+        if !object.meta().labels.contains_key(REVISION_HASH) {
+            history.unlabelled.push(Arc::clone(object));
+        }
+        let revision = Revision::of(object);
+        let is_current = revision_data::holds(&revision.data, &patch);
+        let list = if is_current { &mut current } else { &mut history.old };
+        list.push(revision);
+    }
+    current.sort_by_key(|revision| revision.number);
+    history.old.sort_by_key(|revision| revision.number);
+    let next = history.old.last().map_or(0, |revision| revision.number) + 1;
+    match current.pop() {
+        Some(kept) => {
             history.hash = kept.hash().to_owned();
+            let hashes = current.iter().map(|revision| revision.hash().to_owned());
+            history.replaced = hashes.filter(|hash| *hash != history.hash).collect();
+            history.duplicates = current;
             history.renumbered = (kept.number < next).then_some((kept.object, next));
-            history.duplicates = duplicates.iter().map(|revision| revision.object).collect();
-            let replaced: BTreeSet<&str> = duplicates
-                .iter()
-                .map(Revision::hash)
-                .filter(|h| *h != kept.hash())
-                .collect();
-            let is_replaced = |pod: &&&Arc<Object>| {
-                pod.meta()
-                    .labels
-                    .get(REVISION_HASH)
-                    .is_some_and(|hash| replaced.contains(hash.as_str()))
-            };
-            history.relabelled = pods.iter().filter(is_replaced).copied().collect();
         }
         None => history.snapshot(set, &template, &patch, next, world),
     }
     history
 }
 
-fn read<'w>(object: &&'w Arc<Object>) -> Revision<'w> {
-    let mut value = object.to_value();
-    Revision {
-        object,
-        number: value["revision"].as_i64().unwrap_or_default(),
-        data: value["data"].take(),
-    }
-}
-
-fn unlabelled<'w>(revisions: &Claimed<'w>) -> Vec<&'w Arc<Object>> {
-    let is_unlabelled = |object: &&&Arc<Object>| !object.meta().labels.contains_key(REVISION_HASH);
-    revisions.claimed.iter().filter(is_unlabelled).copied().collect()
-}
-
-/// The old revisions beyond the limit, oldest first. One that a pod still carries stays, however many there are.
-fn surplus<'w>(set: &SeenDaemonSet<'_>, old: &[Revision<'w>], pods: &[&Arc<Object>]) -> Vec<&'w Arc<Object>> {
-    let limit = set.spec().revision_history_limit.unwrap_or(HISTORY_DEFAULT);
-    let excess = old.len().saturating_sub(usize::try_from(limit).unwrap_or_default());
-    let live: BTreeSet<&String> = pods
-        .iter()
-        .filter_map(|pod| pod.meta().labels.get(REVISION_HASH))
-        .collect();
-    let is_dead = |revision: &&Revision<'_>| !live.iter().any(|hash| *hash == revision.hash());
-    old.iter()
-        .filter(is_dead)
-        .take(excess)
-        .map(|revision| revision.object)
-        .collect()
-}
-
-impl<'w> History<'w> {
+impl History {
     /// Makes a revision of the current template under the first name that is free. One of that name with the same content
     /// is taken for it, whoever owns it.
     fn snapshot(&mut self, set: &SeenDaemonSet<'_>, template: &Value, patch: &Value, number: i64, world: &World) {
@@ -136,7 +110,7 @@ impl<'w> History<'w> {
         let mut collisions = set.status().and_then(|status| status.collision_count);
         loop {
             self.hash = hash::template(template, collisions);
-            let name = format!("{}-{}", meta.name, self.hash);
+            let name = revision_name(&meta.name, &self.hash);
             let Some(taken) = world.get(resource::CONTROLLER_REVISIONS, &meta.namespace, &name) else {
                 self.created = Some(self.revision(set, &name, template, patch, number));
                 return;
@@ -171,12 +145,23 @@ impl<'w> History<'w> {
         })
     }
 
-    /// Brings the current revision about. A crash behind any of these writes leaves a history that the next look reads the
-    /// same way: a collision that was counted changes the name that is tried, pods are relabelled before their revision
-    /// goes.
-    pub(super) fn carry_out(&self, set: &SeenDaemonSet<'_>, plan: &mut Plan) {
+    /// True when there is nothing to write but what is too old: it will be the same until a revision or the template changes.
+    pub(super) fn is_settled(&self) -> bool {
+        let moves = self.adopted.len() + self.released.len() + self.unlabelled.len() + self.duplicates.len();
+        moves == 0 && self.renumbered.is_none() && self.created.is_none() && self.collisions.is_none()
+    }
+
+    /// Hashes that stand for the current template beside the one in force.
+    pub(super) fn replaced(&self) -> &BTreeSet<String> {
+        &self.replaced
+    }
+
+    /// Brings the current revision about. `relabelled` are the pods that carry a replaced hash. A crash behind any of these
+    /// writes leaves a history that the next look reads the same way: a collision that was counted changes the name that
+    /// is tried, pods are relabelled before their revision goes.
+    pub(super) fn carry_out(&self, set: &SeenDaemonSet<'_>, relabelled: &[&Arc<Object>], plan: &mut Plan) {
         let meta = set.object.meta();
-        self.revisions.carry_out(set, plan);
+        claim::carry_out(set, self.adopted.iter(), self.released.iter(), plan);
         if let Some(count) = self.collisions {
             let patch = json!({"status": {"collisionCount": count}});
             let write = Write::merge_status(resource::DAEMON_SETS, &meta.namespace, &meta.name, patch);
@@ -188,7 +173,7 @@ impl<'w> History<'w> {
         for revision in &self.unlabelled {
             plan.act(relabel(revision, &revision.meta().name), "the revision has no hash");
         }
-        for pod in &self.relabelled {
+        for pod in relabelled {
             plan.act(relabel(pod, &self.hash), "two revisions hold its template");
         }
         if let Some((revision, number)) = &self.renumbered {
@@ -204,15 +189,24 @@ impl<'w> History<'w> {
         }
     }
 
-    /// Deletes revisions that are too many.
-    pub(super) fn clean_up(&self, plan: &mut Plan) {
-        let duplicates = self
-            .duplicates
+    /// Deletes revisions that are too many: duplicates, and old ones beyond the limit, oldest first. An old one that a pod
+    /// still carries stays, however many there are.
+    pub(super) fn clean_up(&self, set: &SeenDaemonSet<'_>, is_carried: impl Fn(&str) -> bool, plan: &mut Plan) {
+        let limit = set.spec().revision_history_limit.unwrap_or(HISTORY_DEFAULT);
+        let excess = self
+            .old
+            .len()
+            .saturating_sub(usize::try_from(limit).unwrap_or_default());
+        let surplus = self
+            .old
             .iter()
-            .map(|r| (r, "another revision holds the same template"));
-        let surplus = self.surplus.iter().map(|r| (r, "it is beyond the history limit"));
+            .filter(|revision| !is_carried(revision.hash()))
+            .take(excess);
+        let surplus = surplus.map(|revision| (revision, "it is beyond the history limit"));
+        let duplicates = self.duplicates.iter();
+        let duplicates = duplicates.map(|revision| (revision, "another revision holds the same template"));
         for (position, (revision, why)) in duplicates.chain(surplus).enumerate() {
-            let meta = revision.meta();
+            let meta = revision.object.meta();
             let write = Write::delete(
                 resource::CONTROLLER_REVISIONS,
                 &meta.namespace,
@@ -227,6 +221,14 @@ impl<'w> History<'w> {
             }
         }
     }
+}
+
+/// The name of a revision: that of the DaemonSet, cut where the whole would be too long for a name, and the hash. Upstream
+/// does not cut, so that such a DaemonSet never gets a revision, nor a pod.
+fn revision_name(set: &str, hash: &str) -> String {
+    let room = NAME_BYTES_MAX.saturating_sub(hash.len() + 1);
+    let base = set.get(..room.min(set.len())).unwrap_or(set);
+    format!("{}-{hash}", base.trim_end_matches(['.', '-']))
 }
 
 fn relabel(object: &Object, hash: &str) -> Write {

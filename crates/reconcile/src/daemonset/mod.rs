@@ -6,11 +6,13 @@
 //! | --- | --- | --- |
 //! | claim | which pods and revisions are the DaemonSet's? | [`claim`] |
 //! | remember | which revision is the template, what is its hash? | [`history`], [`revision_data`], [`hash`] |
-//! | place | which nodes may have a pod, which pods aim at them? | [`eligibility`], [`tolerations`], [`placed`] |
+//! | place | which nodes may have a pod, which pods aim at them? | [`eligibility`], [`tolerations`], [`placed`], [`standing`] |
 //! | manage | which pods are missing, broken or too many? | [`manage`], [`failures`] |
 //! | roll | which old pods may be replaced now? | [`budget`], [`rolling_update`], [`surge`] |
 //! | report | what does the status say? | [`status`] |
 //! | carry out | in which order is it written? | [`carry_out`], [`pods`] |
+//!
+//! All but the last two are kept up to date from change to change ([`memory`]): a look costs what has changed.
 //!
 //! Not known here: free resources, ports, other pods, readiness of nodes (the scheduler and the node decide on those), and
 //! who carries a plan out.
@@ -26,12 +28,14 @@ mod history;
 pub mod labels;
 mod limits;
 mod manage;
+mod memory;
 mod orders;
 mod placed;
 mod pods;
 mod revision_data;
 mod rolling_update;
 mod seen;
+mod standing;
 mod status;
 mod surge;
 mod tolerations;
@@ -40,12 +44,16 @@ mod touched;
 use rota_api::{Resource, Timestamp, resource};
 
 use crate::{Controller, Index, Key, NoteKind, Plan, World, WorldChange};
+use carry_out::Decided;
 use failures::Failures;
+use memory::Memories;
 use orders::Orders;
-use placed::Placed;
 use seen::SeenDaemonSet;
 
-static WATCHED: [&Resource; 4] = [
+/// How many kinds it watches.
+const KINDS: usize = 4;
+
+static WATCHED: [&Resource; KINDS] = [
     resource::DAEMON_SETS,
     resource::CONTROLLER_REVISIONS,
     resource::PODS,
@@ -57,6 +65,8 @@ static WATCHED: [&Resource; 4] = [
 pub struct DaemonSetController {
     /// How often pods failed on each node. A shortcut: long waits are also written on the pods.
     failures: Failures,
+    /// What a look at everything would give. A shortcut: it is made anew whenever it may have missed something.
+    memories: Memories,
 }
 
 impl Controller for DaemonSetController {
@@ -77,6 +87,7 @@ impl Controller for DaemonSetController {
     }
 
     fn touched(&mut self, change: &WorldChange, world: &World) -> Vec<Key> {
+        self.memories.hear(change);
         touched::touched(change, world)
     }
 
@@ -84,6 +95,7 @@ impl Controller for DaemonSetController {
         let object = world.get(resource::DAEMON_SETS, &key.namespace, &key.name);
         let Some(set) = object.and_then(SeenDaemonSet::of) else {
             self.failures.forget(key);
+            self.memories.forget(key);
             return Plan::default();
         };
         if set.selector.is_everything() {
@@ -104,22 +116,34 @@ impl Controller for DaemonSetController {
 impl DaemonSetController {
     /// What a DaemonSet that is not being deleted needs now.
     fn plan(&mut self, key: &Key, set: &SeenDaemonSet<'_>, world: &World, now: Timestamp) -> Plan {
-        let pods = claim::pods(set, world);
-        let history = history::remember(set, world, &pods.claimed);
-        let placed = Placed::of(set, &history.hash, pods.claimed.iter().copied(), world);
-
+        let (history, placed) = self.memories.recall(key, set, world, now);
+        let (failures, starts_over) = self.failures.of(key, set);
+        if starts_over {
+            placed.wake_all(now);
+        }
         let mut orders = Orders::default();
-        let failures = self.failures.of(key, set);
-        manage::manage(set, &placed, failures, now, &mut orders);
+        manage::manage(set, placed, failures, now, &mut orders);
         if let Some(budget) = set.budget(placed.desired()) {
             if budget.surge > 0 {
-                surge::roll(set, &placed, budget.surge, now, &mut orders);
+                surge::roll(placed, budget.surge, &mut orders);
             } else {
-                rolling_update::roll(set, &placed, budget.unavailable, now, &mut orders);
+                rolling_update::roll(placed, budget.unavailable, &mut orders);
             }
         }
-        let report = status::report(set, &placed, now);
-        carry_out::plan(set, &pods, &history, &orders, report)
+        let decided = Decided {
+            history,
+            placed,
+            orders: &orders,
+            failures,
+        };
+        let mut plan = carry_out::plan(set, &decided, world, now);
+        for (node, until) in std::mem::take(&mut orders.resting) {
+            placed.rest(&node, until);
+        }
+        if let Some(at) = placed.next_alarm() {
+            plan.wake_at(at);
+        }
+        plan
     }
 }
 

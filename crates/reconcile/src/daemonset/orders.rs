@@ -4,62 +4,55 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rota_api::Timestamp;
 
-use super::seen::SeenPod;
-use crate::plan::Wake;
+use super::placed::Name;
+use super::seen::{Ending, SeenPod};
 
 /// Creations and deletions.
 #[derive(Default)]
-pub(super) struct Orders<'p, 'w> {
-    /// Nodes to create a pod for.
-    pub(super) create: BTreeMap<String, Creation>,
+pub(super) struct Orders<'p> {
+    /// Nodes to create a pod for, and why.
+    pub(super) create: BTreeMap<Name, &'static str>,
     /// Pods to delete, by name.
-    pub(super) delete: BTreeMap<&'p str, Deletion<'p, 'w>>,
-    /// When to look again.
-    pub(super) wake: Wake,
-}
-
-/// A pod to create.
-pub(super) struct Creation {
-    /// How many pods failed in a row on the node before.
-    pub(super) failures: u32,
-    pub(super) why: &'static str,
+    pub(super) delete: BTreeMap<&'p str, Deletion<'p>>,
+    /// Nodes on which nothing is to be done until then.
+    pub(super) resting: Vec<(Name, Timestamp)>,
+    /// The nodes of the pods to delete.
+    pub(super) losing: BTreeSet<Name>,
 }
 
 /// A pod to delete.
-pub(super) struct Deletion<'p, 'w> {
-    pub(super) pod: &'p SeenPod<'w>,
+pub(super) struct Deletion<'p> {
+    pub(super) pod: &'p SeenPod,
+    pub(super) node: Name,
     pub(super) why: &'static str,
-    /// What users are told about it, if more than that it is deleted.
-    pub(super) news: Option<News>,
+    /// Set when it came to an end by itself: users are told.
+    pub(super) ended: Option<Ending>,
 }
 
-/// A pod that came to an end by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum News {
-    Failed,
-    Succeeded,
-}
-
-impl<'p, 'w> Orders<'p, 'w> {
+impl<'p> Orders<'p> {
     /// Wants a pod on the node.
-    pub(super) fn create(&mut self, node: &str, failures: u32, why: &'static str) {
-        self.create.entry(node.to_owned()).or_insert(Creation { failures, why });
+    pub(super) fn create(&mut self, node: &Name, why: &'static str) {
+        self.create.entry(Name::clone(node)).or_insert(why);
     }
 
-    /// Wants the pod gone.
-    pub(super) fn delete(&mut self, pod: &'p SeenPod<'w>, why: &'static str, news: Option<News>) {
-        self.delete
-            .entry(&pod.object.meta().name)
-            .or_insert(Deletion { pod, why, news });
+    /// Wants a pod of the node gone.
+    pub(super) fn delete(&mut self, node: &Name, pod: &'p SeenPod, why: &'static str) {
+        self.delete_ended(node, pod, why, None);
     }
 
-    /// Wants to look again at that time.
-    pub(super) fn wake_at(&mut self, at: Timestamp) {
-        self.wake = self.wake.or_at(at);
+    /// Wants a pod of the node gone that has come to an end by itself.
+    pub(super) fn delete_ended(&mut self, node: &Name, pod: &'p SeenPod, why: &'static str, ended: Option<Ending>) {
+        self.losing.insert(Name::clone(node));
+        self.delete.entry(&pod.object.meta().name).or_insert(Deletion {
+            pod,
+            node: Name::clone(node),
+            why,
+            ended,
+        });
     }
 
-    /// The names of the pods to delete.
-    pub(super) fn doomed(&self) -> BTreeSet<&'p str> {
-        self.delete.keys().copied().collect()
+    /// Wants to look at the node again at that time.
+    pub(super) fn rest(&mut self, node: &Name, until: Timestamp) {
+        self.resting.push((Name::clone(node), until));
     }
 }

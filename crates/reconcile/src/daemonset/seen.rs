@@ -57,6 +57,10 @@ impl<'w> SeenDaemonSet<'w> {
         self.view.status.as_ref()
     }
 
+    pub(super) fn view(&self) -> &Arc<DaemonSet> {
+        &self.view
+    }
+
     pub(super) fn is_deleting(&self) -> bool {
         self.object.meta().deleting.is_some()
     }
@@ -118,27 +122,42 @@ impl<'w> SeenDaemonSet<'w> {
     }
 }
 
+/// How a pod came to an end by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Ending {
+    Failed,
+    Succeeded,
+}
+
 /// A pod of a DaemonSet.
-pub(super) struct SeenPod<'w> {
-    pub(super) object: &'w Arc<Object>,
+pub(super) struct SeenPod {
+    pub(super) object: Arc<Object>,
     /// Made from the current template.
     pub(super) is_updated: bool,
     /// Since when it is ready. Ready since an unknown time is `Some(None)`.
     ready: Option<Option<Timestamp>>,
 }
 
-impl<'w> SeenPod<'w> {
-    /// Reads a pod. `hash` is that of the current template.
-    pub(super) fn of(object: &'w Arc<Object>, hash: &str, generation: Option<i64>) -> Self {
+impl SeenPod {
+    /// Reads a pod. `hash` and `generation` are those of the current template; either of them on a pod is enough.
+    pub(super) fn of(object: &Arc<Object>, hash: &str, generation: Option<&str>) -> Self {
         let labels = &object.meta().labels;
-        let by_generation = generation
-            .zip(labels.get(TEMPLATE_GENERATION_LABEL))
-            .is_some_and(|(generation, label)| generation.to_string() == *label);
-        let by_hash = !hash.is_empty() && labels.get(REVISION_HASH).is_some_and(|label| label == hash);
+        let carries = |label: &str, value: &str| labels.get(label).is_some_and(|carried| carried == value);
+        let by_generation = generation.is_some_and(|generation| carries(TEMPLATE_GENERATION_LABEL, generation));
+        let by_hash = !hash.is_empty() && carries(REVISION_HASH, hash);
         Self {
-            object,
+            object: Arc::clone(object),
             is_updated: by_generation || by_hash,
             ready: ready_since(object),
+        }
+    }
+
+    /// How it came to an end; `None` while it has not.
+    pub(super) fn ended(&self) -> Option<Ending> {
+        match self.object.meta().phase.as_str() {
+            "Failed" => Some(Ending::Failed),
+            "Succeeded" => Some(Ending::Succeeded),
+            _ => None,
         }
     }
 

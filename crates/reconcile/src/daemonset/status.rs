@@ -4,56 +4,15 @@
 //! Source: specification §18.
 
 use rota_api::k8s::api::apps::v1::DaemonSetStatus;
-use rota_api::{Timestamp, Write, resource};
+use rota_api::{Write, resource};
 use serde_json::{Value, json};
 
-use super::placed::Placed;
 use super::seen::SeenDaemonSet;
+use super::standing::Counts;
 
-/// The status to write, and when it will be another.
-pub(super) struct Report {
-    pub(super) write: Option<Write>,
-    pub(super) wake: Option<Timestamp>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
-    desired: i32,
-    current: i32,
-    misscheduled: i32,
-    ready: i32,
-    available: i32,
-    updated: i32,
-}
-
-/// Counts, and compares with what the status says.
-pub(super) fn report(set: &SeenDaemonSet<'_>, placed: &Placed<'_>, now: Timestamp) -> Report {
-    let mut counts = Counts::default();
-    let mut wake: Option<Timestamp> = None;
-    for node in placed.nodes.values().filter(|node| node.exists()) {
-        let first = node.pods.first();
-        if !node.should_run() {
-            counts.misscheduled += i32::from(first.is_some());
-            continue;
-        }
-        counts.desired += 1;
-        let Some(pod) = first else { continue };
-        counts.current += 1;
-        counts.updated += i32::from(pod.is_updated);
-        counts.ready += i32::from(pod.is_ready());
-        if pod.is_available(set.min_ready(), now) {
-            counts.available += 1;
-        }
-    }
-    // Any pod that will become available may let a rollout go on, not only the one that is counted.
-    for pod in placed.nodes.values().flat_map(|node| node.remaining()) {
-        let later = pod.available_at(set.min_ready()).filter(|at| *at > now);
-        wake = wake.into_iter().chain(later).min();
-    }
-    Report {
-        write: (!is_reported(set, counts)).then(|| write(set, counts)),
-        wake,
-    }
+/// The status to write; `None` when it says all this already.
+pub(super) fn report(set: &SeenDaemonSet<'_>, counts: Counts) -> Option<Write> {
+    (!is_reported(set, counts)).then(|| write(set, counts))
 }
 
 fn is_reported(set: &SeenDaemonSet<'_>, counts: Counts) -> bool {

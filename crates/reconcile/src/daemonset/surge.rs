@@ -2,56 +2,83 @@
 //! is available.
 //!
 //! A node whose old pod is not available gets its new pod beyond the budget. On nodes that no longer qualify, old pods go
-//! as far as the others keep up availability. Nodes on which no pod is about to end come first, then in order of name. A pod bound to a node that does not exist takes
-//! no part; upstream stops the whole rollout for it.
+//! as far as the others keep up availability. Nodes on which no pod is about to end come first, then in order of name. A
+//! pod bound to a node that does not exist takes no part; upstream stops the whole rollout for it.
 //! Source: specification §11.2.
 
-use rota_api::Timestamp;
-
 use super::orders::Orders;
-use super::placed::Placed;
-use super::seen::{SeenDaemonSet, SeenPod};
+use super::placed::{Name, Placed};
+use super::rolling_update::delete_old;
+use super::standing::{Rank, Role};
 
 /// Orders creations and deletions. At most `surge_max` nodes have a pod more because of them.
-pub(super) fn roll<'p, 'w>(
-    set: &SeenDaemonSet<'_>,
-    placed: &'p Placed<'w>,
-    surge_max: usize,
-    now: Timestamp,
-    orders: &mut Orders<'p, 'w>,
-) {
+pub(super) fn roll<'p>(placed: &'p Placed, surge_max: usize, orders: &mut Orders<'p>) {
     let mut surge = 0;
     let mut available = 0;
     let mut candidates = Vec::new();
     let mut sunset = Vec::new();
-    for (name, node) in placed.nodes.iter().filter(|(_, node)| node.exists()) {
-        let pods = node.generations();
-        if pods.excess {
-            surge += 1;
-            continue;
+    for (rank, names) in placed.ranks().filter(|(rank, _)| rank.exists) {
+        if is_served(rank) {
+            available += names.len();
         }
-        let is_available = |pod: &SeenPod<'_>| pod.is_available(set.min_ready(), now);
-        if pods.old.or(pods.new).is_some_and(is_available) {
-            available += 1;
-        }
-        match (pods.old, pods.new) {
-            (None, _) => {}
-            (Some(old), None) => match (is_available(old), node.should_run()) {
-                (false, false) => orders.delete(old, "it is of an old template and not available", None),
-                (false, true) => orders.create(name, 0, "its old pod is not available"),
-                (true, false) => sunset.push(old),
-                (true, true) => candidates.push((node.is_crowded(), name)),
-            },
-            (Some(old), Some(new)) if is_available(new) => orders.delete(old, "its successor is available", None),
-            (Some(_), Some(_)) => surge += 1,
+        match rank.role {
+            Role::None | Role::Empty | Role::New { .. } => {}
+            Role::Excess => surge += names.len(),
+            Role::Both {
+                new_available: false, ..
+            } => surge += names.len(),
+            Role::Both {
+                new_available: true, ..
+            } => {
+                for name in names {
+                    delete_old(placed, name, "its successor is available", orders);
+                }
+            }
+            Role::Old { available: false } if rank.should_run => {
+                for name in names {
+                    orders.create(name, "its old pod is not available");
+                }
+            }
+            Role::Old { available: false } => {
+                for name in names {
+                    delete_old(placed, name, "it is of an old template and not available", orders);
+                }
+            }
+            Role::Old { available: true } if rank.should_run => candidates.push((rank.is_crowded, names)),
+            Role::Old { available: true } => sunset.push(names),
         }
     }
-    candidates.sort_unstable();
-    for (_, name) in candidates.into_iter().take(surge_max.saturating_sub(surge)) {
-        orders.create(name, 0, "its pod is of an old template");
+    let room = surge_max.saturating_sub(surge);
+    let mut chosen: Vec<(bool, &Name)> = Vec::new();
+    for (is_crowded, names) in candidates {
+        chosen.extend(names.iter().take(room).map(|name| (is_crowded, name)));
     }
-    let spare = usize::saturating_sub(available, placed.desired());
-    for pod in sunset.into_iter().take(spare) {
-        orders.delete(pod, "its node is not eligible and the others are available", None);
+    chosen.sort_unstable();
+    for (_, name) in chosen.into_iter().take(room) {
+        orders.create(name, "its pod is of an old template");
     }
+    let spare = available.saturating_sub(placed.desired());
+    let mut fading: Vec<&Name> = sunset.iter().flat_map(|names| names.iter().take(spare)).collect();
+    fading.sort_unstable();
+    for name in fading.into_iter().take(spare) {
+        delete_old(
+            placed,
+            name,
+            "its node is not eligible and the others are available",
+            orders,
+        );
+    }
+}
+
+/// Whether a node has a pod that counts as available: its old one where it has one, else its new one.
+fn is_served(rank: Rank) -> bool {
+    matches!(
+        rank.role,
+        Role::New { available: true }
+            | Role::Old { available: true }
+            | Role::Both {
+                old_available: true,
+                ..
+            }
+    )
 }

@@ -5,10 +5,9 @@
 //! so shows a stale status for minutes; here it is counted at once.
 //! Source: specification §3.
 
-use rota_api::k8s::api::core::v1::{Node, Taint};
 use rota_api::{Meta, Object, resource};
 
-use super::eligibility::{Eligibility, eligibility};
+use super::eligibility::{self, Eligibility, eligibility};
 use super::seen::SeenDaemonSet;
 use crate::{Key, World, WorldChange};
 
@@ -47,13 +46,10 @@ fn by_dependent(change: &WorldChange, world: &World) -> Vec<Key> {
 }
 
 fn by_node(change: &WorldChange, world: &World) -> Vec<Key> {
-    let (old, new) = (change.old.as_deref(), change.new.as_deref());
-    if let (Some(old), Some(new)) = (old, new)
-        && old.meta().labels == new.meta().labels
-        && taints(old) == taints(new)
-    {
+    if !eligibility::may_change(change) {
         return Vec::new();
     }
+    let (old, new) = (change.old.as_deref(), change.new.as_deref());
     let name = &change.latest().meta().name;
     let judge = |set: &SeenDaemonSet<'_>, node: Option<&Object>| {
         node.map_or_else(Eligibility::default, |node| eligibility(set, node))
@@ -70,12 +66,6 @@ fn by_node(change: &WorldChange, world: &World) -> Vec<Key> {
         })
         .map(|set| Key::of(set))
         .collect()
-}
-
-fn taints(node: &Object) -> Vec<Taint> {
-    let view = node.view::<Node>().ok();
-    view.and_then(|node| node.spec.as_ref()?.taints.clone())
-        .unwrap_or_default()
 }
 
 /// The DaemonSet that controls an object, if it is still the one that the object means.

@@ -507,24 +507,29 @@ fn tolerations_sorted(pod: &Value) -> Value {
     pod
 }
 
-/// Marks the counts of every DaemonSet as untold: upstream had not counted afresh.
-pub fn counts_untold(daemonsets: &mut Value) {
+/// Whether the recorded DaemonSets count the same nodes as those recorded before.
+pub fn has_counts_of(daemonsets: &Value, before: &Value) -> bool {
+    let counts = |sets: &Value| -> Vec<Value> {
+        let of = |set: &Value| NODE_COUNTS.iter().map(|count| set["status"][*count].clone()).collect();
+        list(sets).iter().map(of).collect()
+    };
+    counts(daemonsets) == counts(before)
+}
+
+/// Leaves out the counts of nodes; and those of pods too, when the status was not written at all.
+pub fn counts_untold(daemonsets: &mut Value, is_unwritten: bool) {
+    let of_pods = if is_unwritten { POD_COUNTS } else { &[] };
     for set in daemonsets.as_array_mut().into_iter().flatten() {
-        for count in DAEMONSET_COUNTS {
+        for count in NODE_COUNTS.iter().chain(DERIVED_COUNTS).chain(of_pods) {
             set["status"][*count] = "<unstable>".into();
         }
     }
 }
 
-const DAEMONSET_COUNTS: &[&str] = &[
-    "currentNumberScheduled",
-    "desiredNumberScheduled",
-    "numberAvailable",
-    "numberMisscheduled",
-    "numberReady",
-    "numberUnavailable",
-    "updatedNumberScheduled",
-];
+const NODE_COUNTS: &[&str] = &["currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled"];
+/// Counts that follow from those of nodes.
+const DERIVED_COUNTS: &[&str] = &["numberUnavailable", "updatedNumberScheduled"];
+const POD_COUNTS: &[&str] = &["numberAvailable", "numberReady"];
 
 /// What the scheduler says about a pod depends on what other nodes there are.
 fn condition_picture(condition: &Value) -> Value {

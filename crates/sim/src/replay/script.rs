@@ -67,7 +67,7 @@ struct Player<'s, S> {
     id: String,
     /// The ways in which the nodes of the recording may stand for those here; agreed pictures leave fewer.
     renamings: Vec<picture::Renaming>,
-    /// A node changed, and upstream's DaemonSet status was not written since: it may count what was before.
+    /// A node changed, and upstream's DaemonSet status still counts the nodes that were before.
     uncounted: bool,
 }
 
@@ -395,9 +395,11 @@ impl<S: Stage> Player<'_, S> {
             expected["pods"] = picture::unfold_pods(recorded);
         }
         let mut compared = expected.clone();
-        self.uncounted &= expected["daemonsets"] == self.expected["daemonsets"];
+        let before = &self.expected["daemonsets"];
+        self.uncounted &= picture::has_counts_of(&expected["daemonsets"], before);
         if self.uncounted {
-            picture::counts_untold(&mut compared["daemonsets"]);
+            let is_unwritten = expected["daemonsets"] == *before;
+            picture::counts_untold(&mut compared["daemonsets"], is_unwritten);
         }
         let (namespace, now) = (self.stage.namespace(), self.stage.now());
         let here = self

@@ -144,7 +144,7 @@ impl Scene {
 }
 
 /// The node that a pod to be created is pinned to.
-fn target(pod: &Value) -> &str {
+pub(super) fn target(pod: &Value) -> &str {
     let required = &pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
     required["nodeSelectorTerms"][0]["matchFields"][0]["values"][0]
         .as_str()
