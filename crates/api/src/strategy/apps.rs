@@ -5,10 +5,13 @@
 use serde_json::Value;
 
 use super::gates;
-use crate::value::{ensure_object, semantically_equal, set, text};
+use crate::table;
+use crate::value::{ensure_object, set, text};
 
 /// Where the template generation is kept and shown.
 pub(crate) const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+const TEMPLATE: &str = "io.k8s.api.core.v1.PodTemplateSpec";
 
 pub(super) fn create_daemon_set(set: &mut Value) {
     let given = template_generation(set).unwrap_or_default();
@@ -19,7 +22,7 @@ pub(super) fn create_daemon_set(set: &mut Value) {
 pub(super) fn update_daemon_set(new: &mut Value, old: &Value) {
     gates::drop_at_update(new, old);
     let before = template_generation(old).unwrap_or(1);
-    let changed = !semantically_equal(&new["spec"]["template"], &old["spec"]["template"]);
+    let changed = !table::means_the_same(TEMPLATE, &new["spec"]["template"], &old["spec"]["template"]);
     set_template_generation(new, before + i64::from(changed));
 }
 

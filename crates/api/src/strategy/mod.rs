@@ -16,6 +16,7 @@ mod warn;
 use serde_json::Value;
 
 use crate::Resource;
+use crate::table;
 use crate::value::{copy, ensure_object, integer, semantically_equal, set};
 
 pub(crate) use apps::TEMPLATE_GENERATION;
@@ -183,7 +184,7 @@ pub fn prepare_update(resource: &'static Resource, new: &mut Value, old: &Value,
     }
     if matches!(subresource, None | Some("ephemeralcontainers" | "resize"))
         && let Some(strategy) = strategy_of(resource)
-        && counts_up(strategy, new, old)
+        && counts_up(resource, strategy, new, old)
     {
         let generation = integer(&old["metadata"], "generation").unwrap_or_default();
         set(ensure_object(new, "metadata"), "generation", generation + 1);
@@ -200,8 +201,11 @@ fn prepare_object(resource: &'static Resource, new: &mut Value, old: &Value) {
     (strategy.update)(new, old);
 }
 
-fn counts_up(strategy: &Strategy, new: &Value, old: &Value) -> bool {
-    let changed = |field: &str| !semantically_equal(&new[field], &old[field]);
+fn counts_up(resource: &'static Resource, strategy: &Strategy, new: &Value, old: &Value) -> bool {
+    let changed = |field: &str| {
+        let only = |whole: &Value| Value::Object([(field.to_owned(), whole[field].clone())].into_iter().collect());
+        !semantically_equal(&new[field], &old[field]) && !table::means_the_same(resource.schema, &only(new), &only(old))
+    };
     match strategy.generation {
         Generation::Free | Generation::First => false,
         Generation::Spec if strategy.kind == "Deployment" => {

@@ -6,8 +6,11 @@
 //!
 //! Source: the three files of `data/`, facts of `spec/api.md` §9.1, which `load` reads once.
 
+mod equal;
 mod load;
 mod nesting;
+
+pub(crate) use equal::means_the_same;
 
 use std::collections::HashMap;
 use std::ops::Index;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::cursor::{Cursor, Errors};
+use super::meta::Values;
 use super::{meta, pod};
 use crate::Resource;
 use crate::selector::LabelSelector;
@@ -108,7 +109,7 @@ fn selector(spec: &Cursor<'_>, errors: &mut Errors, kind: &str) {
 /// A new object of one of these kinds.
 pub(super) fn create(object: &Cursor<'_>, resource: &'static Resource, errors: &mut Errors) {
     meta::create(object, resource, errors);
-    rules(object, resource.kind, errors);
+    rules(object, resource.kind, Values::Checked, errors);
 }
 
 /// A changed object of one of these kinds.
@@ -118,7 +119,13 @@ pub(super) fn update(new: &Cursor<'_>, old: &Cursor<'_>, resource: &'static Reso
     if resource.kind == "DaemonSet" {
         errors.check_immutable(&spec.at("selector"), &before.at("selector"));
     }
-    rules(new, resource.kind, errors);
+    let borne = resource.kind == "DaemonSet" && meta::has_bad_values(&before.at("selector"));
+    rules(
+        new,
+        resource.kind,
+        if borne { Values::Borne } else { Values::Checked },
+        errors,
+    );
     match resource.kind {
         "Deployment" | "ReplicaSet" => errors.check_immutable(&spec.at("selector"), &before.at("selector")),
         "StatefulSet" => stateful_set_change(&spec, &before, errors),
@@ -132,10 +139,10 @@ pub(super) fn update(new: &Cursor<'_>, old: &Cursor<'_>, resource: &'static Reso
     }
 }
 
-fn rules(object: &Cursor<'_>, kind: &str, errors: &mut Errors) {
+fn rules(object: &Cursor<'_>, kind: &str, values: Values, errors: &mut Errors) {
     let spec = object.at("spec");
     match kind {
-        "DaemonSet" => daemon_set(&spec, errors),
+        "DaemonSet" => daemon_set(&spec, values, errors),
         "Deployment" => deployment(&spec, errors),
         "ReplicaSet" => replica_set(&spec, errors),
         "StatefulSet" => stateful_set(&spec, errors),
@@ -145,9 +152,9 @@ fn rules(object: &Cursor<'_>, kind: &str, errors: &mut Errors) {
     }
 }
 
-fn daemon_set(spec: &Cursor<'_>, errors: &mut Errors) {
+fn daemon_set(spec: &Cursor<'_>, values: Values, errors: &mut Errors) {
     let selector = spec.at("selector");
-    meta::label_selector(&selector, errors);
+    meta::label_selector_with(&selector, values, errors);
     selector_matches_template(spec, errors);
     if selector.is_set() && selector.at("matchLabels").is_empty() && selector.at("matchExpressions").is_empty() {
         errors.invalid(&selector, "empty selector is invalid for daemonset");

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::cursor::{Cursor, Errors, IMMUTABLE};
 use crate::names;
-use crate::value::{flag, integer, text};
+use crate::value::{flag, integer, list, text};
 use crate::{FieldErrorKind, Resource};
 
 /// All annotations of an object together.
@@ -224,6 +224,31 @@ fn no_new_finalizers(new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Errors) {
 
 /// A `metav1.LabelSelector`.
 pub(super) fn label_selector(at: &Cursor<'_>, errors: &mut Errors) {
+    label_selector_with(at, Values::Checked, errors);
+}
+
+/// What is said about values in requirements of a selector that could not be values of labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Values {
+    /// They are refused.
+    Checked,
+    /// They are borne: there were such before values were checked.
+    Borne,
+}
+
+/// Whether a requirement of the selector names a value that no label can have.
+pub(super) fn has_bad_values(selector: &Cursor<'_>) -> bool {
+    let requirements = list(selector.value, "matchExpressions").iter();
+    let mut values = requirements.flat_map(|requirement| list(requirement, "values"));
+    values.any(|value| {
+        value
+            .as_str()
+            .is_some_and(|value| !names::label_value(value).is_empty())
+    })
+}
+
+/// A label selector, with or without a look at the values of its requirements.
+pub(super) fn label_selector_with(at: &Cursor<'_>, checked: Values, errors: &mut Errors) {
     labels(&at.at("matchLabels"), errors);
     for expression in at.at("matchExpressions").items() {
         let (operator, values) = (expression.at("operator"), expression.at("values"));
@@ -244,7 +269,7 @@ pub(super) fn label_selector(at: &Cursor<'_>, errors: &mut Errors) {
         for complaint in names::qualified_name(key.text()) {
             errors.invalid_as(&key, key.text(), complaint);
         }
-        for value in values.items() {
+        for value in values.items().filter(|_| checked == Values::Checked) {
             errors.complaints(&value, names::label_value(value.text()));
         }
     }
