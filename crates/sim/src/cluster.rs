@@ -3,6 +3,7 @@
 //! Plays the parts of the runner (reads its own writes, retries what was refused), of the driver of the scheduler and of
 //! the clock. A pod's node agent is played by whoever uses this, or by [`Cluster::agents`].
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
