@@ -182,8 +182,29 @@ impl Cluster {
         self.dir.path().join("kubeconfig").to_string_lossy().into_owned()
     }
 
-    /// Adds a node by `rota join`, with a directory of its own. Returns when it has joined.
+    /// Adds a node by `rota join` with the administrator's kubeconfig. Returns when it has joined.
     pub fn join(&mut self, name: &str, pod_cidr: &str, images: &[Image]) -> Joined {
+        let kubeconfig = self.kubeconfig();
+        self.join_by(name, pod_cidr, images, &["--kubeconfig", &kubeconfig])
+    }
+
+    /// Adds a node by `rota join` with the cluster's token, so that it has an identity and an endpoint of its own. Returns
+    /// when it has joined.
+    pub fn join_with_token(&mut self, name: &str, pod_cidr: &str, images: &[Image]) -> Joined {
+        let token = self.dir.path().join("data").join("join-token");
+        let token = std::fs::read_to_string(token).expect("the join token");
+        let said: serde_json::Value = serde_json::from_str(&self.process.said).expect("one line of JSON");
+        let server = said["server"].as_str().expect("the server's address").to_owned();
+        self.join_by(name, pod_cidr, images, &[&server, "--token", token.trim()])
+    }
+
+    /// The kubeconfig of a node that joined with the token.
+    pub fn kubectl_of(&self, node: &str) -> Kubectl {
+        let home = self.dir.path().join(node);
+        Kubectl::new(&home.join("kubeconfig"), self.dir.path())
+    }
+
+    fn join_by(&mut self, name: &str, pod_cidr: &str, images: &[Image], cluster: &[&str]) -> Joined {
         let data = self.dir.path().join(name);
         let data_dir = data.to_string_lossy().into_owned();
         for image in images {
@@ -194,20 +215,10 @@ impl Cluster {
                 .expect("rota");
             assert!(import.status.success(), "{}", String::from_utf8_lossy(&import.stderr));
         }
-        let kubeconfig = self.kubeconfig();
-        let args = [
-            "join",
-            "--name",
-            name,
-            "--data-dir",
-            &data_dir,
-            "--pod-cidr",
-            pod_cidr,
-            "--kubeconfig",
-            &kubeconfig,
-        ];
+        let common = ["join", "--name", name, "--data-dir", &data_dir, "--pod-cidr", pod_cidr];
+        let args: Vec<String> = common.iter().chain(cluster).map(|&arg| arg.to_owned()).collect();
         self.joined.push(data);
-        let process = Process::start(&args.map(str::to_owned), &self.dir.path().join(format!("{name}.log")));
+        let process = Process::start(&args, &self.dir.path().join(format!("{name}.log")));
         Joined { process }
     }
 

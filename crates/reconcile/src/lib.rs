@@ -21,6 +21,7 @@ pub mod plan;
 pub mod pod_gc;
 pub mod quota;
 pub mod replicaset;
+pub mod role_aggregation;
 pub mod taint_eviction;
 pub mod ttl;
 pub mod world;

@@ -6,6 +6,7 @@ mod daemon_sets;
 mod host_port;
 mod job_conformance;
 mod jobs;
+mod joined;
 mod node_death;
 mod old_kubectl;
 mod restart;

@@ -13,6 +13,7 @@ use rota_reconcile::node_lifecycle::NodeLifecycleController;
 use rota_reconcile::pod_gc::PodGc;
 use rota_reconcile::quota::QuotaController;
 use rota_reconcile::replicaset::ReplicaSetController;
+use rota_reconcile::role_aggregation::RoleAggregation;
 use rota_reconcile::taint_eviction::TaintEvictionController;
 use rota_reconcile::ttl::TtlController;
 
@@ -39,6 +40,7 @@ fn all(facts: &Facts<'_>) -> Vec<Box<dyn Controller>> {
         Box::new(DefaultAccounts),
         Box::new(RootCaPublisher::new(facts.cluster_ca)),
         Box::new(QuotaController),
+        Box::new(RoleAggregation),
         Box::new(NodeLifecycleController::new(facts.node_grace_secs.into())),
         Box::new(TaintEvictionController::default()),
         Box::new(EventExpiry),

@@ -1,0 +1,103 @@
+//! What no client can make the server do: take too much, nest too deep, wait for ever. Each is answered, and the next request
+//! is served.
+
+mod support;
+
+use support::{CONFIG_MAPS, World, ask};
+use tokio::io::AsyncWriteExt as _;
+
+async fn post(world: &World, content_type: &str, body: &[u8]) -> support::Answer {
+    let head = format!("POST {CONFIG_MAPS} HTTP/1.1\r\nContent-Type: {content_type}");
+    ask(world.connect().await, &head, body).await
+}
+
+async fn is_well(world: &World) -> bool {
+    let head = format!("GET {CONFIG_MAPS} HTTP/1.1");
+    ask(world.connect().await, &head, b"").await.code == 200
+}
+
+#[tokio::test]
+async fn a_body_of_more_than_three_mebibytes_is_refused() {
+    let world = World::new().await;
+    let answer = post(&world, "application/json", &vec![b' '; 3 * 1024 * 1024 + 1]).await;
+    assert_eq!(answer.code, 413, "{answer:?}");
+    assert_eq!(answer.status()["message"], "Request entity too large: limit is 3145728");
+    assert_eq!(answer.status()["reason"], "RequestEntityTooLarge");
+    assert!(is_well(&world).await);
+}
+
+#[tokio::test]
+async fn bodies_that_nest_without_end_are_refused() {
+    let world = World::new().await;
+    for (content_type, body) in [
+        ("application/json", "[".repeat(1_000_000)),
+        ("application/json", r#"{"a":"#.repeat(300_000)),
+        ("application/yaml", "[".repeat(100_000)),
+        ("application/yaml", "a: &a [x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, \
+            *b, *b]\nd: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c]\ne: &e [*d, *d, *d, *d, *d, *d, *d, *d, *d]\nf: &f [*e, *e, \
+            *e, *e, *e, *e, *e, *e, *e]\ng: &g [*f, *f, *f, *f, *f, *f, *f, *f, *f]\nh: [*g, *g, *g, *g, *g, *g, *g, *g, *g]\n"
+            .to_owned()),
+    ] {
+        let answer = post(&world, content_type, body.as_bytes()).await;
+        assert_eq!(answer.status()["status"], "Failure", "{content_type}: {answer:?}");
+        assert!(answer.code == 400 || answer.code == 413, "{content_type}: {answer:?}");
+    }
+    assert!(is_well(&world).await);
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_or_has_too_many_headers_is_refused() {
+    let world = World::new().await;
+    let many: String = (0..300).map(|n| format!("\r\nX-{n}: y")).collect();
+    let large = format!("\r\nX: {}", "y".repeat(2 * 1024 * 1024));
+    for headers in [many, large] {
+        let head = format!("GET {CONFIG_MAPS} HTTP/1.1{headers}");
+        let answer = ask(world.connect().await, &head, b"").await;
+        assert_eq!(answer.code, 431, "{:?}", answer.head);
+    }
+    assert!(is_well(&world).await);
+}
+
+#[tokio::test]
+async fn requests_beyond_the_limit_are_told_to_come_back_and_watches_do_not_count() {
+    let world = World::with(|config| config.in_flight_max = 1).await;
+    // A request whose body does not come holds the only place.
+    let mut slow = world.connect().await;
+    let head = format!(
+        "POST {CONFIG_MAPS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n"
+    );
+    slow.write_all(head.as_bytes()).await.unwrap();
+    slow.flush().await.unwrap();
+    let refused = loop {
+        let answer = ask(world.connect().await, &format!("GET {CONFIG_MAPS} HTTP/1.1"), b"").await;
+        if answer.code != 200 {
+            break answer;
+        }
+    };
+    assert_eq!(refused.code, 429);
+    assert!(
+        refused.head.to_lowercase().contains("retry-after: 1"),
+        "{}",
+        refused.head
+    );
+    assert_eq!(refused.status()["reason"], "TooManyRequests");
+    let watch = format!("GET {CONFIG_MAPS}?watch=true&timeoutSeconds=1 HTTP/1.1");
+    assert_eq!(ask(world.connect().await, &watch, b"").await.code, 200);
+    drop(slow);
+    while !is_well(&world).await {}
+}
+
+#[tokio::test]
+async fn a_token_that_is_none_is_refused_and_told_nothing() {
+    let world = World::new().await;
+    let long = "a".repeat(100_000);
+    for token in ["x", "a.b.c", &long] {
+        let head = format!("GET {CONFIG_MAPS} HTTP/1.1\r\nAuthorization: Bearer {token}");
+        let stream = world.connect_without_identity().await;
+        let answer = ask(stream, &head, b"").await;
+        assert_eq!(
+            (answer.code, answer.status()["message"].clone()),
+            (401, "Unauthorized".into())
+        );
+    }
+}
