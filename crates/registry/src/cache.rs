@@ -203,9 +203,9 @@ pub(crate) struct Started {
 impl Observer for Cache {
     fn committed(&self, commit: &Commit) {
         let mut state = self.write();
-        let revision = Revision(commit.revision);
         let mut bytes = 0;
         for change in &commit.changes {
+            let revision = Revision(change.revision);
             let Some((resource, tail)) = state.locate(&change.key) else {
                 continue;
             };
@@ -241,6 +241,7 @@ impl Observer for Cache {
             kind.past.push_back(change.for_keeping());
             state.changes += 1;
         }
+        let revision = Revision(commit.revision);
         state.revision = revision;
         state.commits.push_back((revision, bytes));
         state.bytes += bytes;

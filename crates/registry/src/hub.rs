@@ -45,7 +45,7 @@ pub(crate) struct Change {
     pub(crate) new: Option<Arc<Object>>,
     /// What a removed object had become, at the revision of its removal.
     pub(crate) last: Option<Arc<Object>>,
-    /// The commit.
+    /// The revision of the change.
     pub(crate) revision: Revision,
 }
 

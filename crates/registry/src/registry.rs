@@ -154,7 +154,7 @@ impl Registry {
             .ok_or_else(|| ApiError::internal("a transaction of one write has one result"))
     }
 
-    /// Makes all changes, in order, in one commit of one revision, or none of them.
+    /// Makes all changes, in order, in one commit, or none of them.
     ///
     /// Each write sees what the ones before it did. The whole is evaluated afresh when another writer was faster, so a
     /// precondition that then no longer holds refuses it.

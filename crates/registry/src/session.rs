@@ -27,6 +27,8 @@ pub(crate) struct Session<'a> {
     pub(crate) now: Timestamp,
     slots: Vec<Slot>,
     places: HashMap<Bytes, Place>,
+    /// How many operations the transaction has.
+    ops: usize,
 }
 
 /// The place of an object in a session.
@@ -40,6 +42,8 @@ struct Slot {
     before: Option<Arc<Object>>,
     change: Option<Change>,
     encoded: Option<Arc<Encoded>>,
+    /// Which operation of the transaction is this object's.
+    op: Option<usize>,
 }
 
 /// What a session did to an object. Values have no resource version.
@@ -59,6 +63,7 @@ impl<'a> Session<'a> {
             now: registry.env().now(),
             slots: Vec::new(),
             places: HashMap::new(),
+            ops: 0,
         }
     }
 
@@ -76,6 +81,7 @@ impl<'a> Session<'a> {
             resource,
             change: None,
             encoded: None,
+            op: None,
         });
         self.places.insert(key, place);
         place
@@ -171,21 +177,32 @@ impl<'a> Session<'a> {
                 key: slot.key.clone(),
                 modified: slot.revision().0,
             });
-            txn.ops.extend(op);
+            if let Some(op) = op {
+                slot.op = Some(txn.ops.len());
+                txn.ops.push(op);
+            }
         }
+        self.ops = txn.ops.len();
         if txn.ops.is_empty() {
             txn.compares.clear();
         }
         txn
     }
 
-    /// The object as the transaction made it, after [`Session::encode_txn`]: at `committed`, or as it was if it was not changed.
-    pub(crate) fn result(&self, place: Place, committed: Revision) -> Option<Arc<Object>> {
+    /// The object as the transaction made it, after [`Session::encode_txn`], or as it was if it was not changed. `committed`
+    /// is the revision of the transaction's last change; `None`: it was not committed.
+    pub(crate) fn result(&self, place: Place, committed: Option<Revision>) -> Option<Arc<Object>> {
         let slot = &self.slots[place.0];
-        match &slot.encoded {
-            Some(encoded) => Some(Arc::new(Object::new(Arc::clone(encoded), committed))),
-            None => slot.before.clone(),
-        }
+        let Some(encoded) = &slot.encoded else {
+            return slot.before.clone();
+        };
+        let revision = match (committed, slot.op) {
+            // Each operation of a session changes something, so their revisions stand in a row.
+            (Some(Revision(last)), Some(op)) => Revision(last - (self.ops - 1 - op) as u64),
+            (Some(last), None) => last,
+            (None, _) => slot.revision(),
+        };
+        Some(Arc::new(Object::new(Arc::clone(encoded), revision)))
     }
 }
 

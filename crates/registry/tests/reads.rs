@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
-use rota_api::{DeleteOptions, Revision, resource};
+use rota_api::{DeleteOptions, Revision, Write, resource};
 use rota_registry::{Event, ListOptions, Registry, WatchOptions};
 use rota_store::{DurableStore, Store};
 use serde_json::json;
@@ -166,6 +166,21 @@ async fn a_watch_from_a_listing_misses_nothing_and_repeats_nothing() {
 }
 
 #[tokio::test]
+async fn a_watch_that_was_cut_off_within_a_commit_goes_on_behind_what_it_saw() {
+    let world = world_with(&[]).await;
+    let from = world.registry.revision();
+    let writes = ["a", "b", "c"].map(|name| Write::create(resource::CONFIG_MAPS, labelled(name, "1")));
+    world.registry.transact(&world.caller, writes.to_vec()).await.unwrap();
+    let mut watch = world.watch(resource::CONFIG_MAPS, watching(from)).await;
+    let Some(Event::Added(first)) = watch.try_next() else {
+        panic!("the first object of the commit is seen first");
+    };
+    drop(watch);
+    let mut watch = world.watch(resource::CONFIG_MAPS, watching(first.revision())).await;
+    assert_eq!(seen(&mut watch), ["+b", "+c"]);
+}
+
+#[tokio::test]
 async fn an_object_that_leaves_the_selection_is_deleted_for_the_watcher_and_added_when_it_returns() {
     let world = world_with(&["a"]).await;
     let from = world.registry.revision();
@@ -226,7 +241,7 @@ async fn a_node_is_told_of_its_own_pods_only_and_of_those_that_come_to_it() {
     world.create(resource::PODS, pod("b", "")).await;
     let body = json!({"metadata": {"name": "b"}, "target": {"kind": "Node", "name": "n2"}});
     world
-        .write(rota_api::Write::post(resource::PODS, "default", "b", "binding", body))
+        .write(Write::post(resource::PODS, "default", "b", "binding", body))
         .await
         .unwrap();
     assert_eq!(seen(&mut first), ["+a"]);

@@ -254,7 +254,7 @@ async fn deleting_another_object_of_the_same_name_is_refused() {
 }
 
 #[tokio::test]
-async fn a_transaction_is_one_revision_or_nothing() {
+async fn a_transaction_is_made_whole_or_not_at_all_and_numbers_its_objects() {
     let world = World::new().await;
     let before = world.registry.revision();
     let writes = vec![
@@ -263,8 +263,9 @@ async fn a_transaction_is_one_revision_or_nothing() {
         Write::create(resource::CONFIG_MAPS, config_map("b")),
     ];
     let written = world.registry.transact(&world.caller, writes).await.unwrap();
-    assert_eq!(world.registry.revision(), Revision(before.0 + 1));
-    assert!(written.iter().all(|w| w.object.revision() == world.registry.revision()));
+    assert_eq!(world.registry.revision(), Revision(before.0 + 2));
+    let revisions: Vec<u64> = written.iter().map(|w| w.object.revision().0 - before.0).collect();
+    assert_eq!(revisions, [1, 1, 2]);
     assert_eq!(
         world.get(resource::CONFIG_MAPS, "a").unwrap().to_value()["data"],
         json!({"a": "1", "b": "2"})

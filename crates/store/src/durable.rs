@@ -267,7 +267,7 @@ impl Writer {
             let result = match index.resolve(txn, &pending, revision + 1) {
                 Ok(None) => Ok(revision),
                 Ok(Some(commit)) => {
-                    revision += 1;
+                    revision = commit.revision;
                     pending.add(&commit);
                     batch.commits.push(commit);
                     Ok(revision)
@@ -288,7 +288,7 @@ impl Writer {
                 for change in &commit.changes {
                     match &change.value {
                         Some(value) => {
-                            objects.insert(&*change.key, (change.created, commit.revision, &**value))?;
+                            objects.insert(&*change.key, (change.created, change.revision, &**value))?;
                         }
                         None => {
                             objects.remove(&*change.key)?;

@@ -36,7 +36,7 @@ pub(crate) struct Index {
 #[derive(Default)]
 pub(crate) struct Pending(HashMap<Bytes, Last>);
 
-/// How a key stands: the commits that created it and changed it last; both 0 while it does not exist.
+/// How a key stands: at which revisions it was created and last changed; both 0 while it does not exist.
 #[derive(Clone, Copy, Default)]
 struct Last {
     created: Revision,
@@ -50,7 +50,7 @@ impl Pending {
             let last = match change.value {
                 Some(_) => Last {
                     created: change.created,
-                    modified: commit.revision,
+                    modified: change.revision,
                 },
                 None => Last::default(),
             };
@@ -90,14 +90,9 @@ impl Index {
         self.oldest
     }
 
-    /// Checks a transaction against the state plus `pending`, and makes it the commit `revision`. `None`: it changes
-    /// nothing.
-    pub(crate) fn resolve(
-        &self,
-        txn: Txn,
-        pending: &Pending,
-        revision: Revision,
-    ) -> Result<Option<Commit>, CommitError> {
+    /// Checks a transaction against the state plus `pending`, and makes it a commit whose changes are numbered from `first`
+    /// on. `None`: it changes nothing.
+    pub(crate) fn resolve(&self, txn: Txn, pending: &Pending, first: Revision) -> Result<Option<Commit>, CommitError> {
         for compare in &txn.compares {
             let found = self.last(&compare.key, pending).modified;
             if found != compare.modified {
@@ -112,21 +107,21 @@ impl Index {
         let mut places: HashMap<Bytes, usize> = HashMap::new();
         let many = txn.ops.len() > 1;
         for op in txn.ops {
-            let created = match self.last(op.key(), pending).created {
-                0 => revision,
-                created => created,
-            };
+            // Numbers are given out when it is known what changes.
+            let (created, revision) = (self.last(op.key(), pending).created, 0);
             let change = match op {
                 Op::Put { key, value, attachment } => Change {
                     key,
                     value: Some(value),
                     created,
+                    revision,
                     attachment,
                 },
                 Op::Delete { key, attachment } => Change {
                     key,
                     value: None,
                     created,
+                    revision,
                     attachment,
                 },
             };
@@ -141,14 +136,23 @@ impl Index {
             }
         }
         changes.retain(|change| change.value.is_some() || self.last(&change.key, pending).modified > 0);
-        Ok((!changes.is_empty()).then_some(Commit { revision, changes }))
+        for (change, revision) in changes.iter_mut().zip(first..) {
+            change.revision = revision;
+            if change.created == 0 {
+                change.created = revision;
+            }
+        }
+        Ok(changes
+            .last()
+            .map(|last| last.revision)
+            .map(|revision| Commit { revision, changes }))
     }
 
     /// Makes a resolved commit part of the state and tells the observers.
     pub(crate) fn apply(&mut self, commit: Commit) {
         assert!(
-            commit.revision == self.revision + 1,
-            "engines number commits without gaps and apply them in order"
+            commit.changes.first().map(|change| change.revision) == Some(self.revision + 1),
+            "engines number changes without gaps and apply commits in order"
         );
         self.revision = commit.revision;
         for change in &commit.changes {
@@ -157,7 +161,7 @@ impl Index {
                 .entry(change.key.clone())
                 .or_insert_with(|| Vec::with_capacity(1));
             versions.push(Version {
-                modified: commit.revision,
+                modified: change.revision,
                 created: change.created,
                 value: change.value.clone(),
                 attachment: change.attachment.clone(),

@@ -1,7 +1,9 @@
 //! The port: what a store is, whoever implements it.
 //!
-//! A store is one ordered map from byte keys to byte values with one counter. Every commit that changes something gets the
-//! next number, its revision, and may change many keys at once. The past stays readable until the owner compacts it.
+//! A store is one ordered map from byte keys to byte values with one counter. Every change of a key gets the next number, its
+//! revision. A commit may change many keys: it becomes durable and visible as a whole, and its changes have revisions in a
+//! row. So whoever has seen a part of a commit, and is cut off, can go on behind the last change it saw. The past stays
+//! readable until the owner compacts it.
 
 use std::any::Any;
 use std::fmt;
@@ -11,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-/// The number of a commit. A fresh store is at 0; the first commit is 1.
+/// The number of a change. A fresh store is at 0; the first change is 1.
 pub type Revision = u64;
 
 /// Something the writer hands along with a value and gets back with it, such as the decoded form, so that it need not be
@@ -30,12 +32,12 @@ pub struct Txn {
     pub ops: Vec<Op>,
 }
 
-/// A condition: the key was last changed by this commit.
+/// A condition: the key was last changed at this revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compare {
     /// The key.
     pub key: Bytes,
-    /// The commit that last changed it; 0: the key does not exist.
+    /// The revision of its last change; 0: the key does not exist.
     pub modified: Revision,
 }
 
@@ -85,9 +87,9 @@ pub struct KeyValue {
     pub key: Bytes,
     /// The value.
     pub value: Bytes,
-    /// The commit that created the key, the last time it came to be.
+    /// The revision at which the key came to be, the last time it did.
     pub created: Revision,
-    /// The commit that set this value.
+    /// The revision at which it got this value.
     pub modified: Revision,
     /// What was handed along by the writer.
     pub attachment: Option<Attachment>,
@@ -99,12 +101,12 @@ impl fmt::Debug for KeyValue {
     }
 }
 
-/// A commit: everything that changed at one revision.
+/// A commit: everything that changed at once.
 #[derive(Clone, Debug)]
 pub struct Commit {
-    /// Its number.
+    /// The revision of its last change, and so the latest of the store.
     pub revision: Revision,
-    /// What changed, each key once, in the order of the transaction.
+    /// What changed, each key once, in the order of the transaction and of revision.
     pub changes: Vec<Change>,
 }
 
@@ -115,8 +117,10 @@ pub struct Change {
     pub key: Bytes,
     /// The new value; `None`: the key was removed.
     pub value: Option<Bytes>,
-    /// The commit that created the key, the last time it came to be: equal to the commit's own revision if it is this one.
+    /// The revision at which the key came to be, the last time it did: the change's own if it is this one.
     pub created: Revision,
+    /// The revision of this change.
+    pub revision: Revision,
     /// What the writer handed along.
     pub attachment: Option<Attachment>,
 }
@@ -146,7 +150,7 @@ pub struct RangeQuery {
     pub end: Option<Bytes>,
     /// At most so many; `None`: all.
     pub limit: Option<usize>,
-    /// The state after this commit; `None`: as it is now.
+    /// The state after this change; `None`: as it is now.
     pub at: Option<Revision>,
 }
 
@@ -203,8 +207,9 @@ pub enum ReadError {
 
 /// A store of bytes.
 pub trait Store: Send + Sync + 'static {
-    /// Makes a transaction. The future need not be polled for it to happen; it resolves when the commit is as durable as the
-    /// engine makes it and every observer was told. A transaction that changes nothing resolves to the latest revision.
+    /// Makes a transaction. The future need not be polled for it to happen; it resolves, to the revision of the last change,
+    /// when the commit is as durable as the engine makes it and every observer was told. A transaction that changes nothing
+    /// resolves to the latest revision.
     ///
     /// Errors: a comparison failed, or the engine can no longer write.
     fn commit(&self, txn: Txn) -> CommitFuture;
@@ -223,7 +228,8 @@ pub trait Store: Send + Sync + 'static {
     /// Errors: the revision asked for is compacted or not yet there.
     fn range(&self, query: &RangeQuery) -> Result<Page, ReadError>;
 
-    /// Tells `observer` of every commit after `from`: those already made before this returns, all others when they happen.
+    /// Tells `observer` of every commit that ends after `from`: those already made before this returns, all others when they
+    /// happen.
     ///
     /// Errors: `from` is compacted or not yet there.
     fn watch(&self, from: Revision, observer: Arc<dyn Observer>) -> Result<(), ReadError>;

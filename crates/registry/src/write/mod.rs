@@ -114,7 +114,7 @@ pub(crate) fn results(session: &Session<'_>, drafts: Vec<Draft>, committed: Opti
             let object = match draft.shown {
                 Some(shown) => Arc::new(Object::new(shown, before)),
                 None => session
-                    .result(draft.place, committed.unwrap_or(before))
+                    .result(draft.place, committed)
                     .expect("a write that was not refused leaves an object or its last state"),
             };
             Written {
