@@ -1,5 +1,6 @@
 //! Controllers, scheduler and simulated nodes on the registry in process: the whole engine without HTTP.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -106,21 +107,40 @@ async fn complete(cluster: &dyn Cluster, name: &str) {
         .expect("the Job completes");
 }
 
+/// The most pods that were neither over nor being deleted at once, told from a watch of all pods until `ends` of them are over.
+async fn most_active(cluster: Arc<dyn Cluster>, ends: usize) -> usize {
+    let listing = cluster.list(resource::PODS, &Selection::all()).await.unwrap();
+    let mut watch = cluster
+        .watch(resource::PODS, &Selection::all(), listing.revision)
+        .await
+        .unwrap();
+    let (mut active, mut over, mut most) = (BTreeSet::new(), BTreeSet::new(), 0);
+    while over.len() < ends {
+        let object = watch.next().await.expect("the watch goes on").unwrap().object;
+        let meta = object.meta();
+        if matches!(meta.phase.as_str(), "Succeeded" | "Failed") || meta.deleting.is_some() {
+            active.remove(&meta.uid);
+            over.insert(meta.uid.clone());
+        } else {
+            active.insert(meta.uid.clone());
+        }
+        most = most.max(active.len());
+    }
+    most
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_runs_to_completion_on_simulated_nodes() {
+async fn a_job_runs_to_completion_on_simulated_nodes_without_a_pod_too_many() {
     let stop = CancellationToken::new();
     let cluster = engine(10, &stop).await;
-    let count: u32 = std::env::var("ROTA_PODS")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(50);
+    let watched = tokio::spawn(most_active(Arc::clone(&cluster), 600));
     cluster
-        .write(Write::create(resource::JOBS, job("pi", count, 20)))
+        .write(Write::create(resource::JOBS, job("pi", 600, 200)))
         .await
         .unwrap();
     complete(&*cluster, "pi").await;
     let job = cluster.get(resource::JOBS, "default", "pi").await.unwrap().to_value();
-    assert_eq!(job["status"]["succeeded"], count);
+    assert_eq!(job["status"]["succeeded"], 600);
     assert_eq!(
         cluster
             .list(resource::PODS, &Selection::all())
@@ -128,7 +148,8 @@ async fn a_job_runs_to_completion_on_simulated_nodes() {
             .unwrap()
             .items
             .len(),
-        count as usize
+        600
     );
+    assert_eq!(watched.await.unwrap(), 200);
     stop.cancel();
 }

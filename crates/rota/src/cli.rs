@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench::BenchArgs;
+
 /// DaemonSets, Jobs and CronJobs, exactly as Kubernetes runs them, from one binary.
 #[derive(Debug, Parser)]
 #[command(
@@ -38,6 +40,8 @@ pub(crate) enum Command {
     Image(ImageArgs),
     /// Read cron schedules
     Cron(CronArgs),
+    /// Put load on a cluster and measure it, a private one of simulated nodes unless another is named
+    Bench(BenchArgs),
 }
 
 /// Where a cluster keeps its state when nothing else is said.

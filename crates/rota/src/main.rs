@@ -3,6 +3,7 @@
 //! This crate is the command line and the wiring, nothing else: it opens what the other crates offer, connects them, and
 //! tells people what happens.
 
+mod bench;
 mod cli;
 mod controllers;
 mod cron;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
             Command::Controllers(args) => controllers::command(args).await,
             Command::Image(args) => image::command(args).await,
             Command::Cron(args) => cron::command(args),
+            Command::Bench(args) => bench::command(args).await,
         }
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));

@@ -248,7 +248,7 @@ impl View {
         self.display.update(&self.progress);
         if self.is_daemon_set && self.progress.all_ready && !self.announced {
             self.announced = true;
-            let nodes = self.progress.counts.wanted;
+            let nodes = self.progress.counts.wanted();
             self.display.log(
                 "[rota]",
                 &format!("ready on all {nodes} eligible nodes; showing logs until interrupted"),

@@ -9,16 +9,51 @@ use rota_api::k8s::api::batch::v1::Job;
 use rota_api::k8s::api::core::v1::{ContainerState, ContainerStatus, Pod};
 
 /// Counts of the whole.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub(crate) struct Counts {
-    /// Pods (or nodes) that are as they should be.
-    pub(crate) succeeded: i32,
-    /// Pods that are at work.
-    pub(crate) active: i32,
-    /// Pods that failed.
-    pub(crate) failed: i32,
-    /// How many must succeed.
-    pub(crate) wanted: i32,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(untagged)]
+pub(crate) enum Counts {
+    /// The pods of a Job.
+    Job {
+        /// Pods that succeeded.
+        succeeded: i32,
+        /// Pods that are at work.
+        active: i32,
+        /// Pods that failed.
+        failed: i32,
+        /// How many must succeed.
+        wanted: i32,
+    },
+    /// The nodes of a DaemonSet.
+    DaemonSet {
+        /// Nodes whose pod is ready.
+        ready: i32,
+        /// Nodes whose pod is there and not ready yet.
+        starting: i32,
+        /// Nodes that have a pod and should have none.
+        misscheduled: i32,
+        /// Nodes that should have a pod.
+        wanted: i32,
+    },
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self::Job {
+            succeeded: 0,
+            active: 0,
+            failed: 0,
+            wanted: 0,
+        }
+    }
+}
+
+impl Counts {
+    /// How many pods must succeed, or nodes should have a pod.
+    pub(crate) fn wanted(self) -> i32 {
+        match self {
+            Self::Job { wanted, .. } | Self::DaemonSet { wanted, .. } => wanted,
+        }
+    }
 }
 
 /// How a run ended.
@@ -71,7 +106,7 @@ impl Progress {
         let spec = job.spec.as_ref();
         let status = job.status.as_ref();
         let parallelism = spec.and_then(|s| s.parallelism).unwrap_or(1);
-        self.counts = Counts {
+        self.counts = Counts::Job {
             succeeded: status.and_then(|s| s.succeeded).unwrap_or_default(),
             active: status.and_then(|s| s.active).unwrap_or_default(),
             failed: status.and_then(|s| s.failed).unwrap_or_default(),
@@ -98,10 +133,10 @@ impl Progress {
     /// The DaemonSet as it is now.
     pub(crate) fn see_daemon_set(&mut self, set: &DaemonSet) {
         let Some(status) = &set.status else { return };
-        self.counts = Counts {
-            succeeded: status.number_ready,
-            active: status.current_number_scheduled - status.number_ready,
-            failed: status.number_misscheduled,
+        self.counts = Counts::DaemonSet {
+            ready: status.number_ready,
+            starting: (status.current_number_scheduled - status.number_ready).max(0),
+            misscheduled: status.number_misscheduled,
             wanted: status.desired_number_scheduled,
         };
         let is_current = status.observed_generation.unwrap_or_default() >= set.metadata.generation.unwrap_or_default();
@@ -151,12 +186,23 @@ impl Progress {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{} succeeded", self.succeeded, self.wanted)?;
-        if self.active > 0 {
-            write!(f, ", {} active", self.active)?;
-        }
-        if self.failed > 0 {
-            write!(f, ", {} failed", self.failed)?;
+        let (done, goal, others) = match *self {
+            Self::Job {
+                succeeded,
+                active,
+                failed,
+                ..
+            } => (succeeded, "succeeded", [(active, "active"), (failed, "failed")]),
+            Self::DaemonSet {
+                ready,
+                starting,
+                misscheduled,
+                ..
+            } => (ready, "ready", [(starting, "starting"), (misscheduled, "misscheduled")]),
+        };
+        write!(f, "{done}/{} {goal}", self.wanted())?;
+        for (count, what) in others.into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, ", {count} {what}")?;
         }
         Ok(())
     }
@@ -277,6 +323,16 @@ mod tests {
         progress.see_job(&job(&json!({"conditions": [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "m"}]}),
         ));
         assert_eq!(progress.exit_code(), 1);
+    }
+
+    #[test]
+    fn the_nodes_of_a_daemon_set_are_counted_as_ready() {
+        let mut progress = Progress::default();
+        let set = json!({"metadata": {"generation": 1}, "status": {
+            "observedGeneration": 1, "currentNumberScheduled": 3, "desiredNumberScheduled": 3, "numberMisscheduled": 0, "numberReady": 2}});
+        progress.see_daemon_set(&serde_json::from_value(set).unwrap());
+        assert_eq!(progress.counts.to_string(), "2/3 ready, 1 starting");
+        assert!(!progress.all_ready);
     }
 
     #[test]
