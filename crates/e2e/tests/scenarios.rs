@@ -10,18 +10,15 @@ use rota_e2e::Cluster;
 use rota_sim::replay::recordings;
 use rota_sim::replay::server::{self, Played};
 
-/// One scenario of so many is played.
-const ONE_OF: usize = 4;
-
 /// How many are played at the same time.
 const AT_ONCE: usize = 24;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn recorded_job_scenarios_agree_through_the_api() {
+/// Plays one of `one_of` recordings; `list` names those that are known to differ.
+async fn check(recorded: &[u8], list: &str, one_of: usize) {
     let cluster = Cluster::start(&["--no-nodes"], &[]);
-    let all = recordings::read(include_bytes!("../../sim/tests/data/job.jsonl.gz")).expect("recordings");
-    let known = recordings::ids(include_str!("../../sim/tests/data/job.server.differ"));
-    let scenarios: Vec<_> = all.into_iter().step_by(ONE_OF).collect();
+    let all = recordings::read(recorded).expect("recordings");
+    let known = recordings::ids(list);
+    let scenarios: Vec<_> = all.into_iter().step_by(one_of).collect();
     assert!(!scenarios.is_empty());
     let server = server::connect(Path::new(&cluster.kubeconfig()))
         .await
@@ -36,4 +33,17 @@ async fn recorded_job_scenarios_agree_through_the_api() {
         .map(|played| format!("{}: {}", played.id, played.differences.join("\n  ")))
         .collect();
     assert!(told.is_empty(), "{}", told.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recorded_job_scenarios_agree_through_the_api() {
+    let recorded = include_bytes!("../../sim/tests/data/job.jsonl.gz");
+    check(recorded, include_str!("../../sim/tests/data/job.server.differ"), 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recorded_cron_job_scenarios_agree_through_the_api() {
+    // Each takes two or three minutes of real time.
+    let recorded = include_bytes!("../../sim/tests/data/cronjob.jsonl.gz");
+    check(recorded, include_str!("../../sim/tests/data/cronjob.differ"), 6).await;
 }

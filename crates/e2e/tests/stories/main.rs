@@ -1,6 +1,7 @@
 //! The stories: what a user sees through a stock kubectl. One file for each kind of workload or event.
 
 mod commands;
+mod cron_job_conformance;
 mod cron_jobs;
 mod daemon_sets;
 mod host_port;
