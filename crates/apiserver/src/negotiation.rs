@@ -23,6 +23,9 @@ const MEDIA_TYPES: [(&str, Format); 3] = [
 /// Beginnings of the `User-Agent` of programs behind which a person reads.
 const READERS: [&str; 3] = ["curl", "Wget", "Mozilla/5.0"];
 
+/// The header in which kubectl names the command that it carries out.
+const KUBECTL_COMMAND: &str = "kubectl-command";
+
 /// The name of the media type of a format.
 pub(crate) fn media_type(format: Format) -> &'static str {
     MEDIA_TYPES
@@ -54,6 +57,8 @@ pub(crate) struct Answer {
     pub(crate) transform: Transform,
     /// Whether JSON is indented.
     pub(crate) pretty: bool,
+    /// Whether kubectl asks, which shows tables to a person.
+    pub(crate) by_kubectl: bool,
 }
 
 impl Default for Answer {
@@ -62,6 +67,7 @@ impl Default for Answer {
             format: Format::Json,
             transform: Transform::None,
             pretty: false,
+            by_kubectl: false,
         }
     }
 }
@@ -169,6 +175,7 @@ impl Answer {
                 format!("only the following media types are accepted: {accepted}"),
             )
         })?;
+        answer.by_kubectl = headers.contains_key(KUBECTL_COMMAND);
         answer.pretty |= match query.get("pretty") {
             Some(value) => matches!(value, "1" | "true"),
             None => headers
@@ -223,6 +230,7 @@ impl Answer {
         Some(Self {
             format,
             transform,
+            by_kubectl: false,
             pretty: parameter("pretty") == Some("1"),
         })
     }

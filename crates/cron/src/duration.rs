@@ -92,7 +92,7 @@ fn fraction_nanos(digits: &str, unit: u64) -> u64 {
         let Some(next) = value
             .checked_mul(10)
             .and_then(|value| value.checked_add(u64::from(digit - b'0')))
-            .filter(|next| *next < LIMIT)
+            .filter(|next| *next <= LIMIT)
         else {
             break;
         };

@@ -2,6 +2,7 @@
 //!
 //! Source: `spec/cronjob.md` §2.2–2.4.
 
+use crate::matches::is_never;
 use crate::quote::go_quote;
 use crate::schedule::ParseError;
 
@@ -51,19 +52,27 @@ pub(crate) struct Fields {
     pub(crate) day: u64,
     pub(crate) month: u64,
     pub(crate) weekday: u64,
+    /// Minutes or hours were written with a star, whatever the step behind it: the schedule means "every so often".
+    pub(crate) has_wildcard: bool,
+    /// No local minute can ever match.
+    pub(crate) is_never: bool,
 }
 
 impl Fields {
     /// Reads the five fields; the first that is wrong decides the error.
     pub(crate) fn parse(tokens: &[&str; 5]) -> Result<Self, ParseError> {
         let [minute, hour, day, month, weekday] = tokens;
-        Ok(Self {
+        let mut fields = Self {
             minute: set(minute, &MINUTE)?,
             hour: set(hour, &HOUR)?,
             day: set(day, &DAY)?,
             month: set(month, &MONTH)?,
             weekday: set(weekday, &WEEKDAY)?,
-        })
+            has_wildcard: [minute, hour].iter().any(|field| field.contains(['*', '?'])),
+            is_never: false,
+        };
+        fields.is_never = is_never(&fields);
+        Ok(fields)
     }
 
     /// The day rule: both sets must hold where either carries the star mark, otherwise one is enough.
@@ -147,7 +156,8 @@ fn item_set(item: &str, bounds: &Bounds) -> Result<u64, ParseError> {
 }
 
 fn value(text: &str, bounds: &Bounds) -> Result<u64, ParseError> {
-    let lower = text.to_lowercase();
+    // Letter by letter, as Go does it: no letter becomes two.
+    let lower: String = text.chars().filter_map(|c| c.to_lowercase().next()).collect();
     match (bounds.min..).zip(bounds.names).find(|(_, name)| **name == lower) {
         Some((value, _)) => Ok(value),
         None => integer(text),

@@ -11,17 +11,22 @@
 //! Source: `spec/cronjob.md` §2; robfig/cron v3.0.1 `parser.go`, `spec.go`, `constantdelay.go`; Go `time`.
 
 mod civil;
+mod clock;
 mod correct;
 mod descriptor;
 mod duration;
 mod exact;
+mod explain;
 mod field;
 mod lines;
+mod matches;
 mod quote;
 mod schedule;
 mod zone;
 
+pub use clock::{ClockPolicy, Disturbance, UnknownPolicy};
 pub use exact::ExactNext;
+pub use explain::{Language, UnknownLanguage, Warning, explain, hint, warnings};
 pub use lines::{Engine, answer_line, upcoming};
 pub use schedule::{ParseError, Schedule};
 pub use zone::{Zone, ZoneError, check_time_zone};
@@ -29,4 +34,11 @@ pub use zone::{Zone, ZoneError, check_time_zone};
 /// Whether `spec.schedule` of a CronJob can be read; the error is upstream's text.
 pub fn check_schedule(text: &str) -> Result<(), String> {
     Schedule::parse(text).map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// Reads a duration such as `1h30m` or `45s`.
+///
+/// Errors: the text of Go's parser.
+pub fn parse_duration(text: &str) -> Result<jiff::SignedDuration, String> {
+    duration::parse(text).map(jiff::SignedDuration::from_nanos)
 }

@@ -21,7 +21,10 @@ pub(crate) fn go_quote(text: &str) -> String {
             c if (c as u32) < 0x20 || c as u32 == 0x7f => {
                 let _ = write!(quoted, "\\x{:02x}", c as u32);
             }
-            c if c.is_control() || c.is_whitespace() => {
+            c if !is_printable(c) && c as u32 > 0xffff => {
+                let _ = write!(quoted, "\\U{:08x}", c as u32);
+            }
+            c if !is_printable(c) => {
                 let _ = write!(quoted, "\\u{:04x}", c as u32);
             }
             c => quoted.push(c),
@@ -29,6 +32,12 @@ pub(crate) fn go_quote(text: &str) -> String {
     }
     quoted.push('"');
     quoted
+}
+
+/// Letters, marks, numbers, punctuation and symbols, for Go and for Rust's debug form of texts alike.
+fn is_printable(c: char) -> bool {
+    // Behind another letter, where a mark may stand.
+    format!("a{c}").escape_debug().nth(1) == Some(c)
 }
 
 /// As package `time` quotes durations: every byte outside printable ASCII is written as `\xHH`.
@@ -50,4 +59,17 @@ pub(crate) fn time_quote(text: &str) -> String {
     }
     quoted.push('"');
     quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readable_characters_are_kept_and_others_escaped() {
+        assert_eq!(go_quote("5月 e\u{301}"), "\"5月 e\u{301}\"");
+        assert_eq!(go_quote("\u{a0}\u{200b}\u{ad}"), r#""\u00a0\u200b\u00ad""#);
+        assert_eq!(go_quote("\u{e0001}\u{1f600}"), "\"\\U000e0001\u{1f600}\"");
+        assert_eq!(go_quote("\"\\\t\u{1}"), r#""\"\\\t\x01""#);
+    }
 }

@@ -7,7 +7,8 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
-use crate::correct;
+use crate::clock::{self, ClockPolicy, Disturbance};
+use crate::correct::Engine;
 use crate::descriptor;
 use crate::exact::{self, ExactNext};
 use crate::field::Fields;
@@ -16,8 +17,9 @@ use crate::zone::Zone;
 /// When something happens again and again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    kind: Kind,
+    pub(crate) kind: Kind,
     zone: Zone,
+    pub(crate) policy: ClockPolicy,
 }
 
 /// The two kinds of schedule.
@@ -64,13 +66,24 @@ impl Schedule {
         } else {
             Kind::Fields(fields(text)?)
         };
-        Ok(Self { kind, zone })
+        Ok(Self {
+            kind,
+            zone,
+            policy: ClockPolicy::default(),
+        })
     }
 
     /// The same schedule in another zone: what `spec.timeZone` does.
     #[must_use]
     pub fn in_zone(mut self, zone: Zone) -> Self {
         self.zone = zone;
+        self
+    }
+
+    /// The same schedule with another rule for times that the clock skips or repeats.
+    #[must_use]
+    pub fn with_clock_policy(mut self, policy: ClockPolicy) -> Self {
+        self.policy = policy;
         self
     }
 
@@ -86,7 +99,7 @@ impl Schedule {
         let floor = floor_secs(after);
         let next = match &self.kind {
             Kind::Every { secs } => floor.checked_add(*secs)?,
-            Kind::Fields(fields) => correct::next(fields, &self.zone, floor)?,
+            Kind::Fields(fields) => self.engine(fields).next(floor)?,
         };
         Timestamp::from_second(next).ok()
     }
@@ -98,7 +111,7 @@ impl Schedule {
             Kind::Every { .. } => None,
             Kind::Fields(fields) => {
                 let ceiling = floor_secs(before) + i64::from(before.subsec_nanosecond() != 0);
-                Timestamp::from_second(correct::previous(fields, &self.zone, ceiling)?).ok()
+                Timestamp::from_second(self.engine(fields).previous(ceiling)?).ok()
             }
         }
     }
@@ -113,7 +126,7 @@ impl Schedule {
         }
         match &self.kind {
             Kind::Every { secs } => u64::try_from((until - after) / secs).unwrap_or_default(),
-            Kind::Fields(fields) => correct::count(fields, &self.zone, after, until),
+            Kind::Fields(fields) => self.engine(fields).count(after, until),
         }
     }
 
@@ -141,6 +154,31 @@ impl Schedule {
     /// True for a fixed interval (`@every`).
     pub fn is_interval(&self) -> bool {
         matches!(self.kind, Kind::Every { .. })
+    }
+
+    /// True when the schedule has no instants at all, such as the 31st of February.
+    pub fn is_never(&self) -> bool {
+        match &self.kind {
+            Kind::Every { .. } => false,
+            Kind::Fields(fields) => fields.is_never,
+        }
+    }
+
+    /// The changes of the clock after `after` and not after `until` that skip or repeat times of this schedule, at most
+    /// `max`. None for schedules that have a star in their minutes or hours: these follow the clock.
+    pub fn disturbances(&self, after: Timestamp, until: Timestamp, max: usize) -> Vec<Disturbance> {
+        match &self.kind {
+            Kind::Every { .. } => Vec::new(),
+            Kind::Fields(fields) => clock::disturbances(fields, &self.zone, floor_secs(after), floor_secs(until), max),
+        }
+    }
+
+    fn engine<'a>(&'a self, fields: &'a Fields) -> Engine<'a> {
+        Engine {
+            fields,
+            zone: &self.zone,
+            policy: self.policy,
+        }
     }
 
     /// What upstream's library returns for the instant after `after`, defects included.

@@ -4,10 +4,16 @@
 //!
 //! Source: `spec/cronjob.md` §1.2 (`timeZone`), §2.1, §2.9.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::{LazyLock, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+
+/// Zones that have been asked for. The database is in the program; the machine's own is never asked, as two machines would
+/// disagree.
+static LOADED: LazyLock<RwLock<HashMap<&'static str, TimeZone>>> = LazyLock::new(RwLock::default);
 
 /// A zone: how far local clocks are ahead of UTC, at each instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,14 +54,22 @@ impl Zone {
         if matches!(name, "" | "UTC" | "Local") {
             return Ok(Self::utc());
         }
-        if name.starts_with(['/', '\\']) || name.split(['/', '\\']).any(|part| part == "..") {
+        if name.starts_with(['/', '\\']) || name.contains("..") {
             return Err(ZoneError("time: invalid location name".to_owned()));
         }
-        match TimeZone::get(name) {
-            // The database does not mind the case of names; upstream does.
-            Ok(zone) if zone.iana_name() == Some(name) => Ok(Self(zone)),
-            _ => Err(ZoneError(format!("unknown time zone {name}"))),
-        }
+        loaded(name)
+            .map(Self)
+            .ok_or_else(|| ZoneError(format!("unknown time zone {name}")))
+    }
+
+    /// The names of all zones that there are, links included, in alphabetical order.
+    pub fn names() -> Vec<String> {
+        tzdb_data::TZ_NAMES.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    /// The version of the zone database, such as `2025c`.
+    pub fn database_version() -> &'static str {
+        tzdb_data::VERSION
     }
 
     /// The name under which the zone was loaded.
@@ -95,6 +109,20 @@ impl Zone {
             .next()
             .map(|transition| transition.timestamp().as_second())
     }
+}
+
+/// A zone of the database.
+fn loaded(name: &str) -> Option<TimeZone> {
+    // A panic cannot leave a map half changed here.
+    let known = LOADED.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+    if known.is_some() {
+        return known;
+    }
+    // The database does not mind the case of names; upstream does.
+    let name = tzdb_data::TZ_NAMES.iter().find(|known| **known == name)?;
+    let zone = TimeZone::tzif(name, tzdb_data::find_raw(name.as_bytes())?).ok()?;
+    let mut loaded = LOADED.write().unwrap_or_else(PoisonError::into_inner);
+    Some(loaded.entry(name).or_insert(zone).clone())
 }
 
 /// The nearest instant that the zone database knows about.

@@ -45,5 +45,5 @@ async fn recorded_job_scenarios_agree_through_the_api() {
 async fn recorded_cron_job_scenarios_agree_through_the_api() {
     // Each takes two or three minutes of real time.
     let recorded = include_bytes!("../../sim/tests/data/cronjob.jsonl.gz");
-    check(recorded, include_str!("../../sim/tests/data/cronjob.differ"), 6).await;
+    check(recorded, include_str!("../../sim/tests/data/cronjob.server.differ"), 6).await;
 }

@@ -69,6 +69,8 @@ pub struct Note {
     pub message: String,
     /// The action that must have succeeded for the note to be true; `None`: true in any case.
     pub after: Option<usize>,
+    /// The component that says it, where that is not the controller's own event source.
+    pub source: Option<&'static str>,
 }
 
 /// The object a note is about.
@@ -151,7 +153,18 @@ impl Plan {
             reason: reason.into(),
             message: message.into(),
             after: None,
+            source: None,
         });
+    }
+
+    /// Lets `source` say the last note, where upstream's controller would say nothing.
+    pub fn said_by(&mut self, source: &'static str) {
+        self.notes.last_mut().expect("a note was added").source = Some(source);
+    }
+
+    /// Makes the last note true only when the action at index `action` has succeeded.
+    pub fn if_done(&mut self, action: usize) {
+        self.notes.last_mut().expect("a note was added").after = Some(action);
     }
 
     /// Adds a note that is true only when the action at index `action` has succeeded.
@@ -164,7 +177,7 @@ impl Plan {
         message: impl Into<String>,
     ) {
         self.note(kind, object, reason, message);
-        self.notes.last_mut().expect("pushed by note").after = Some(action);
+        self.if_done(action);
     }
 
     /// Adds something to count or time.

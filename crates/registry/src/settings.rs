@@ -1,8 +1,10 @@
 //! What differs between installations.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use rota_api::validate::Checks;
+use rota_api::{Object, Timestamp};
 
 use crate::cache::HistoryLimits;
 
@@ -18,6 +20,8 @@ pub struct Settings {
     pub history: HistoryLimits,
     /// What Services are given.
     pub services: ServiceRange,
+    /// When a CronJob runs next after a time, for those who show it; `None`: it does not.
+    pub next_run: fn(&Arc<Object>, Timestamp) -> Option<Timestamp>,
 }
 
 /// The addresses and ports that Services are given.
@@ -70,6 +74,7 @@ impl Settings {
             cluster_ca: String::new(),
             history: HistoryLimits::default(),
             services: ServiceRange::default(),
+            next_run: |_, _| None,
         }
     }
 }

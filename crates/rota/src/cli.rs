@@ -88,6 +88,9 @@ pub(crate) struct UpArgs {
     /// How long a node may be silent before it counts as dead, in seconds; nodes report every 10
     #[arg(long, value_name = "SECS", default_value_t = 50, value_parser = clap::value_parser!(u32).range(15..))]
     pub(crate) node_grace_secs: u32,
+    /// Compute what is due of CronJobs as upstream does, its lost runs included: for comparing the two
+    #[arg(long)]
+    pub(crate) strict_cron: bool,
     /// Print what is ready as one line of JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -211,6 +214,9 @@ pub(crate) struct ControllersArgs {
     /// Look after the Jobs whose spec.managedBy is this name, and no others
     #[arg(long, value_name = "NAME")]
     pub(crate) managed_by: Option<String>,
+    /// Compute what is due of CronJobs as upstream does, its lost runs included: for comparing the two
+    #[arg(long)]
+    pub(crate) strict_cron: bool,
     /// Write nothing: print what would be decided, and where the controllers that run differ
     #[arg(long)]
     pub(crate) shadow: bool,
@@ -296,6 +302,56 @@ pub(crate) struct CronArgs {
 pub(crate) enum CronCommand {
     /// Print the next instants of a schedule
     Next(CronNextArgs),
+    /// Read a schedule in plain words, list its next runs, and warn of what is surprising about it
+    Explain(CronExplainArgs),
+    /// Tell which runs a manifest would cause or drop, before it is applied
+    Preview(CronPreviewArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CronExplainArgs {
+    /// The schedule, such as '*/5 * * * *' or '@daily'
+    pub(crate) expr: String,
+    /// The time zone, such as Asia/Seoul
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) tz: Option<String>,
+    /// The language: en or ko
+    #[arg(long, value_name = "LANG", default_value = "en")]
+    pub(crate) lang: rota_cron::Language,
+    /// The instant to start from [default: now]
+    #[arg(long, value_name = "RFC3339")]
+    pub(crate) from: Option<String>,
+    /// How many runs to list
+    #[arg(short, value_name = "N", default_value_t = 5)]
+    pub(crate) n: usize,
+    /// What becomes of times that a change of the clock skips or repeats: upstream, vixie, skip-repeat or run-skipped
+    #[arg(long, value_name = "POLICY", default_value = "upstream")]
+    pub(crate) dst_policy: rota_cron::ClockPolicy,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CronPreviewArgs {
+    /// The manifest; - is standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The cluster whose CronJob is compared [default: $KUBECONFIG, else a running `rota up`, else none]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The namespace, where the manifest names none
+    #[arg(short, long, default_value = "default")]
+    pub(crate) namespace: String,
+    /// How many days to look ahead
+    #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=3660))]
+    pub(crate) days: u32,
+    /// The language of the schedules' readings: en or ko
+    #[arg(long, value_name = "LANG", default_value = "en")]
+    pub(crate) lang: rota_cron::Language,
+    /// Print one line of JSON for each CronJob
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
             Command::Join(args) => join::command(args).await,
             Command::Controllers(args) => controllers::command(args).await,
             Command::Image(args) => image::command(args).await,
-            Command::Cron(args) => cron::command(args),
+            Command::Cron(args) => cron::command(args).await,
             Command::Bench(args) => bench::command(args).await,
         }
     });

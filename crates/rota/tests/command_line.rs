@@ -70,3 +70,57 @@ fn a_wrong_schedule_is_a_failure_that_says_what_is_wrong() {
 fn a_wrong_option_is_a_usage_error() {
     assert_eq!(rota(&["up", "--no-such-option"]).status.code(), Some(2));
 }
+
+#[test]
+fn cron_explain_reads_a_schedule_lists_its_runs_and_warns() {
+    let args = "cron explain --tz Europe/Berlin --from 2026-03-28T00:00:00Z -n 2".split(' ');
+    let args: Vec<&str> = args.chain(["30 2 * * *"]).collect();
+    assert_eq!(
+        text(&rota(&args).stdout),
+        "At 02:30 every day (Europe/Berlin).\n\n\
+         Next runs:\n  2026-03-28T02:30:00+01:00\n  2026-03-30T02:30:00+02:00\n\n\
+         Mind:\n  Clocks in Europe/Berlin go forward over 02:30 on 2026-03-29, which is skipped.\n  \
+         Clocks in Europe/Berlin go back over 02:30 on 2026-10-25, which is run twice.\n"
+    );
+    let korean = rota(&[
+        "cron",
+        "explain",
+        "--lang",
+        "ko",
+        "--from",
+        "2026-03-28T00:00:00Z",
+        "-n",
+        "1",
+        "0 3 * * 1-5",
+    ]);
+    assert_eq!(
+        text(&korean.stdout),
+        "평일(월요일~금요일) 03:00에 실행합니다 (시간대: UTC).\n\n다음 실행:\n  2026-03-30T03:00:00+00:00\n"
+    );
+    let wrong = rota(&["cron", "explain", "0 0 * * 7"]);
+    assert!(
+        text(&wrong.stderr).ends_with("(Sunday is 0, not 7)\n"),
+        "{}",
+        text(&wrong.stderr)
+    );
+}
+
+#[test]
+fn cron_preview_tells_what_a_manifest_would_run_where_there_is_no_cluster() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rota"))
+        .args(["cron", "preview", "-f", "-", "--json", "--days", "1"])
+        .env_remove("KUBECONFIG")
+        .env("HOME", "/nonexistent")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("rota");
+    let manifest = "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: c}\nspec:\n  schedule: '0 * * * *'\n  jobTemplate: {spec: {template: {}}}\n";
+    let mut input = child.stdin.take().expect("a pipe");
+    input.write_all(manifest.as_bytes()).expect("asking");
+    drop(input);
+    let answer = text(&child.wait_with_output().expect("an answer").stdout);
+    let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
+    assert_eq!(answer["caused"].as_array().map(Vec::len), Some(24), "{answer}");
+    assert_eq!((&answer["kept"], &answer["exists"]), (&0.into(), &false.into()));
+}

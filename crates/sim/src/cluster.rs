@@ -351,9 +351,11 @@ impl Cluster {
 
     fn note(&mut self, plan: &Plan, made: &[Option<Arc<Object>>]) {
         for note in &plan.notes {
-            if note
-                .after
-                .is_some_and(|action| made.get(action).is_none_or(Option::is_none))
+            // What no controller of upstream says is no part of what is compared with upstream.
+            if note.source.is_some()
+                || note
+                    .after
+                    .is_some_and(|action| made.get(action).is_none_or(Option::is_none))
             {
                 continue;
             }

@@ -9,8 +9,8 @@ use rota_api::{Object, Resource, resource};
 use rota_reconcile::{Key, WorldChange};
 use serde_json::Value;
 
-/// Who is no controller and tells events too.
-const SCHEDULER: &str = "default-scheduler";
+/// Who tells events too and is no controller of upstream's: the scheduler, and what is said here beyond upstream's events.
+const OTHERS: [&str; 2] = ["default-scheduler", "rota"];
 
 /// An event as people see it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,7 +121,7 @@ impl Record {
         for object in self.all(resource::EVENTS) {
             let value = object.to_value();
             let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-            if text("/source/component") == SCHEDULER {
+            if OTHERS.contains(&text("/source/component")) {
                 continue;
             }
             let event = Event {

@@ -1,4 +1,8 @@
 //! The recorded CronJob scenarios against the CronJob, Job and garbage controllers on a simulated cluster.
+#![expect(
+    clippy::print_stdout,
+    reason = "the counts are what a reader of the test's output wants to see"
+)]
 
 use rota_reconcile::cronjob::CronJobController;
 use rota_reconcile::garbage::GarbageCollector;
@@ -22,6 +26,7 @@ const SUITE: Suite = Suite {
 #[track_caller]
 fn check(mode: Mode, pace: Pace) {
     let surprises = SUITE.surprises(mode, pace);
+    println!("{}, {} surprises", SUITE.summary(), surprises.len());
     assert!(surprises.is_empty(), "{}", surprises.join("\n"));
 }
 

@@ -57,7 +57,8 @@ fn job(job: &Value, now: Timestamp) -> Vec<Value> {
     ]
 }
 
-fn job_status(job: &Value) -> &'static str {
+/// How a Job stands, in a word: `Complete`, `Failed`, `Running` and the like.
+pub fn job_status(job: &Value) -> &'static str {
     let conditions = list(&job["status"], "conditions");
     let holds = |kind: &str| {
         let first = conditions.iter().find(|c| text(c, "type") == kind);

@@ -23,6 +23,7 @@ use crate::value::{list, members, present, text};
 use crate::{Object, Resource};
 
 pub use age::human_duration;
+pub use batch::job_status;
 
 /// How much of each object goes into its row beside the cells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,6 +100,11 @@ impl Column {
     const fn named(self) -> Self {
         Self { format: "name", ..self }
     }
+}
+
+/// The definition of a further column of texts that wide output shows.
+pub fn wide_column(name: &'static str) -> Value {
+    string(name).wide().to_value()
 }
 
 const fn of_kind(name: &'static str, kind: &'static str) -> Column {

@@ -10,6 +10,8 @@ use rota_api::print::{self, IncludeObject};
 use rota_api::{ApiError, Object, Reason, Resource, Timestamp};
 use serde_json::{Value, json};
 
+use super::runs;
+use crate::front::Front;
 use crate::negotiation::{Answer, Transform};
 use crate::query::Query;
 use crate::reply::{self, Reply};
@@ -18,12 +20,12 @@ use crate::reply::{self, Reply};
 ///
 /// Errors: 406 when the form is one of lists.
 pub(crate) fn reply(
+    front: &Front,
     code: StatusCode,
     resource: &'static Resource,
     object: &Arc<Object>,
     answer: &Answer,
     query: &Query,
-    now: Timestamp,
 ) -> Result<Reply, ApiError> {
     match &answer.transform {
         Transform::None => reply::object(code, object, answer),
@@ -42,7 +44,9 @@ pub(crate) fn reply(
             ),
         )),
         Transform::Table(version) => {
-            let mut table = table(resource, std::slice::from_ref(object), version, query, now)?;
+            let objects = std::slice::from_ref(object);
+            let mut table = table(resource, objects, version, query, front.registry.env().now())?;
+            runs::add(front, resource, objects, answer, &mut table);
             table["metadata"] = json!({"resourceVersion": object.revision().to_string()});
             reply::value(code, &table, answer)
         }

@@ -80,8 +80,7 @@ pub(super) async fn one(
         StatusCode::OK
     };
     let mut reply = if ending || SHOWN_WHEN_GONE.contains(&resource) {
-        let now = front.registry.env().now();
-        convert::reply(code, resource, &written.object, &answer, &request.query, now)?
+        convert::reply(front, code, resource, &written.object, &answer, &request.query)?
     } else {
         let answer = Answer {
             transform: negotiation::Transform::None,

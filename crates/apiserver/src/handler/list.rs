@@ -12,7 +12,7 @@ use rota_api::{ApiError, Object, Reason, Resource};
 use rota_registry::{ListOptions, Listing};
 use serde_json::{Map, Value, json};
 
-use super::convert;
+use super::{convert, runs};
 use crate::front::{Front, Request};
 use crate::negotiation::{Answer, Route, Transform};
 use crate::query::Query;
@@ -124,6 +124,7 @@ pub(crate) fn reply(
         Transform::Table(version) => {
             let now = front.registry.env().now();
             let mut table = convert::table(resource, &listing.items, version, query, now)?;
+            runs::add(front, resource, &listing.items, answer, &mut table);
             table["metadata"] = metadata(listing);
             reply::value(StatusCode::OK, &table, answer)
         }

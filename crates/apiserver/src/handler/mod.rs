@@ -15,6 +15,7 @@ mod openapi;
 mod options;
 mod pod;
 mod review;
+mod runs;
 mod token;
 mod watch;
 mod write;

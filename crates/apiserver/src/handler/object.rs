@@ -31,6 +31,5 @@ pub(crate) async fn get(front: &Arc<Front>, request: &Request, target: Target) -
     if subresource.is_some_and(|subresource| subresource.name == "scale") {
         return reply::value(StatusCode::OK, &scale::of(&object), &answer);
     }
-    let now = front.registry.env().now();
-    convert::reply(StatusCode::OK, resource, &object, &answer, &request.query, now)
+    convert::reply(front, StatusCode::OK, resource, &object, &answer, &request.query)
 }

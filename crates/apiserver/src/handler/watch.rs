@@ -18,8 +18,8 @@ use rota_registry::{Event, Watch, WatchOptions};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
-use super::convert;
 use super::list::{integer, namespace};
+use super::{convert, runs};
 use crate::body::Body;
 use crate::front::{Front, Request};
 use crate::negotiation::{Answer, Route, Transform, media_type};
@@ -220,7 +220,9 @@ impl Frames {
 
     fn table(&self, object: &Arc<Object>, version: &str) -> Result<Value, ApiError> {
         let now = self.front.registry.env().now();
-        let mut table = convert::table(self.resource, std::slice::from_ref(object), version, &self.query, now)?;
+        let objects = std::slice::from_ref(object);
+        let mut table = convert::table(self.resource, objects, version, &self.query, now)?;
+        runs::add(&self.front, self.resource, objects, &self.answer, &mut table);
         table["metadata"] = json!({"resourceVersion": object.revision().to_string()});
         if self.columns_sent {
             table["columnDefinitions"] = Value::Null;

@@ -325,14 +325,13 @@ fn finish(
         Effect::Created => StatusCode::CREATED,
         Effect::Changed | Effect::Unchanged | Effect::Ending | Effect::Removed => StatusCode::OK,
     };
-    let now = front.registry.env().now();
     let mut reply = if target
         .subresource
         .is_some_and(|subresource| subresource.name == "scale")
     {
         reply::value(code, &scale::of(&written.object), answer)?
     } else {
-        convert::reply(code, target.resource, &written.object, answer, &request.query, now)?
+        convert::reply(front, code, target.resource, &written.object, answer, &request.query)?
     };
     warnings.extend(written.warnings.iter().cloned());
     reply::warn(&mut reply, &warnings);

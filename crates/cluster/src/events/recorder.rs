@@ -51,7 +51,7 @@ impl Recorder {
             if made.is_some_and(|written| written.is_none()) {
                 continue;
             }
-            self.record(saying(source, note, outcome));
+            self.record(saying(note.source.unwrap_or(source), note, outcome));
         }
     }
 }

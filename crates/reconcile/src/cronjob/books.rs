@@ -1,7 +1,8 @@
 //! The books: `status.active` and `status.lastSuccessfulTime`, brought up to date with the Jobs that there are.
 //!
-//! Jobs that somebody else made for the CronJob are reported, never entered. An entry is its Job by uid: a Job of the
-//! same name made anew is another one.
+//! Jobs that somebody else made for the CronJob are reported, never entered. A Job of an instant that the books do not know
+//! yet was made by this controller, which was cut off before it could write that down: it is entered now. An entry is its
+//! Job by uid: a Job of the same name made anew is another one.
 //! Source: `syncCronJob` in `pkg/controller/cronjob/cronjob_controllerv2.go`, specification §3.5 steps 1 and 2.
 
 use std::collections::BTreeSet;
@@ -36,6 +37,7 @@ pub(super) fn keep(
     for entry in missing {
         let message = format!("Active job went missing: {}", entry.name.as_deref().unwrap_or_default());
         plan.note(NoteKind::Normal, cron_job.object, "MissingJob", message);
+        report.confirms_last_note(plan);
         report.drop(entry.uid.as_deref().unwrap_or_default());
     }
 }
@@ -43,15 +45,23 @@ pub(super) fn keep(
 fn enter(plan: &mut Plan, cron_job: &SeenCronJob<'_>, job: &SeenJob<'_>, report: &mut Report<'_>) {
     let meta = job.object.meta();
     let is_listed = report.lists(&meta.uid);
+    let forgotten = job
+        .instant
+        .filter(|at| !is_listed && report.last_schedule() < Some(*at));
+    match (job.end, forgotten) {
+        (None, Some(at)) if meta.deleting.is_none() => report.adopted(job.object, at),
+        (Some(_), Some(at)) => report.ran(at),
+        _ => {}
+    }
     match job.end {
-        // One that is being deleted was replaced, or will be missed soon enough.
-        None if !is_listed && meta.deleting.is_none() => {
+        None if !report.lists(&meta.uid) => {
             let message = format!("Saw a job that the controller did not create or forgot: {}", meta.name);
             plan.note(NoteKind::Warning, cron_job.object, "UnexpectedJob", message);
         }
         Some(end) if is_listed => {
             let message = format!("Saw completed job: {}, condition: {}", meta.name, end.condition());
             plan.note(NoteKind::Normal, cron_job.object, "SawCompletedJob", message);
+            report.confirms_last_note(plan);
             report.drop(&meta.uid);
         }
         _ => {}

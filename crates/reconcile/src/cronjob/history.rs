@@ -35,8 +35,8 @@ fn surplus<'w>(jobs: &[SeenJob<'w>], end: End, limit: usize) -> Vec<&'w Object> 
     kept.into_iter().map(|job| &**job.object).collect()
 }
 
-/// Deletes a Job and its pods in the background.
-pub(super) fn delete(plan: &mut Plan, cron_job: &SeenCronJob<'_>, job: &Object, why: &'static str) {
+/// Deletes a Job and its pods in the background; returns the index of the action.
+pub(super) fn delete(plan: &mut Plan, cron_job: &SeenCronJob<'_>, job: &Object, why: &'static str) -> usize {
     let meta = job.meta();
     let options = DeleteOptions {
         propagation: Some(Propagation::Background),
@@ -46,4 +46,5 @@ pub(super) fn delete(plan: &mut Plan, cron_job: &SeenCronJob<'_>, job: &Object, 
     let deleted = plan.act(write, why);
     let message = format!("Deleted job {}", meta.name);
     plan.note_after(deleted, NoteKind::Normal, cron_job.object, "SuccessfulDelete", message);
+    deleted
 }

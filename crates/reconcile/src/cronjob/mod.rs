@@ -6,8 +6,11 @@
 //! | --- | --- | --- |
 //! | trim | which finished Jobs are too many? | [`history`] |
 //! | keep books | which Jobs run, which of them have ended? | [`books`] |
-//! | look | which instant is due, when is the next? | [`timetable`], [`due`] |
+//! | look | which instant is due, when is the next? | [`timetable`], [`due`], in strict mode [`estimate`] |
 //! | start | may a Job run now, and what does it look like? | [`start`], [`new_job`] |
+//!
+//! What users may wish beyond the API is read in [`wishes`]; what is said beyond upstream's events, in [`telling`];
+//! what is counted, in [`metrics`].
 //!
 //! The Job and the status that names it are one plan. Where a plan is no transaction and only the Job was made, the next
 //! look finds the Job under the name of its instant and enters it ([`start`]).
@@ -18,17 +21,22 @@
 
 mod books;
 mod due;
+mod estimate;
 mod history;
+pub mod metrics;
 mod new_job;
+mod preview;
 mod report;
 mod seen;
 mod start;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod timetable;
 mod touched;
+mod wishes;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use rota_api::{Resource, Timestamp, resource};
 
@@ -36,7 +44,11 @@ use crate::{Controller, Key, Plan, World, WorldChange};
 use due::Due;
 use report::Report;
 use seen::SeenCronJob;
+use start::Occasion;
+use telling::Told;
 use timetable::timetable;
+
+pub use preview::{Preview, next_run, preview};
 
 static WATCHED: [&Resource; 2] = [resource::CRON_JOBS, resource::JOBS];
 
@@ -46,6 +58,20 @@ pub struct CronJobController {
     /// CronJobs of which nothing has happened since their timetable was changed: an edit of the timetable sets the clock
     /// anew, it does not start by itself what the new one would have started earlier.
     rescheduled: BTreeSet<Key>,
+    /// What was told, of CronJobs of which there was something to tell.
+    told: HashMap<Key, Told>,
+    /// Upstream's engine and estimate decide what is due.
+    is_strict: bool,
+}
+
+impl CronJobController {
+    /// A controller that computes what is due as upstream does, lost runs included: for comparing the two side by side.
+    pub fn strict() -> Self {
+        Self {
+            is_strict: true,
+            ..Self::default()
+        }
+    }
 }
 
 impl Controller for CronJobController {
@@ -75,36 +101,37 @@ impl Controller for CronJobController {
 
     fn reconcile(&mut self, key: &Key, world: &World, now: Timestamp) -> Plan {
         let is_rescheduled = self.rescheduled.remove(key);
+        let told = self.told.remove(key);
         let mut plan = Plan::default();
         let object = world.get(resource::CRON_JOBS, &key.namespace, &key.name);
-        if let Some(cron_job) = object.and_then(SeenCronJob::of) {
-            let mut report = Report::of(&cron_job);
-            let jobs = seen::jobs(&cron_job, world);
-            history::trim(&mut plan, &cron_job, &jobs, &mut report);
-            books::keep(&mut plan, &cron_job, &jobs, &mut report, world);
-            if let Some(due) = due(&mut plan, &cron_job, now) {
-                if !is_rescheduled {
-                    start::start(&mut plan, &cron_job, &due, &mut report, world);
+        let Some(cron_job) = object.and_then(SeenCronJob::of) else {
+            return plan;
+        };
+        let mut told = Told::about(&cron_job, told);
+        let mut report = Report::of(&cron_job);
+        let jobs = seen::jobs(&cron_job, world);
+        history::trim(&mut plan, &cron_job, &jobs, &mut report);
+        books::keep(&mut plan, &cron_job, &jobs, &mut report, world);
+        telling::unread(&mut plan, &cron_job, &mut told);
+        if !cron_job.is_deleting
+            && let Some(schedule) = timetable(&mut plan, &cron_job, is_rescheduled)
+        {
+            let last = cron_job.last_run(report.last_schedule());
+            match Due::of(&cron_job, &schedule, last, now, self.is_strict) {
+                Ok(due) => {
+                    let occasion = Occasion::new(&schedule, last, &due, now);
+                    if !is_rescheduled {
+                        start::start(&mut plan, &cron_job, &occasion, &mut report, world, &mut told);
+                    }
+                    plan.wake_at(due.next);
                 }
-                if let Some(at) = due.next {
-                    plan.wake_at(at);
-                }
+                Err(_) => due::warn_invalid(&mut plan, &cron_job),
             }
-            report.write(&mut plan);
+        }
+        report.write(&mut plan);
+        if told.is_worth_remembering() {
+            self.told.insert(key.clone(), told);
         }
         plan
     }
-}
-
-/// What the clock says; `None` when nothing is started until the CronJob changes.
-fn due(plan: &mut Plan, cron_job: &SeenCronJob<'_>, now: Timestamp) -> Option<Due> {
-    if cron_job.is_deleting {
-        return None;
-    }
-    let schedule = timetable(plan, cron_job)?;
-    if cron_job.is_never_due(&schedule) {
-        due::warn_invalid(plan, cron_job);
-        return None;
-    }
-    Some(Due::of(cron_job, &schedule, now))
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::seen::SeenCronJob;
 
 /// The annotation that says for which instant a Job was started.
-const SCHEDULED_TIMESTAMP: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
+pub(super) const SCHEDULED_TIMESTAMP: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
 
 /// The name of the Job of an instant: it counts minutes since 1970.
 pub(super) fn name_at(cron_job: &str, at: Timestamp) -> String {
@@ -49,7 +49,7 @@ pub(super) fn create(cron_job: &SeenCronJob<'_>, name: &str, at: Timestamp) -> W
 }
 
 /// An instant as clocks in the zone show it, RFC 3339; UTC is `Z`.
-fn local_time(at: Timestamp, zone: Option<&str>) -> String {
+pub(super) fn local_time(at: Timestamp, zone: Option<&str>) -> String {
     let zone = zone.and_then(|name| Zone::load(name).ok()).unwrap_or_else(Zone::utc);
     let local = at.to_zoned(zone.as_time_zone().clone());
     if local.offset().is_zero() {

@@ -7,9 +7,10 @@ use rota_api::k8s::api::batch::v1::CronJobStatus;
 use rota_api::k8s::api::core::v1::ObjectReference;
 use rota_api::k8s::apimachinery::pkg::apis::meta::v1::Time;
 use rota_api::{Object, Timestamp, Write, resource};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::seen::SeenCronJob;
+use super::wishes::SKIPPED_UNTIL;
 use crate::Plan;
 
 /// The status of a CronJob, being changed.
@@ -19,8 +20,12 @@ pub(super) struct Report<'c> {
     active: Vec<ObjectReference>,
     last_schedule: Option<Timestamp>,
     last_success: Option<Timestamp>,
+    /// Instants up to this one were dropped for good in this plan.
+    skipped_until: Option<Timestamp>,
     /// The action that creates the Job of the last entry, whose uid is empty until it is known.
     created_by: Option<usize>,
+    /// Notes that are true only once the status says so.
+    notes: Vec<usize>,
 }
 
 impl<'c> Report<'c> {
@@ -33,7 +38,9 @@ impl<'c> Report<'c> {
             active: old.active.clone().unwrap_or_default(),
             last_schedule: at(&old.last_schedule_time),
             last_success: at(&old.last_successful_time),
+            skipped_until: None,
             created_by: None,
+            notes: Vec::new(),
             old,
         }
     }
@@ -65,9 +72,24 @@ impl<'c> Report<'c> {
             .retain(|entry| entry.uid.as_deref().unwrap_or_default() != uid);
     }
 
+    /// The last note of the plan is true only once the status says so: a plan that is refused tells nothing twice.
+    pub(super) fn confirms_last_note(&mut self, plan: &Plan) {
+        self.notes.extend(plan.notes.len().checked_sub(1));
+    }
+
     /// A Job was complete at that time.
     pub(super) fn succeeded(&mut self, at: Timestamp) {
         self.last_success = self.last_success.max(Some(at));
+    }
+
+    /// The Job of that instant has come and gone.
+    pub(super) fn ran(&mut self, at: Timestamp) {
+        self.last_schedule = self.last_schedule.max(Some(at));
+    }
+
+    /// Instants up to this one will not be run, whatever happens.
+    pub(super) fn skip_until(&mut self, at: Timestamp) {
+        self.skipped_until = Some(at);
     }
 
     /// The Job that is there already runs for that instant.
@@ -91,7 +113,7 @@ impl<'c> Report<'c> {
             uid: Some(uid),
             ..ObjectReference::default()
         });
-        self.last_schedule = Some(at);
+        self.last_schedule = self.last_schedule.max(Some(at));
     }
 
     /// Adds the write that makes the status so, unless it is so already.
@@ -108,19 +130,31 @@ impl<'c> Report<'c> {
                 patch.insert(field.into(), new.map_or(Value::Null, |at| to_json(&Time(at))));
             }
         }
-        if patch.is_empty() {
+        let mut body = Map::new();
+        if !patch.is_empty() {
+            body.insert("status".into(), patch.into());
+        }
+        if let Some(at) = self.skipped_until {
+            body.insert(
+                "metadata".into(),
+                json!({"annotations": {SKIPPED_UNTIL: at.to_string()}}),
+            );
+        }
+        if body.is_empty() {
             return;
         }
         let meta = self.object.meta();
-        let body = Map::from_iter([("status".to_owned(), patch.into())]).into();
-        let mut write = Write::merge_status(resource::CRON_JOBS, &meta.namespace, &meta.name, body)
+        let mut write = Write::merge_status(resource::CRON_JOBS, &meta.namespace, &meta.name, body.into())
             .if_uid(&meta.uid)
             .if_revision(self.object.revision());
         if let Some(action) = self.created_by {
             let pointer = format!("/status/active/{}/uid", self.active.len() - 1);
             write = write.link(pointer, action, "/metadata/uid");
         }
-        plan.then(write, "the status says something else");
+        let written = plan.then(write, "the status says something else");
+        for note in self.notes {
+            plan.notes[note].after = Some(written);
+        }
     }
 }
 

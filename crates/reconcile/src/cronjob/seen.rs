@@ -7,8 +7,9 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use rota_api::k8s::api::batch::v1::{CronJob, CronJobSpec, CronJobStatus, Job};
 use rota_api::{Meta, Object, OwnerReference, Timestamp, resource};
-use rota_cron::Schedule;
 
+use super::new_job::{SCHEDULED_TIMESTAMP, name_at};
+use super::wishes::Wishes;
 use crate::World;
 
 /// What happens when a Job is due while another one runs.
@@ -31,6 +32,9 @@ pub(super) struct SeenCronJob<'w> {
     pub(super) is_deleting: bool,
     /// How late a Job may start.
     pub(super) deadline: Option<SignedDuration>,
+    pub(super) wishes: Wishes,
+    /// Wishes that cannot be read, in words.
+    pub(super) unread: Vec<String>,
 }
 
 impl<'w> SeenCronJob<'w> {
@@ -43,8 +47,11 @@ impl<'w> SeenCronJob<'w> {
             Some("Replace") => Concurrency::Replace,
             _ => Concurrency::Allow,
         };
+        let (wishes, unread) = Wishes::of(view.metadata.annotations.as_ref());
         Some(Self {
             object,
+            wishes,
+            unread,
             concurrency,
             is_suspended: spec.suspend.unwrap_or_default(),
             is_deleting: object.meta().deleting.is_some(),
@@ -63,17 +70,11 @@ impl<'w> SeenCronJob<'w> {
         self.view.status.as_ref()
     }
 
-    /// The instant behind which runs can be missed: that of the last run, or the creation.
-    pub(super) fn last_run(&self) -> Timestamp {
-        let scheduled = self.status().and_then(|s| s.last_schedule_time.as_ref()).map(|t| t.0);
-        scheduled
-            .or(self.object.meta().created)
-            .unwrap_or(Timestamp::UNIX_EPOCH)
-    }
-
-    /// True for a schedule such as the 31st of February.
-    pub(super) fn is_never_due(&self, schedule: &Schedule) -> bool {
-        schedule.next(self.last_run()).is_none()
+    /// The instant behind which runs can be missed: the latest of the last run and of what was dropped for good; else the
+    /// creation. `last_schedule` is the instant of the last run.
+    pub(super) fn last_run(&self, last_schedule: Option<Timestamp>) -> Timestamp {
+        let last = last_schedule.or(self.object.meta().created);
+        last.max(self.wishes.skipped_until).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 }
 
@@ -100,6 +101,8 @@ pub(super) struct SeenJob<'w> {
     pub(super) end: Option<End>,
     pub(super) started: Option<Timestamp>,
     pub(super) completed: Option<Timestamp>,
+    /// The instant for which this controller made it; `None`: somebody else did.
+    pub(super) instant: Option<Timestamp>,
 }
 
 /// The Jobs that a CronJob controls, in order of name.
@@ -107,12 +110,17 @@ pub(super) fn jobs<'w>(cron_job: &SeenCronJob<'_>, world: &'w World) -> Vec<Seen
     let uid = &cron_job.object.meta().uid;
     let owned = world.owned_by(resource::JOBS, uid);
     let is_own = |job: &&Arc<Object>| owner(job.meta()).is_some_and(|owner| owner.uid == *uid);
-    owned.filter(is_own).map(SeenJob::of).collect()
+    let name = &cron_job.object.meta().name;
+    owned.filter(is_own).map(|job| SeenJob::of(job, name)).collect()
 }
 
 impl<'w> SeenJob<'w> {
-    fn of(object: &'w Arc<Object>) -> Self {
+    fn of(object: &'w Arc<Object>, cron_job: &str) -> Self {
         let view = object.view::<Job>().ok();
+        let annotations = view.as_ref().and_then(|job| job.metadata.annotations.as_ref());
+        let instant: Option<Timestamp> = annotations
+            .and_then(|annotations| annotations.get(SCHEDULED_TIMESTAMP)?.parse().ok())
+            .filter(|at| object.meta().name == name_at(cron_job, *at));
         let status = view.as_ref().and_then(|job| job.status.as_ref());
         let end = view
             .as_ref()
@@ -126,6 +134,7 @@ impl<'w> SeenJob<'w> {
             end,
             started: status.and_then(|s| s.start_time.as_ref()).map(|t| t.0),
             completed: status.and_then(|s| s.completion_time.as_ref()).map(|t| t.0),
+            instant,
         }
     }
 }

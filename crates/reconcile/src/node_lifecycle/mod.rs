@@ -188,6 +188,7 @@ impl NodeLifecycleController {
                 reason: "RemovingNode".into(),
                 message: format!("Node {name} event: Removing Node {name} from Controller"),
                 after: None,
+                source: None,
             });
         }
         plan

@@ -28,6 +28,7 @@ const NAMES: [(&str, &[&str]); 4] = [
 pub(super) struct Chosen {
     names: Vec<&'static str>,
     managed_by: Option<String>,
+    strict_cron: bool,
 }
 
 impl Chosen {
@@ -61,7 +62,15 @@ impl Chosen {
         Ok(Self {
             names,
             managed_by: managed_by.map(str::to_owned),
+            strict_cron: false,
         })
+    }
+
+    /// The same, with CronJobs computed as upstream does, lost runs included, if that is wanted.
+    #[must_use]
+    pub(super) fn with_strict_cron(mut self, strict_cron: bool) -> Self {
+        self.strict_cron = strict_cron;
+        self
     }
 
     /// The names, in a fixed order.
@@ -99,7 +108,11 @@ impl Chosen {
             made.push(Box::new(OrphanPods::of_manager(self.managed_by.as_deref())));
         }
         if self.has("cronjob") {
-            made.push(Box::new(CronJobController::default()));
+            made.push(Box::new(if self.strict_cron {
+                CronJobController::strict()
+            } else {
+                CronJobController::default()
+            }));
         }
         if self.has("daemonset") {
             made.push(Box::new(DaemonSetController::default()));

@@ -40,7 +40,7 @@ pub(crate) async fn command(args: ControllersArgs) -> Result<ExitCode> {
 }
 
 async fn run(args: &ControllersArgs, stop: CancellationToken) -> Result<ExitCode> {
-    let chosen = Chosen::parse(&args.controllers, args.managed_by.as_deref())?;
+    let chosen = Chosen::parse(&args.controllers, args.managed_by.as_deref())?.with_strict_cron(args.strict_cron);
     args.check()?;
     let access = Access::of(args).await?;
     tokio::select! {

@@ -125,7 +125,10 @@ fn job_of(cron_job: &Value, salt: u32) -> Result<Value> {
     Ok(json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": template["spec"]}))
 }
 
-fn documents(text: &str) -> Result<Vec<Value>> {
+/// The objects of a manifest: YAML or JSON documents, lists taken apart.
+///
+/// Errors: what is no object.
+pub(crate) fn documents(text: &str) -> Result<Vec<Value>> {
     let parsed: Vec<Value> = serde_saphyr::from_multiple(text).context("the manifest is not YAML")?;
     let mut documents = Vec::new();
     for document in parsed {

@@ -2,7 +2,7 @@
 
 mod display;
 mod logs;
-mod manifest;
+pub(crate) mod manifest;
 mod progress;
 mod target;
 

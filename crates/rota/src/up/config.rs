@@ -33,6 +33,8 @@ pub(crate) struct UpConfig {
     pub(crate) controllers: String,
     pub(crate) import: Vec<PathBuf>,
     pub(crate) node_grace_secs: u32,
+    /// CronJobs are computed as upstream does, lost runs included.
+    pub(crate) strict_cron: bool,
 }
 
 impl UpConfig {
@@ -65,6 +67,7 @@ impl UpConfig {
             controllers: args.controllers.clone(),
             import: args.import.clone(),
             node_grace_secs: args.node_grace_secs,
+            strict_cron: args.strict_cron,
         })
     }
 
@@ -82,6 +85,7 @@ impl UpConfig {
             controllers: "*".to_owned(),
             import: Vec::new(),
             node_grace_secs: 50,
+            strict_cron: false,
         }
     }
 

@@ -23,14 +23,21 @@ pub(crate) struct Facts<'a> {
     pub(crate) node_grace_secs: u32,
     /// The cluster's certificate authority (PEM).
     pub(crate) cluster_ca: &'a str,
+    /// What is due of CronJobs is computed as upstream does, lost runs included.
+    pub(crate) strict_cron: bool,
 }
 
 /// All controllers there are.
 fn all(facts: &Facts<'_>) -> Vec<Box<dyn Controller>> {
+    let cron_jobs = if facts.strict_cron {
+        CronJobController::strict()
+    } else {
+        CronJobController::default()
+    };
     vec![
         Box::new(JobController::default()),
         Box::new(OrphanPods::default()),
-        Box::new(CronJobController::default()),
+        Box::new(cron_jobs),
         Box::new(DaemonSetController::default()),
         Box::new(ReplicaSetController),
         Box::new(TtlController),
@@ -86,6 +93,7 @@ mod tests {
     const FACTS: Facts<'_> = Facts {
         node_grace_secs: 50,
         cluster_ca: "",
+        strict_cron: false,
     };
 
     fn names(list: &str) -> Vec<&'static str> {

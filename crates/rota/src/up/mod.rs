@@ -139,6 +139,7 @@ impl Running {
         let facts = Facts {
             node_grace_secs: config.node_grace_secs,
             cluster_ca: pki.ca_pem(),
+            strict_cron: config.strict_cron,
         };
         let chosen = controllers::choose(&config.controllers, &facts)?;
         let registry = open_registry(&data, is_ephemeral, &env, &pki)?;
@@ -308,6 +309,7 @@ fn open_registry(data: &DataDir, is_ephemeral: bool, env: &Arc<SystemEnv>, pki: 
         time_zone: rota_cron::check_time_zone,
     };
     let mut settings = Settings::new(checks);
+    settings.next_run = rota_reconcile::cronjob::next_run;
     settings.cluster_ca = pki.ca_pem().to_owned();
     Registry::open(store, Arc::clone(env) as _, settings).context("reading the stored objects")
 }

@@ -36,4 +36,11 @@ impl Suite {
         }
         surprises
     }
+
+    /// How many scenarios there are, and how many are known to differ.
+    pub fn summary(&self) -> String {
+        let scenarios = recordings::read(self.recordings).expect("recordings can be read");
+        let known = recordings::ids(self.differ).len();
+        format!("{} scenarios, {known} known to differ", scenarios.len())
+    }
 }

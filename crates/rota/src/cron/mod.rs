@@ -1,9 +1,13 @@
-//! `rota cron`: schedules, without a cluster.
+//! `rota cron`: schedules, read, explained and compared.
+
+mod explain;
+mod preview;
 
 use std::io::{BufRead as _, BufWriter, Write as _};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use jiff::tz::TimeZone;
 use rota_api::Timestamp;
 use rota_cron::{Engine, Schedule, Zone, answer_line, upcoming};
 use serde_json::json;
@@ -12,9 +16,11 @@ use crate::cli::{CronArgs, CronCommand, CronNextArgs};
 use crate::output;
 
 /// Runs the command.
-pub(crate) fn command(args: CronArgs) -> Result<ExitCode> {
+pub(crate) async fn command(args: CronArgs) -> Result<ExitCode> {
     match args.command {
         CronCommand::Next(args) => next(&args),
+        CronCommand::Explain(args) => explain::command(&args),
+        CronCommand::Preview(args) => preview::command(&args).await,
     }
 }
 
@@ -29,18 +35,13 @@ fn next(args: &CronNextArgs) -> Result<ExitCode> {
     if let Some(tz) = &args.tz {
         schedule = schedule.in_zone(Zone::load(tz).with_context(|| format!("time zone {tz:?}"))?);
     }
-    let from = match &args.from {
-        Some(from) => from
-            .parse::<Timestamp>()
-            .with_context(|| format!("--from {from:?} is not an RFC 3339 time"))?,
-        None => Timestamp::now(),
-    };
+    let from = start(args.from.as_deref())?;
     let (instants, end) = upcoming(&schedule, from, args.n, engine);
     let zone = schedule.zone().as_time_zone();
     let shown: Vec<String> = instants
         .iter()
         .filter_map(|unix| Timestamp::from_second(*unix).ok())
-        .map(|at| at.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
+        .map(|at| local(at, zone))
         .collect();
     if args.json {
         let answer =
@@ -59,6 +60,21 @@ fn next(args: &CronNextArgs) -> Result<ExitCode> {
         _ => output::say_error("from here on upstream's engine does not return"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The time of `--from`; now where it is not given.
+fn start(from: Option<&str>) -> Result<Timestamp> {
+    match from {
+        Some(from) => from
+            .parse()
+            .with_context(|| format!("--from {from:?} is not an RFC 3339 time")),
+        None => Ok(Timestamp::now()),
+    }
+}
+
+/// An instant as clocks in the zone show it.
+fn local(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
 fn answer_lines(engine: Engine) -> Result<()> {

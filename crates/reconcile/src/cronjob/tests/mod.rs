@@ -3,6 +3,9 @@ use std::sync::Arc;
 use rota_api::{Change, Object, Timestamp, resource};
 use serde_json::{Value, json};
 
+mod edge_cases;
+mod wishes;
+
 use super::{CronJobController, WATCHED};
 use crate::{Controller, Key, Plan, Wake, World};
 
@@ -31,6 +34,11 @@ impl Scene {
     /// Last run for 09:00.
     fn ran() -> Self {
         Self::new().status("lastScheduleTime", "2016-05-19T09:00:00Z")
+    }
+
+    fn created(mut self, time: &str) -> Self {
+        self.cron_job["metadata"]["creationTimestamp"] = time.into();
+        self
     }
 
     fn spec(mut self, field: &str, value: impl Into<Value>) -> Self {
@@ -71,8 +79,19 @@ impl Scene {
     /// Changes the last Job.
     fn with(mut self, pointer: &str, value: impl Into<Value>) -> Self {
         let job = self.jobs.last_mut().expect("a Job was added");
-        *job.pointer_mut(pointer).expect("the place is there") = value.into();
+        let (parent, field) = pointer.rsplit_once('/').expect("a pointer");
+        let parent = job.pointer_mut(parent).expect("the place is there");
+        match field.parse::<usize>() {
+            Ok(index) => parent[index] = value.into(),
+            Err(_) => parent[field] = value.into(),
+        }
         self
+    }
+
+    /// The last Job was made by the controller, for that instant.
+    fn scheduled(self, at: &str) -> Self {
+        let annotations = json!({"batch.kubernetes.io/cronjob-scheduled-timestamp": at});
+        self.with("/metadata/annotations", annotations)
     }
 
     fn world(&self) -> World {
@@ -192,14 +211,14 @@ fn a_cron_job_being_deleted_starts_nothing() {
 #[test]
 fn a_deadline_cuts_off_what_is_too_late_and_not_the_next_wake_up() {
     let scene = |secs: i64| Scene::ran().spec("startingDeadlineSeconds", secs);
-    check(&scene(10), "10:12:00", &["11:00:00"]);
-    check(&scene(10), "10:00:10", &["11:00:00"]);
+    check(&scene(10), "10:12:00", &["MissSchedule", "11:00:00"]);
+    check(&scene(10), "10:00:10", &["MissSchedule", "11:00:00"]);
     check(
         &scene(10),
         "10:00:09",
         &[CREATE_10, STATUS, "SuccessfulCreate", "11:00:00"],
     );
-    check(&scene(0), "10:00:00", &["11:00:00"]);
+    check(&scene(0), "10:00:00", &["MissSchedule", "11:00:00"]);
     check(
         &scene(i64::MAX),
         "10:12:00",
@@ -234,6 +253,7 @@ fn a_job_that_ended_leaves_the_list_and_its_success_is_dated() {
     let expected = json!({"active": null, "lastSuccessfulTime": "2016-05-19T09:30:00Z"});
     assert_eq!(*status(&plan), expected);
     assert_eq!(plan.notes[0].message, "Saw completed job: old, condition: Complete");
+    assert_eq!(plan.notes[0].after, Some(0), "told when it is written down");
     let failed = Scene::ran().listed("old").job("old", "Failed").plan("09:59:00");
     assert_eq!(*status(&failed), json!({"active": null}));
 }
@@ -257,7 +277,8 @@ fn while_a_job_runs_the_policy_decides() {
         "10:01:00",
         &[CREATE_10, STATUS, "SuccessfulCreate", "11:00:00"],
     );
-    check(&running("Forbid"), "10:01:00", &["JobAlreadyActive", "11:00:00"]);
+    let refused = ["JobAlreadyActive", "RunPostponed", "11:00:00"];
+    check(&running("Forbid"), "10:01:00", &refused);
     let replaced = [
         "delete Job d/old",
         CREATE_10,
@@ -285,7 +306,8 @@ fn a_refused_instant_starts_when_the_running_job_has_ended() {
     let started = [CREATE_10, STATUS, "SawCompletedJob", "SuccessfulCreate", "11:00:00"];
     check(&ended, "10:07:30", &started);
     let strict = ended.spec("startingDeadlineSeconds", 60);
-    check(&strict, "10:07:30", &[STATUS, "SawCompletedJob", "11:00:00"]);
+    let dropped = [STATUS, "SawCompletedJob", "MissSchedule", "11:00:00"];
+    check(&strict, "10:07:30", &dropped);
 }
 
 #[test]
@@ -329,7 +351,7 @@ fn a_stranger_of_that_name_takes_the_instant_and_not_the_next_one() {
     for policy in ["Allow", "Forbid", "Replace"] {
         let scene = Scene::ran().spec("concurrencyPolicy", policy);
         let taken = scene.job("c-24394200", "").with("/metadata/ownerReferences", json!([]));
-        check(&taken, "10:01:00", &["FailedCreate", "11:00:00"]);
+        check(&taken, "10:01:00", &["NameTaken", "11:00:00"]);
     }
 }
 
@@ -353,16 +375,26 @@ fn after_a_long_outage_only_the_latest_instant_is_made_up_for() {
         STATUS,
         "TooManyMissedTimes",
         "SuccessfulCreate",
+        "MissSchedule",
         "11:00:00",
     ];
     assert_eq!(short(&plan), expected);
+    assert_eq!(
+        plan.notes[2].message,
+        "Missed 168 runs, from that of 2016-05-19T10:00:00Z to that of 2016-05-26T09:00:00Z: of missed runs only the latest \
+         is started"
+    );
     let within = Scene::ran()
         .spec("startingDeadlineSeconds", 7200)
         .plan_at("2016-05-26T10:00:00Z");
-    assert_eq!(
-        short(&within),
-        ["create Job d/c-24404280", STATUS, "SuccessfulCreate", "11:00:00"]
-    );
+    let expected = [
+        "create Job d/c-24404280",
+        STATUS,
+        "SuccessfulCreate",
+        "MissSchedule",
+        "11:00:00",
+    ];
+    assert_eq!(short(&within), expected);
 }
 
 #[test]
@@ -386,7 +418,7 @@ fn intervals_count_from_the_last_run() {
     let late = Scene::new()
         .spec("schedule", "@every 1h")
         .spec("startingDeadlineSeconds", 10);
-    check(&late, "09:59:11", &["10:59:00"]);
+    check(&late, "09:59:11", &["MissSchedule", "10:59:00"]);
 }
 
 #[test]
@@ -457,4 +489,20 @@ fn a_job_touches_the_cron_job_that_controls_it() {
     };
     assert_eq!(touched("own"), [Key::new("d", "c")]);
     assert!(touched("other").is_empty());
+}
+
+#[test]
+fn runs_are_measured_by_how_late_they_start_and_counted_when_they_do_not() {
+    let measured = |plan: &Plan| -> Vec<(&'static str, String)> {
+        let each = plan.measured.iter();
+        each.map(|m| (m.family.name, format!("{:?}", m.amount))).collect()
+    };
+    let late = Scene::ran().plan("10:00:02");
+    let skew = super::metrics::CREATION_SKEW.name;
+    assert_eq!(measured(&late), [(skew, "Exactly(2.0)".to_owned())]);
+    let missed = Scene::ran().spec("startingDeadlineSeconds", 10).plan("11:30:00");
+    assert_eq!(
+        measured(&missed),
+        [(super::metrics::MISSED.name, "Exactly(2.0)".to_owned())]
+    );
 }
