@@ -21,6 +21,9 @@ if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --locked --workspace -E 'not package(rota-e2e)' --no-fail-fast
     step "stories"
     cargo nextest run --locked --workspace -E 'package(rota-e2e)' --no-fail-fast --test-threads "$stories"
+    step "stories of Jobs and DaemonSets, with controllers that reach the cluster over HTTPS"
+    ROTA_CONTROLLERS=remote cargo nextest run --locked --workspace -E 'package(rota-e2e) and test(/^(jobs|daemon_sets)::/)' \
+        --no-fail-fast --test-threads "$stories"
 else
     step "tests and stories"
     log=$(mktemp)
