@@ -3,6 +3,8 @@
 mod commands;
 mod cron_job_conformance;
 mod cron_jobs;
+mod daemon_set_conformance;
+mod daemon_set_rollouts;
 mod daemon_sets;
 mod host_port;
 mod job_conformance;
