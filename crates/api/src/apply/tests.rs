@@ -170,3 +170,37 @@ fn large_maps_are_compared_in_a_moment() {
     let last = entries.and_then(<[Value]>::last).map(|entry| &entry["fieldsV1"]);
     assert_eq!(last, Some(&json!({"f:data": {"f:k7": {}}})));
 }
+
+#[test]
+fn list_elements_that_cannot_be_told_apart_are_refused() {
+    let refusal = |metadata: Value| {
+        let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata});
+        let writer = Writer {
+            manager: "m",
+            api_version: "v1",
+            subresource: None,
+            now: Timestamp::UNIX_EPOCH,
+        };
+        let refused = apply("io.k8s.api.core.v1.ConfigMap", None, &config, &writer, false);
+        refused.map(drop).map_err(|error| error.to_string()).unwrap_err()
+    };
+    let cases = [
+        (
+            json!({"ownerReferences": [{"uid": "u"}, {"name": "n"}]}),
+            ".metadata.ownerReferences: element 1: associative list with keys has an element that omits key field \"uid\" \
+             (and doesn't have default value)",
+        ),
+        (
+            json!({"ownerReferences": ["x"]}),
+            ".metadata.ownerReferences: element 0: associative list with keys may not have non-map elements",
+        ),
+        (
+            json!({"finalizers": [{}]}),
+            ".metadata.finalizers: element 0: associative list without keys has an element that's a map type",
+        ),
+    ];
+    for (metadata, expected) in cases {
+        let text = refusal(metadata);
+        assert!(text.ends_with(expected), "{text}");
+    }
+}

@@ -102,15 +102,23 @@ impl Form {
 
 /// The serialised name of an element of a keyed list; absent keys are filled in from the type's defaults.
 fn key_of(item: &Value, keys: &[&str], target: &Target) -> String {
-    let default = |key: &str| match target {
-        Target::Type(id) => schema()[*id].field(key).and_then(|f| f.default.clone()),
-        _ => None,
-    };
     let named: Map<String, Value> = keys
         .iter()
-        .filter_map(|key| Some(((*key).to_owned(), item.get(key).cloned().or_else(|| default(key))?)))
+        .filter_map(|key| {
+            Some((
+                (*key).to_owned(),
+                item.get(key).cloned().or_else(|| key_default(key, target))?,
+            ))
+        })
         .collect();
     format!("k:{}", Value::Object(named))
+}
+
+fn key_default(key: &str, target: &Target) -> Option<Value> {
+    match target {
+        Target::Type(id) => schema()[*id].field(key).and_then(|field| field.default.clone()),
+        _ => None,
+    }
 }
 
 fn is_blank(value: Option<&Value>) -> bool {
@@ -324,18 +332,42 @@ pub(super) fn misfit(form: Form, value: &Value, path: &mut String) -> Option<Str
     };
     let mut seen = BTreeSet::new();
     let length = path.len();
-    for (name, form, inner) in &members {
+    for (at, (name, inner_form, inner)) in members.iter().enumerate() {
+        if let Some(why) = unnamed(form, inner) {
+            return Some(format!("{path}: element {at}: {why}"));
+        }
         if !seen.insert(name) {
             return Some(format!("{path}: duplicate entries for key {}", shown(name)));
         }
         path.push_str(&shown(name));
-        let found = misfit(*form, inner, path);
+        let found = misfit(*inner_form, inner, path);
         if found.is_some() {
             return found;
         }
         path.truncate(length);
     }
     None
+}
+
+/// Why an element of a list cannot be told apart from the others.
+fn unnamed(form: Form, element: &Value) -> Option<String> {
+    let why = match (form, element) {
+        (Form::Keyed(keys, target), Value::Object(fields)) => {
+            let missing = keys
+                .iter()
+                .find(|key| !fields.contains_key(**key) && key_default(key, target).is_none())?;
+            return Some(format!(
+                "associative list with keys has an element that omits key field {missing:?} (and doesn't have default value)"
+            ));
+        }
+        (Form::Keyed(..), Value::Null) => "associative list with keys may not have a null element",
+        (Form::Keyed(..), _) => "associative list with keys may not have non-map elements",
+        (Form::Set, Value::Object(_)) => "associative list without keys has an element that's a map type",
+        (Form::Set, Value::Array(_)) => "not supported: associative list with lists as elements",
+        (Form::Set, Value::Null) => "associative list without keys has an element that's an explicit null",
+        _ => return None,
+    };
+    Some(why.to_owned())
 }
 
 fn wrong(path: &str, wanted: &str, value: &Value) -> String {
