@@ -330,6 +330,11 @@ impl Life {
             return;
         };
         let note = |warning, reason, message| Track::note(role, &name, warning, reason, message);
+        // The end of a run that is over at once may be told before its start.
+        if matches!(input, Input::Started(_) | Input::Exited(_)) && track.start == Start::Asked {
+            out.notes.push(note(false, "Created", "Container created".to_owned()));
+            out.notes.push(note(false, "Started", "Container started".to_owned()));
+        }
         match input {
             Input::ImageFound { present, .. } => track.image.found(role, container, present, now, out),
             Input::ImagePulled { took, size_bytes, .. } => track.image.pulled(role, container, took, size_bytes, out),
@@ -339,10 +344,6 @@ impl Life {
                     .failed(role, container, (reason, message), self.limits, now, out);
             }
             Input::Started(run) => {
-                if track.start == Start::Asked {
-                    out.notes.push(note(false, "Created", "Container created".to_owned()));
-                    out.notes.push(note(false, "Started", "Container started".to_owned()));
-                }
                 // A run nobody asked for was found at the start of the agent: what the cluster knows of it still holds.
                 let before = (track.start != Start::Asked).then(|| self.known_of(&run));
                 track.began(role, container, run, before);

@@ -171,3 +171,15 @@ fn a_refused_pod_fails_without_a_word_about_its_containers() {
          0 = Failed",
     );
 }
+
+#[test]
+fn a_container_that_ends_before_its_start_is_told_was_created_and_started_all_the_same() {
+    let mut bench = Bench::new(json!({"restartPolicy": "Never"}));
+    bench.hangs.insert("start");
+    bench.settle().skip().exit("c", 0).check(
+        "0   Created: Container created
+         0   Started: Container started
+         0 = Succeeded, c exit 0 Completed x0
+         0 > stop-sandbox",
+    );
+}
