@@ -96,11 +96,11 @@ pub(crate) fn error(error: &ApiError, answer: &Answer) -> Reply {
 }
 
 /// Adds `Warning` headers: each text once, shortened, as many as fit.
-pub(crate) fn warn(reply: &mut Reply, warnings: &[String]) {
+pub(crate) fn warn(reply: &mut Reply, warnings: &[impl AsRef<str>]) {
     let mut sent: Vec<&str> = Vec::new();
     let mut size = 0;
     for warning in warnings {
-        let text = shortened(warning);
+        let text = shortened(warning.as_ref());
         size += text.len();
         if sent.contains(&text) || size > WARNINGS_SIZE_MAX {
             continue;

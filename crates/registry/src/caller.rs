@@ -34,11 +34,12 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A part of the control plane, such as `system:kube-scheduler`.
+    /// A part of the control plane, such as `system:kube-scheduler`, or a node. Its changes are recorded under the name of
+    /// the program that upstream runs in its place.
     pub fn system(user: impl Into<String>) -> Self {
         let user = user.into();
         Self {
-            field_manager: user.clone(),
+            field_manager: program_of(&user).to_owned(),
             user,
             groups: vec!["system:authenticated".to_owned()],
             creates_unowned: true,
@@ -59,5 +60,27 @@ impl Caller {
     pub fn dry_run(mut self) -> Self {
         self.dry_run = true;
         self
+    }
+}
+
+fn program_of(user: &str) -> &str {
+    match user.strip_prefix("system:").unwrap_or(user) {
+        "apiserver" => "kube-apiserver",
+        node if node.starts_with("node") => "kubelet",
+        program => program,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_of_the_control_plane_are_recorded_under_its_programs() {
+        let manager = |user: &str| Caller::system(user).field_manager;
+        assert_eq!(manager("system:kube-controller-manager"), "kube-controller-manager");
+        assert_eq!(manager("system:node:n"), "kubelet");
+        assert_eq!(manager("system:nodes"), "kubelet");
+        assert_eq!(manager("system:apiserver"), "kube-apiserver");
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn handle(front: &Arc<Front>, request: &Request) -> Result<Reply, Api
     }
     match parts.as_slice() {
         [] => index(request),
-        ["version"] => document(front, request, "/version", version),
+        ["version"] => version_page(request),
         ["metrics"] => Ok(reply::with_type(
             StatusCode::OK,
             "text/plain; version=0.0.4; charset=utf-8",
@@ -149,6 +149,16 @@ fn listed(front: &Front, request: &Request, name: &str, make: impl Fn() -> Optio
 fn document(front: &Front, request: &Request, name: &str, make: impl FnOnce() -> Value) -> Result<Reply, ApiError> {
     negotiation::offer(&request.headers, Route::Objects)?;
     shared(front, request, name, make)
+}
+
+/// The version, always in lines of its own: people read it.
+///
+/// Source: kubernetes `apiserver/pkg/server/routes/version.go`.
+fn version_page(request: &Request) -> Result<Reply, ApiError> {
+    negotiation::offer(&request.headers, Route::Objects)?;
+    let mut answer = Answer::choose(&request.headers, &request.query, Route::Objects)?;
+    answer.pretty = true;
+    reply::value(StatusCode::OK, &version(), &answer)
 }
 
 /// A document in the encoding that the client wants.

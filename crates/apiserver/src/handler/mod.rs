@@ -30,7 +30,7 @@ use serde_json::json;
 use crate::front::{Front, Request, not_found_page};
 use crate::negotiation::{self, Route};
 use crate::path::RequestInfo;
-use crate::reply::Reply;
+use crate::reply::{self, Reply};
 
 /// The resource that a request names.
 #[derive(Clone, Copy)]
@@ -50,6 +50,25 @@ pub(crate) async fn handle(front: &Arc<Front>, request: Request) -> Result<Reply
         return Ok(not_found_page());
     }
     let target = find(&request.method, &request.info)?;
+    let deprecated = deprecation(target.resource, &request.info.verb);
+    let mut reply = carry_out(front, request, target).await?;
+    reply::warn(&mut reply, deprecated);
+    Ok(reply)
+}
+
+/// What readers of a kind that is on its way out are told. Those who write are told by the kind's own rules.
+///
+/// Source: kubernetes `apiserver/pkg/endpoints/installer.go`; the lifecycle markers of the types.
+fn deprecation(resource: &Resource, verb: &str) -> &'static [&'static str] {
+    match (resource.kind, verb) {
+        (_, "create" | "update" | "patch") => &[],
+        ("Endpoints", _) => &["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"],
+        ("ComponentStatus", _) => &["v1 ComponentStatus is deprecated in v1.19+"],
+        _ => &[],
+    }
+}
+
+async fn carry_out(front: &Arc<Front>, request: Request, target: Target) -> Result<Reply, ApiError> {
     let stored = target.resource.is_stored();
     match (target.subresource, request.info.verb.as_str()) {
         (None, "create") if !stored && target.resource != resource::BINDINGS => {

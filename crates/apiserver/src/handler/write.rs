@@ -43,9 +43,12 @@ pub(super) async fn create(front: &Arc<Front>, mut request: Request, target: Tar
     let body = request.read_body().await?;
     let kind = Kind::of(target);
     let decoded = kind.decode(&body, format, options.validation)?;
-    let caller = caller(&request, &options);
+    let mut caller = caller(&request, &options);
     let mut value = decoded.value;
     if let Some(subresource) = target.subresource {
+        // An eviction may be a dry run by its own options as well. Source: `eviction.go`, `propagateDryRun`.
+        let own = &value["deleteOptions"]["dryRun"];
+        caller.dry_run |= kind.kind == "Eviction" && own.as_array().is_some_and(|own| !own.is_empty());
         let write = Write::post(
             target.resource,
             &request.info.namespace,
