@@ -13,6 +13,45 @@ use crate::PATIENCE;
 /// How long to wait between two looks.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
+/// The kubectls whose output is known word for word: `$KUBECTL_OLD`, that of `$KUBECTL` or `PATH`, `$KUBECTL_NEW`. Without
+/// those, the ones that `.ci/run` installs.
+pub fn kubectls() -> Vec<PathBuf> {
+    let installed = |variable: &str, directory: &str| {
+        let path = std::env::var_os(variable).map_or_else(
+            || {
+                Path::new(env!("CARGO_MANIFEST_DIR"))
+                    .join("../../target")
+                    .join(directory)
+                    .join("usr/bin/kubectl")
+            },
+            PathBuf::from,
+        );
+        assert!(
+            path.exists(),
+            "{} is missing: install it as .ci/run does, or set {variable}",
+            path.display()
+        );
+        path
+    };
+    vec![
+        installed("KUBECTL_OLD", "kubectl-debian"),
+        in_path(&own_kubectl()),
+        installed("KUBECTL_NEW", "kubectl-newest"),
+    ]
+}
+
+fn own_kubectl() -> PathBuf {
+    std::env::var_os("KUBECTL").map_or_else(|| "kubectl".into(), PathBuf::from)
+}
+
+/// Where a program is.
+fn in_path(program: &Path) -> PathBuf {
+    let directories = std::env::var_os("PATH").unwrap_or_default();
+    let mut candidates = std::env::split_paths(&directories).map(|directory| directory.join(program));
+    let found = candidates.find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("{} is not in PATH: install it, or set KUBECTL", program.display()))
+}
+
 /// A kubectl of one cluster.
 #[derive(Clone, Debug)]
 pub struct Kubectl {
@@ -25,7 +64,7 @@ impl Kubectl {
     /// The kubectl of `$KUBECTL`, else of `PATH`. `home` is where it may keep its caches.
     pub(crate) fn new(kubeconfig: &Path, home: &Path) -> Self {
         Self {
-            program: std::env::var_os("KUBECTL").map_or_else(|| "kubectl".into(), PathBuf::from),
+            program: own_kubectl(),
             kubeconfig: kubeconfig.to_owned(),
             home: home.to_owned(),
         }

@@ -14,7 +14,7 @@ mod rota;
 pub use cluster::{Cluster, Controllers, Joined, NO_CONTROLLERS};
 pub use images::Image;
 pub use interval::{Interval, most_at_once};
-pub use kubectl::{Kubectl, Watch};
+pub use kubectl::{Kubectl, Watch, kubectls};
 pub use rota::{program, rota};
 
 /// Longest a story waits for one thing to happen.

@@ -1,17 +1,11 @@
 //! A kubectl that is years older than the API it speaks to.
 
-use std::path::PathBuf;
-
-use rota_e2e::{Cluster, Image, manifest};
+use rota_e2e::{Cluster, Image, kubectls, manifest};
 
 #[test]
 fn an_old_kubectl_gets_on_with_the_cluster() {
-    let Some(program) = std::env::var_os("KUBECTL_OLD") else {
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), b"KUBECTL_OLD is not set: nothing to see\n");
-        return;
-    };
     let cluster = Cluster::start(&[], &[Image::MyApp, Image::Fluentd, Image::BackupTool]);
-    let old = cluster.with_program(PathBuf::from(program));
+    let old = cluster.with_program(kubectls().remove(0));
     for file in [
         "004-job-db-migration.yaml",
         "004-daemonset-fluentd.yaml",
