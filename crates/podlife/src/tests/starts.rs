@@ -180,6 +180,7 @@ fn a_container_that_ends_before_its_start_is_told_was_created_and_started_all_th
         "0   Created: Container created
          0   Started: Container started
          0 = Succeeded, c exit 0 Completed x0
-         0 > stop-sandbox",
+         0 > stop-sandbox
+         0 > remove-sandbox",
     );
 }
