@@ -21,6 +21,9 @@ use clap::Parser;
 
 use cli::{Cli, Command};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // A shim must be single-threaded: this comes before anything that could start a thread.
     rota_agent::oci::shim::main_if_shim();
