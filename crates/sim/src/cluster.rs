@@ -29,6 +29,19 @@ pub enum Mode {
     Sequential,
 }
 
+/// How hidden changes are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// As they happened.
+    Late,
+    /// Each one twice.
+    Twice,
+    /// Those of one object in order, the objects in another.
+    Shuffled,
+    /// Not at all: by a fresh listing of what is left.
+    Missed,
+}
+
 /// A server with controllers.
 pub struct Cluster {
     /// The server.
@@ -51,6 +64,10 @@ pub struct Cluster {
     pub metrics: Book,
     /// What a watch of everything showed.
     pub record: Record,
+    /// When set: changes of pods by others, kept from the controllers until [`Cluster::show_pods`].
+    unseen: Option<Vec<WorldChange>>,
+    /// When set: every plan that did something, and whose it was.
+    pub plans: Option<Vec<(String, Plan)>>,
     /// When set: each bound pod that has not begun gets this status, and each pod that is told to stop is gone at once.
     pub agents: Option<Value>,
     /// The server does it by itself, unless a controller does.
@@ -91,6 +108,8 @@ impl Cluster {
             shown: 0,
             metrics: Book::default(),
             record: Record::default(),
+            unseen: None,
+            plans: None,
             collects_garbage: controllers.iter().all(|c| c.name() != "garbage-collector"),
             agents: None,
             is_acting: false,
@@ -120,8 +139,44 @@ impl Cluster {
     /// Errors: the server refuses it.
     pub fn write(&mut self, write: &Write) -> Result<Arc<Object>, ApiError> {
         let made = self.api.write(write);
-        self.observe();
+        self.observe_others();
         made
+    }
+
+    /// From now on the controllers do not see what others do to pods.
+    pub fn hide_pods(&mut self) {
+        self.unseen.get_or_insert_default();
+    }
+
+    /// Shows the controllers what was hidden from them.
+    pub fn show_pods(&mut self, manner: Manner) {
+        let mut changes = self.unseen.take().unwrap_or_default();
+        match manner {
+            Manner::Late => {}
+            Manner::Twice => {
+                changes = changes
+                    .into_iter()
+                    .flat_map(|change| [change.clone(), change])
+                    .collect()
+            }
+            // Events of one object keep their order on any watch.
+            Manner::Shuffled => changes.sort_by_key(|change| std::cmp::Reverse(change.latest().meta().uid.clone())),
+            Manner::Missed => {
+                let pods = self.api.all(resource::PODS).cloned().collect();
+                for change in self.world.reset(resource::PODS, pods) {
+                    self.touch(&change);
+                }
+                return;
+            }
+        }
+        for change in changes {
+            self.enter(&change);
+        }
+    }
+
+    /// True while changes of pods are hidden.
+    pub fn is_hiding_pods(&self) -> bool {
+        self.unseen.is_some()
     }
 
     /// Merges `status` into the status of a pod, as its node agent would.
@@ -250,6 +305,9 @@ impl Cluster {
         let plan = self.controllers[controller].reconcile(key, &self.world, now);
         if let Wake::At(at) = plan.wake {
             self.queues[controller].add_at(key.clone(), at);
+        }
+        if let Some(plans) = self.plans.as_mut().filter(|_| !plan.is_empty()) {
+            plans.push((self.controllers[controller].name().to_owned(), plan.clone()));
         }
         self.is_acting = true;
         let outcome = self.carry_out(&plan);
@@ -394,29 +452,54 @@ impl Cluster {
         *self.record.events.entry(event).or_default() += 1;
     }
 
+    /// Sees what others have changed.
+    fn observe_others(&mut self) {
+        let Some(mut unseen) = self.unseen.take() else {
+            return self.observe();
+        };
+        for change in self.noticed() {
+            if change.resource() == resource::PODS {
+                unseen.push(change);
+            } else {
+                self.enter(&change);
+            }
+        }
+        self.unseen = Some(unseen);
+    }
+
     /// Shows the controllers what has changed.
     fn observe(&mut self) {
-        let log = self.api.take_log();
-        for seen in &log {
-            self.last_change = self.api.now;
-            self.record.observe(seen, self.api.now);
-            self.show_scheduler(seen.old.as_ref(), seen.new.as_ref());
-        }
-        for change in as_watched(log) {
+        for change in self.noticed() {
             self.shown += 1;
             if self.hide == Some(self.shown) {
                 self.hidden = Some(change);
                 self.is_gated = self.is_acting;
                 continue;
             }
-            let seen = match (&change.new, &change.old) {
-                (Some(new), _) => self.world.apply(Arc::clone(new)),
-                (None, Some(old)) => self.world.delete(old),
-                (None, None) => None,
-            };
-            if seen.is_some() {
-                self.touch(&change);
-            }
+            self.enter(&change);
+        }
+    }
+
+    /// What has changed, as a watch shows it, now that everybody but the controllers has seen it.
+    fn noticed(&mut self) -> Vec<WorldChange> {
+        let log = self.api.take_log();
+        for seen in &log {
+            self.last_change = self.api.now;
+            self.record.observe(seen, self.api.now);
+            self.show_scheduler(seen.old.as_ref(), seen.new.as_ref());
+        }
+        as_watched(log)
+    }
+
+    /// Enters a change into what the controllers see.
+    fn enter(&mut self, change: &WorldChange) {
+        let seen = match (&change.new, &change.old) {
+            (Some(new), _) => self.world.apply(Arc::clone(new)),
+            (None, Some(old)) => self.world.delete(old),
+            (None, None) => None,
+        };
+        if seen.is_some() {
+            self.touch(change);
         }
     }
 

@@ -20,5 +20,5 @@ pub mod record;
 pub mod replay;
 
 pub use api::Api;
-pub use cluster::{Cluster, Mode};
+pub use cluster::{Cluster, Manner, Mode};
 pub use record::Record;

@@ -8,6 +8,7 @@ mod daemon_set_rollouts;
 mod daemon_sets;
 mod host_port;
 mod job_conformance;
+mod job_describe;
 mod jobs;
 mod joined;
 mod node_death;

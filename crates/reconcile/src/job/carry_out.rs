@@ -58,7 +58,8 @@ pub(super) fn plan(
         None if has_sizing => is_suspension_news = report.suspension(),
         None => {}
     }
-    let (succeeded, gains, failed) = (report.succeeded(), report.gains(), report.failed());
+    let (succeeded, gains) = (report.succeeded(), report.gains());
+    let has_failed = report.failed() > 0 || !tracking.uncounted.failed.is_empty();
     if let Some(write) = report.write() {
         let status = plan.then(write, "report what was counted and decided");
         let finished = decision.filter(|_| is_finished);
@@ -71,16 +72,14 @@ pub(super) fn plan(
     let counted = tracking
         .release
         .iter()
-        .map(|at| (pods[*at].object, "nothing of it is left to count"));
+        .map(|at| (&pods[*at], "nothing of it is left to count"));
     let needless = sizing.stop.iter().map(|at| &pods[*at]).filter(|pod| pod.is_tracked);
-    let uncounted = needless.map(|pod| (pod.object, "it is not to be counted"));
-    let removals = counted
-        .chain(uncounted)
-        .map(|(pod, why)| (pods::finalizer_removal(pod), why));
+    let uncounted = needless.map(|pod| (pod, "it is not to be counted"));
+    let removals = counted.chain(uncounted).map(|(pod, why)| (let_go(pod), why));
     staged(&mut plan, removals);
     stop(&mut plan, job, &stopped, why);
     let created = create(&mut plan, job, &sizing.create);
-    metrics::of_creations(&mut plan, created, job, seen, failed);
+    metrics::of_creations(&mut plan, created, job, seen, has_failed);
 
     let after = seen.after(stopped.into_iter(), sizing.create.len());
     if let Some(write) = write_population(job, seen, after) {
@@ -129,6 +128,16 @@ fn may_finish(decision: &Decision, pods: &[SeenPod<'_>], seen: Population, track
         && seen.terminating == 0
         && tracking.uncounted.count() == 0
         && pods.iter().all(|pod| !pod.is_tracked)
+}
+
+/// Takes the finalizer off. A pod that may still end in a way that counts must be as it was seen.
+fn let_go(pod: &SeenPod<'_>) -> Write {
+    let write = pods::finalizer_removal(pod.object);
+    if pod.has_ended() {
+        write
+    } else {
+        write.if_revision(pod.object.revision())
+    }
 }
 
 fn take_and_let_go(plan: &mut Plan, job: &SeenJob<'_>, claimed: &Claimed<'_>) {

@@ -175,13 +175,19 @@ pub(super) fn of_status(
 }
 
 /// Counts the creations at these indexes of the plan.
-pub(super) fn of_creations(plan: &mut Plan, created: Range<usize>, job: &SeenJob<'_>, seen: Population, failed: u32) {
+pub(super) fn of_creations(
+    plan: &mut Plan,
+    created: Range<usize>,
+    job: &SeenJob<'_>,
+    seen: Population,
+    has_failed: bool,
+) {
     if created.is_empty() {
         return;
     }
-    let reason = if job.spec().pod_replacement_policy.as_deref() == Some("Failed") && failed > 0 {
+    let reason = if job.spec().pod_replacement_policy.as_deref() == Some("Failed") && has_failed {
         "recreate_failed"
-    } else if failed > 0 || seen.terminating > 0 {
+    } else if has_failed || seen.terminating > 0 {
         "recreate_terminating_or_failed"
     } else {
         "new"

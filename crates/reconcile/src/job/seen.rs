@@ -176,6 +176,11 @@ impl<'w> SeenPod<'w> {
         &self.object.meta().uid
     }
 
+    /// Succeeded or failed: it will not change any more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.phase.is_terminal()
+    }
+
     /// Neither ended nor being deleted.
     pub(super) fn is_active(&self) -> bool {
         !self.phase.is_terminal() && !self.is_deleting

@@ -86,3 +86,21 @@ fn a_job_that_completes_lets_pending_pods_go_uncounted() {
         &["untrack a", "delete a", "status active=- terminating=1"],
     );
 }
+
+#[test]
+fn old_records_take_part_of_the_room_for_new_ones() {
+    let succeeded = (0..500).map(|at| pod(&format!("p{at}"), "Succeeded"));
+    let waiting = pod("b", "Failed").ended(1, 700);
+    let job = job(json!({"completions": 501, "parallelism": 501}))
+        .status(json!({"active": 501, "uncountedTerminatedPods": {"failed": ["a", "b"]}}));
+    let pods = succeeded.chain([waiting]).map(|pod| (resource::PODS, pod));
+    let world = world(std::iter::once((resource::JOBS, job)).chain(pods));
+    let plan = JobController::default().reconcile(&Key::new("d", "j"), &world, now());
+    let Change::Patch { patch, .. } = &plan.actions[0].write.change else {
+        panic!("the status comes first: {plan}");
+    };
+    let lists = &patch["status"]["uncountedTerminatedPods"];
+    let len = |list: &str| lists[list].as_array().map_or(0, Vec::len);
+    assert_eq!((len("succeeded"), len("failed")), (499, 1), "{lists}");
+    assert_eq!(patch["status"]["failed"], 1, "the pod of the other record is gone");
+}

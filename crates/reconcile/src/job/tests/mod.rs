@@ -1,12 +1,13 @@
 //! What one look at a Job decides: one test per rule, in the order of the specification's edge cases (§9).
 //!
-//! `cases.txt` says which test holds which numbered case.
+//! Which test holds which numbered case is told in the data of the crate `sim`, `job.cases`.
 
 mod backoff;
 mod completing;
 mod counting;
 mod failing;
 mod indexed;
+mod laws;
 mod ownership;
 mod per_index;
 mod policies;

@@ -126,3 +126,10 @@ fn a_job_that_is_as_it_should_be_needs_nothing() {
         &[],
     );
 }
+
+#[test]
+fn a_job_that_is_gone_needs_nothing() {
+    let world = world([(resource::PODS, pod("a", "Running"))]);
+    let plan = JobController::default().reconcile(&Key::new("d", "j"), &world, now());
+    assert_eq!(plan, Plan::default());
+}

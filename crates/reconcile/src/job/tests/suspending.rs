@@ -81,3 +81,14 @@ fn a_condition_that_is_false_already_stays_as_it_is() {
         &[],
     );
 }
+
+#[test]
+fn a_job_that_was_suspended_unseen_goes_on() {
+    check(
+        job(json!({"completions": 1, "suspend": false}))
+            .status(json!({"active": 1}))
+            .with("/metadata/generation", json!(3)),
+        [pod("a", "Running")],
+        &[],
+    );
+}
