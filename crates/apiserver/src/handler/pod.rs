@@ -1,6 +1,7 @@
 //! The connections to a pod: which container is meant, and whether it can be reached.
 //!
-//! Source: `spec/api.md` §4; kubernetes `pkg/registry/core/pod/strategy.go` (`LogLocation`, `streamLocation`).
+//! Source: `spec/api.md` §2.12, §4; kubernetes `pkg/registry/core/pod/strategy.go` (`LogLocation`, `streamLocation`),
+//! `pkg/registry/core/pod/rest/subresources.go`.
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use rota_api::{ApiError, Object, Reason, Resource, resource};
 use serde_json::Value;
 
 use super::log;
+use crate::authorization::Attributes;
 use crate::front::{Front, Request};
 use crate::node_access::{ContainerRef, SessionOptions};
 use crate::reply::Reply;
@@ -30,6 +32,14 @@ pub(super) async fn handle(front: &Arc<Front>, request: Request, subresource: &s
         return Err(not_offered("proxying to nodes, pods and services"));
     }
     let pod = front.registry.get(resource::PODS, &info.namespace, &info.name)?;
+    if subresource != "log" && info.verb == "get" {
+        // A WebSocket begins with a GET, but what it starts is as much as what a POST does.
+        let attributes = Attributes {
+            verb: "create",
+            ..Attributes::of(info, &request.query)
+        };
+        front.authorizer.authorize(&request.user, &attributes).await?;
+    }
     match subresource {
         "log" => log::handle(front, &request, &pod).await,
         "exec" | "attach" => run(front, request, &pod, subresource == "attach").await,

@@ -29,7 +29,7 @@ use crate::reply::{self, Reply};
 pub const PATH: &str = "/rota.dev/v1/join";
 
 /// What a machine has to show: `<fingerprint of the authority>.<secret>`, both in hexadecimal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct JoinToken {
     /// SHA-256 of the authority's certificate.
     fingerprint: [u8; 32],
@@ -68,6 +68,13 @@ impl JoinToken {
             fingerprint: bytes,
             secret: secret.to_owned(),
         })
+    }
+}
+
+/// Without the secret, which belongs into no log.
+impl std::fmt::Debug for JoinToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "JoinToken({})", crate::hex::lower(&self.fingerprint))
     }
 }
 
