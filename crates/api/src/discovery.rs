@@ -1,6 +1,6 @@
 //! Discovery documents: which groups, versions and resources are served.
 //!
-//! Pure functions of [`resource::ALL`]; the order there is the order here, and of a group's versions the first is the
+//! Pure functions of the served resources; the order of [`resource::ALL`](crate::resource::ALL) is the order here, and of a group's versions the first is the
 //! preferred one. Encodings, ETags and caching are the front's business.
 //!
 //! Source: `spec/api.md` §1.2, §1.3.
@@ -10,27 +10,28 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::resource::{self, Resource, Subresource};
+use crate::resource::{Resource, Served, Subresource};
 
 /// `GET /api`: the versions of the core group, and where this server is reached (`host:port`).
-pub fn versions(server_address: &str) -> Value {
+pub fn versions(served: Served, server_address: &str) -> Value {
     json!({
         "kind": "APIVersions",
-        "versions": versions_of(""),
+        "versions": versions_of(served, ""),
         "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": server_address}],
     })
 }
 
 /// `GET /apis`: every named group.
-pub fn groups() -> Value {
-    let groups: Vec<Value> = group_names().into_iter().map(about_group).collect();
+pub fn groups(served: Served) -> Value {
+    let names = group_names(served).into_iter();
+    let groups: Vec<Value> = names.map(|name| about_group(served, name)).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
 /// `GET /apis/{group}`: the versions of one group; `None` when it is not served.
-pub fn group(name: &str) -> Option<Value> {
-    let name = group_names().into_iter().find(|n| *n == name)?;
-    let mut document = about_group(name);
+pub fn group(served: Served, name: &str) -> Option<Value> {
+    let name = group_names(served).into_iter().find(|n| *n == name)?;
+    let mut document = about_group(served, name);
     document["kind"] = "APIGroup".into();
     document["apiVersion"] = "v1".into();
     Some(document)
@@ -38,11 +39,11 @@ pub fn group(name: &str) -> Option<Value> {
 
 /// `GET /api/{version}` and `GET /apis/{group}/{version}`: the resources of one version, subresources behind each;
 /// `None` when it is not served.
-pub fn resources(group: &str, version: &str) -> Option<Value> {
-    let served: Vec<&'static Resource> = resources_of(group, version).collect();
-    let group_version = served.first()?.api_version();
+pub fn resources(served: Served, group: &str, version: &str) -> Option<Value> {
+    let resources: Vec<&'static Resource> = resources_of(served, group, version).collect();
+    let group_version = resources.first()?.api_version();
     let mut entries = Vec::new();
-    for resource in served {
+    for resource in resources {
         entries.push(entry(resource));
         entries.extend(resource.subresources.iter().map(|sub| sub_entry(resource, sub)));
     }
@@ -54,13 +55,13 @@ pub fn resources(group: &str, version: &str) -> Option<Value> {
 }
 
 /// `GET /api` in the aggregated form (`apidiscovery.k8s.io/v2`): the core group with all its resources.
-pub fn aggregated_core() -> Value {
-    aggregated(&[""])
+pub fn aggregated_core(served: Served) -> Value {
+    aggregated(served, &[""])
 }
 
 /// `GET /apis` in the aggregated form (`apidiscovery.k8s.io/v2`): every named group with all its resources.
-pub fn aggregated_groups() -> Value {
-    aggregated(&group_names())
+pub fn aggregated_groups(served: Served) -> Value {
+    aggregated(served, &group_names(served))
 }
 
 /// The hash by which clients see whether two versions share their storage: base64 of the first eight bytes of the
@@ -75,9 +76,9 @@ pub fn storage_version_hash(resource: &Resource) -> String {
 }
 
 /// The named groups in the order in which they are listed.
-fn group_names() -> Vec<&'static str> {
+fn group_names(served: Served) -> Vec<&'static str> {
     let mut names = Vec::new();
-    for resource in resource::ALL {
+    for resource in served.resources() {
         if !resource.group.is_empty() && !names.contains(&resource.group) {
             names.push(resource.group);
         }
@@ -85,9 +86,9 @@ fn group_names() -> Vec<&'static str> {
     names
 }
 
-fn versions_of(group: &str) -> Vec<&'static str> {
+fn versions_of(served: Served, group: &str) -> Vec<&'static str> {
     let mut versions = Vec::new();
-    for resource in resource::ALL {
+    for resource in served.resources() {
         if resource.group == group && !versions.contains(&resource.version) {
             versions.push(resource.version);
         }
@@ -95,13 +96,13 @@ fn versions_of(group: &str) -> Vec<&'static str> {
     versions
 }
 
-fn resources_of<'a>(group: &'a str, version: &'a str) -> impl Iterator<Item = &'static Resource> + 'a {
-    let served = resource::ALL.iter().copied();
-    served.filter(move |r| r.group == group && r.version == version)
+fn resources_of<'a>(served: Served, group: &'a str, version: &'a str) -> impl Iterator<Item = &'static Resource> + 'a {
+    let resources = served.resources();
+    resources.filter(move |r| r.group == group && r.version == version)
 }
 
-fn about_group(name: &str) -> Value {
-    let versions: Vec<Value> = versions_of(name)
+fn about_group(served: Served, name: &str) -> Value {
+    let versions: Vec<Value> = versions_of(served, name)
         .into_iter()
         .map(|version| json!({"groupVersion": format!("{name}/{version}"), "version": version}))
         .collect();
@@ -148,14 +149,14 @@ fn add_names(entry: &mut Value, resource: &Resource) {
     }
 }
 
-fn aggregated(groups: &[&str]) -> Value {
+fn aggregated(served: Served, groups: &[&str]) -> Value {
     let items: Vec<Value> = groups
         .iter()
         .map(|group| {
-            let versions: Vec<Value> = versions_of(group)
+            let versions: Vec<Value> = versions_of(served, group)
                 .into_iter()
                 .map(|version| {
-                    let resources: Vec<Value> = resources_of(group, version).map(aggregated_entry).collect();
+                    let resources: Vec<Value> = resources_of(served, group, version).map(aggregated_entry).collect();
                     json!({"version": version, "resources": resources, "freshness": "Current"})
                 })
                 .collect();
@@ -196,6 +197,10 @@ fn aggregated_entry(resource: &'static Resource) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resource;
+
+    /// What upstream serves of it.
+    const SERVED: Served = Served { batch_v1beta1: false };
 
     const RECORDED: &str = include_str!("../tests/data/discovery.jsonl");
 
@@ -203,13 +208,13 @@ mod tests {
     fn served(path: &str, aggregated: bool) -> Option<Value> {
         let parts: Vec<&str> = path.split('/').skip(1).collect();
         match (parts.as_slice(), aggregated) {
-            (["api"], false) => Some(versions("")),
-            (["api"], true) => Some(aggregated_core()),
-            (["api", version], _) => resources("", version),
-            (["apis"], false) => Some(groups()),
-            (["apis"], true) => Some(aggregated_groups()),
-            (["apis", name], _) => group(name),
-            (["apis", name, version], _) => resources(name, version),
+            (["api"], false) => Some(versions(SERVED, "")),
+            (["api"], true) => Some(aggregated_core(SERVED)),
+            (["api", version], _) => resources(SERVED, "", version),
+            (["apis"], false) => Some(groups(SERVED)),
+            (["apis"], true) => Some(aggregated_groups(SERVED)),
+            (["apis", name], _) => group(SERVED, name),
+            (["apis", name, version], _) => resources(SERVED, name, version),
             _ => None,
         }
     }
@@ -230,19 +235,9 @@ mod tests {
             .collect()
     }
 
-    /// What upstream 1.36 serves and we do not, and the other way round.
-    fn drop_differences(value: &mut Value) {
-        let ours_only = |item: &Value| item["version"] == "v1beta1" || item["groupVersion"] == "batch/v1beta1";
-        match value {
-            Value::Array(items) => {
-                items.retain(|item| !ours_only(item));
-                items.iter_mut().for_each(drop_differences);
-            }
-            Value::Object(members) => {
-                members.remove("serverAddressByClientCIDRs");
-                members.values_mut().for_each(drop_differences);
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    fn drop_addresses(value: &mut Value) {
+        if let Some(members) = value.as_object_mut() {
+            members.remove("serverAddressByClientCIDRs");
         }
     }
 
@@ -254,7 +249,7 @@ mod tests {
             let text = |field: &str| case[field].as_str().unwrap_or_default();
             let document = served(text("path"), text("accept").contains("APIGroupDiscoveryList"));
             let mut document = document.unwrap_or_else(|| panic!("{} is not served", text("path")));
-            drop_differences(&mut document);
+            drop_addresses(&mut document);
             if let Some((list, condition)) = text("pick").split_once('[') {
                 let condition = condition.trim_end_matches(']');
                 document = match condition.split_once(" in ") {
@@ -267,7 +262,11 @@ mod tests {
             }
             let mut expected = case["body"].clone();
             if let Some(groups) = expected.as_array_mut() {
-                groups.retain(|g| g["name"].as_str().is_none_or(|name| group_names().contains(&name)));
+                groups.retain(|g| {
+                    g["name"]
+                        .as_str()
+                        .is_none_or(|name| group_names(SERVED).contains(&name))
+                });
             }
             assert_eq!(document, expected, "{}", text("id"));
             compared += 1;
@@ -282,5 +281,11 @@ mod tests {
             storage_version_hash(resource::EVENTS),
             storage_version_hash(resource::EVENTS_V1)
         );
+    }
+
+    #[test]
+    fn the_former_version_of_cron_jobs_is_listed_behind_the_present_one() {
+        assert_eq!(versions_of(Served::default(), "batch"), ["v1", "v1beta1"]);
+        assert_eq!(versions_of(SERVED, "batch"), ["v1"]);
     }
 }

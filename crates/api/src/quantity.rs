@@ -155,6 +155,17 @@ impl Quantity {
         self.nanos % NANOS == 0
     }
 
+    /// True where arithmetic in 64-bit thousandths that wraps around finds no fraction of a unit: amounts of an exbibyte and
+    /// more are whole, and such arithmetic takes some for fractions.
+    ///
+    /// Source: kubernetes `apimachinery/pkg/api/resource`, `MilliValue`.
+    pub fn is_whole_in_wrapped_millis(&self) -> bool {
+        let millis = ceil(self.nanos, NANOS / 1000);
+        #[expect(clippy::cast_possible_truncation, reason = "wrapping around is the rule")]
+        let wrapped = millis as i64;
+        wrapped % 1000 == 0
+    }
+
     /// True when there is no fraction of a thousandth.
     pub fn is_whole_millis(&self) -> bool {
         self.nanos % (NANOS / 1000) == 0

@@ -1257,6 +1257,36 @@ pub static ALL: &[&Resource] = &[
     ENDPOINT_SLICES,
 ];
 
+/// Which resources a server serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// `batch/v1beta1` too, which upstream served until v1.24: old manifests and clients name it.
+    pub batch_v1beta1: bool,
+}
+
+impl Default for Served {
+    fn default() -> Self {
+        Self { batch_v1beta1: true }
+    }
+}
+
+impl Served {
+    /// True when the resource is served.
+    pub fn includes(self, resource: &Resource) -> bool {
+        self.batch_v1beta1 || (resource.group, resource.version) != ("batch", "v1beta1")
+    }
+
+    /// The served resources in the order in which their groups are listed to clients.
+    pub fn resources(self) -> impl Iterator<Item = &'static Resource> {
+        ALL.iter().copied().filter(move |resource| self.includes(resource))
+    }
+
+    /// The served resource of that REST name.
+    pub fn find(self, group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
+        find(group, version, plural).filter(|resource| self.includes(resource))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,7 +13,8 @@ use http::header::{CACHE_CONTROL, HeaderName};
 use http::{HeaderMap, Method, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use rota_api::{ApiError, Reason};
+use rota_api::resource::Served;
+use rota_api::{ApiError, Reason, openapi};
 use rota_registry::{Caller, Registry};
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -46,7 +47,9 @@ pub(crate) struct Front {
     pub(crate) authorizer: Authorizer,
     pub(crate) pki: Arc<Pki>,
     pub(crate) nodes: Arc<dyn NodeAccess>,
+    pub(crate) served: Served,
     pub(crate) documents: Documents,
+    pub(crate) openapi: openapi::Documents,
     pub(crate) metrics: Metrics,
     /// Requests that may be worked on at the same time, those that stay open apart.
     pub(crate) in_flight: Semaphore,

@@ -15,6 +15,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use rota_api::openapi;
+use rota_api::resource::Served;
 use rota_registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -53,6 +55,8 @@ pub struct Config {
     pub addresses: Vec<IpAddr>,
     /// Further names under which clients reach the server.
     pub names: Vec<String>,
+    /// Which resources are served.
+    pub served: Served,
     /// The identities of the cluster.
     pub pki: Arc<Pki>,
     /// How many requests are worked on at the same time; further ones are told to come back.
@@ -68,6 +72,7 @@ impl Config {
             listen,
             addresses: Vec::new(),
             names: Vec::new(),
+            served: Served::default(),
             pki,
             in_flight_max: IN_FLIGHT_MAX,
             metrics: Vec::new(),
@@ -134,7 +139,9 @@ impl Server {
             registry,
             pki: Arc::clone(&config.pki),
             nodes,
+            served: config.served,
             documents: Documents::default(),
+            openapi: openapi::Documents::new(config.served),
             metrics: Metrics::new(config.metrics),
             in_flight: Semaphore::new(config.in_flight_max),
             ending: CancellationToken::new(),

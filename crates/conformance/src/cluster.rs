@@ -6,10 +6,17 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use ring::rand::{SecureRandom, SystemRandom};
+use rota_api::resource::Served;
 use rota_api::validate::Checks;
 use rota_apiserver::node_access::NoNodes;
 use rota_apiserver::{Config, Kubeconfig, NodeAccess, Pki, Server, authorization};
-use rota_registry::{Env, Registry, Settings, bootstrap};
+use rota_cluster::{LocalCluster, Metrics, Recorder, drive};
+use rota_reconcile::Controller;
+use rota_reconcile::daemonset::DaemonSetController;
+use rota_reconcile::garbage::GarbageCollector;
+use rota_reconcile::namespace::NamespaceController;
+use rota_reconcile::storage_protection::StorageProtection;
+use rota_registry::{Caller, Env, Registry, Settings, bootstrap};
 use rota_store::MemoryStore;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -40,6 +47,7 @@ pub struct Cluster {
     pub registry: Arc<Registry>,
     /// A scratch directory that lives as long as the server.
     pub directory: TempDir,
+    stop: CancellationToken,
     _stop: DropGuard,
     _server: JoinHandle<()>,
 }
@@ -54,12 +62,46 @@ impl Cluster {
         Self::start_with(Arc::new(NoNodes)).await
     }
 
+    /// Starts a server as the recorded one was set up: only what upstream serves, and the controllers that cases wait for.
+    ///
+    /// # Panics
+    ///
+    /// As [`Cluster::start`].
+    pub async fn like_recorded() -> Self {
+        let upstream = Served { batch_v1beta1: false };
+        let cluster = Self::serving(Arc::new(NoNodes), upstream).await;
+        let port = |user: &str| -> Arc<dyn rota_cluster::Cluster> {
+            let caller = Caller::system(user);
+            Arc::new(LocalCluster::new(Arc::clone(&cluster.registry), caller))
+        };
+        let recorder = Recorder::start(port("system:rota"), cluster.stop.clone());
+        let controllers: Vec<Box<dyn Controller>> = vec![
+            Box::new(DaemonSetController::default()),
+            Box::new(GarbageCollector::default()),
+            Box::new(NamespaceController),
+            Box::new(StorageProtection),
+        ];
+        let manager = port("system:kube-controller-manager");
+        tokio::spawn(drive(
+            manager,
+            controllers,
+            recorder,
+            Metrics::default(),
+            cluster.stop.clone(),
+        ));
+        cluster
+    }
+
     /// Starts a server whose containers are reached through `nodes`.
     ///
     /// # Panics
     ///
     /// As [`Cluster::start`].
     pub async fn start_with(nodes: Arc<dyn NodeAccess>) -> Self {
+        Self::serving(nodes, Served::default()).await
+    }
+
+    async fn serving(nodes: Arc<dyn NodeAccess>, served: Served) -> Self {
         let directory = tempfile::tempdir().expect("a scratch directory can be made");
         let pki = Arc::new(Pki::open(&directory.path().join("pki"), Timestamp::now()).expect("identities can be made"));
         let checks = Checks {
@@ -73,7 +115,10 @@ impl Cluster {
         let env = Arc::new(RealEnv(SystemRandom::new()));
         let registry =
             Registry::open(Arc::new(MemoryStore::new()), env, settings).expect("an empty store can be opened");
-        let config = Config::new(SocketAddr::from(([127, 0, 0, 1], 0)), Arc::clone(&pki));
+        let config = Config {
+            served,
+            ..Config::new(SocketAddr::from(([127, 0, 0, 1], 0)), Arc::clone(&pki))
+        };
         let server = Server::bind(config, Arc::clone(&registry), nodes)
             .await
             .expect("a free port can be had");
@@ -97,6 +142,7 @@ impl Cluster {
             pki,
             registry,
             directory,
+            stop: stop.clone(),
             _stop: stop.drop_guard(),
             _server: running,
         }

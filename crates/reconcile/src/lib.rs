@@ -22,6 +22,7 @@ pub mod pod_gc;
 pub mod quota;
 pub mod replicaset;
 pub mod role_aggregation;
+pub mod storage_protection;
 pub mod taint_eviction;
 pub mod ttl;
 pub mod world;

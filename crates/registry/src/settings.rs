@@ -1,5 +1,6 @@
 //! What differs between installations.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -58,6 +59,25 @@ impl ServiceRange {
     /// The address of that number, counted from 0.
     pub(crate) fn address(self, number: u32) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.network.to_bits().wrapping_add(number).wrapping_add(2))
+    }
+
+    /// Why a Service cannot have the address that it names; `None` when it can.
+    pub(crate) fn refusal(self, address: Ipv4Addr, taken: &BTreeSet<Ipv4Addr>) -> Option<String> {
+        let host_bits = 32_u32.saturating_sub(u32::from(self.prefix_bits)).min(31);
+        let hosts = (1_u32 << host_bits) - 1;
+        let number = address.to_bits() ^ self.network.to_bits();
+        if number > hosts {
+            return Some("the provided network does not match the current range".to_owned());
+        }
+        if number == 0 || number == hosts {
+            return Some(format!(
+                "provided IP is not in the valid range. The range of valid IPs is {}/{}",
+                self.network, self.prefix_bits
+            ));
+        }
+        taken
+            .contains(&address)
+            .then(|| "provided IP is already allocated".to_owned())
     }
 
     /// The node port of that number, counted from 0.

@@ -76,6 +76,9 @@ pub(crate) struct UpArgs {
     /// Which controllers to run, separated by commas; `*` is all, `-NAME` leaves one out
     #[arg(long, value_name = "LIST", default_value = "*", allow_hyphen_values = true)]
     pub(crate) controllers: String,
+    /// Serve `batch/v1beta1` no more, as Kubernetes since v1.25
+    #[arg(long)]
+    pub(crate) no_batch_v1beta1: bool,
     /// Keep everything in memory and a temporary directory; nothing is left on exit
     #[arg(long)]
     pub(crate) ephemeral: bool,

@@ -1,11 +1,12 @@
-//! Writes YAML in block style, members sorted, as `sigs.k8s.io/yaml` does.
+//! Writes YAML in block style, members in natural order, as `sigs.k8s.io/yaml` does.
 //!
-//! Strings are plain where every reader takes them for strings, literal blocks where they have lines, double-quoted
-//! otherwise (JSON's escapes are YAML's). What is written is not known here.
+//! What is written is not known here; how a string is written is decided in `style`.
 
-use serde_json::Value;
+use std::cmp::Ordering;
 
-use super::scalar::needs_quotes;
+use serde_json::{Map, Value};
+
+use super::style;
 
 /// The value as one YAML document.
 pub(super) fn yaml(value: &Value) -> String {
@@ -25,9 +26,9 @@ pub(super) fn yaml(value: &Value) -> String {
 fn write(out: &mut String, value: &Value, indent: usize) {
     match value {
         Value::Object(members) => {
-            for (name, member) in members {
+            for (name, member) in in_order(members) {
                 pad(out, indent);
-                key(out, name);
+                style::key(out, name);
                 out.push(':');
                 member_of(out, member, indent);
             }
@@ -66,13 +67,13 @@ fn member_of(out: &mut String, member: &Value, indent: usize) {
 fn element_of(out: &mut String, item: &Value, indent: usize) {
     match item {
         Value::Object(members) if !members.is_empty() => {
-            for (index, (name, member)) in members.iter().enumerate() {
+            for (index, (name, member)) in in_order(members).into_iter().enumerate() {
                 if index == 0 {
                     out.push(' ');
                 } else {
                     pad(out, indent + 2);
                 }
-                key(out, name);
+                style::key(out, name);
                 out.push(':');
                 member_of(out, member, indent + 2);
             }
@@ -98,51 +99,62 @@ fn element_of(out: &mut String, item: &Value, indent: usize) {
 
 fn inline(out: &mut String, value: &Value, indent: usize) {
     match value {
-        Value::String(text) if is_block(text) => block(out, text, indent),
-        Value::String(text) if !needs_quotes(text) => out.push_str(text),
+        Value::String(text) => style::text(out, text, indent),
         other => out.push_str(&other.to_string()),
-    }
-}
-
-/// True for texts of several lines that a literal block can hold as they are.
-fn is_block(text: &str) -> bool {
-    text.contains('\n')
-        && !text.starts_with([' ', '\n', '\t'])
-        && !text.chars().any(|c| {
-            (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{feff}' | '\u{85}' | '\u{2028}' | '\u{2029}')
-        })
-}
-
-fn block(out: &mut String, text: &str, indent: usize) {
-    let body = text.trim_end_matches('\n');
-    out.push('|');
-    match text.len() - body.len() {
-        0 => out.push('-'),
-        1 => {}
-        _ => out.push('+'),
-    }
-    let kept = if text.len() - body.len() > 1 {
-        &text[..text.len() - 1]
-    } else {
-        body
-    };
-    for line in kept.split('\n') {
-        out.push('\n');
-        if !line.is_empty() {
-            pad(out, indent);
-            out.push_str(line);
-        }
-    }
-}
-
-fn key(out: &mut String, name: &str) {
-    if needs_quotes(name) {
-        out.push_str(&Value::String(name.to_owned()).to_string());
-    } else {
-        out.push_str(name);
     }
 }
 
 fn pad(out: &mut String, indent: usize) {
     out.extend(std::iter::repeat_n(' ', indent));
+}
+
+/// The members with numbers inside names counted as such: `a2` stands before `a10`.
+fn in_order(members: &Map<String, Value>) -> Vec<(&String, &Value)> {
+    let mut sorted: Vec<(&String, &Value)> = members.iter().collect();
+    sorted.sort_by(|a, b| natural(a.0, b.0));
+    sorted
+}
+
+/// Source: `go.yaml.in/yaml/v2` `sorter.go`.
+fn natural(a: &str, b: &str) -> Ordering {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let Some(at) = a.iter().zip(&b).position(|(a, b)| a != b) else {
+        return a.len().cmp(&b.len());
+    };
+    match (a[at].is_alphabetic(), b[at].is_alphabetic()) {
+        (true, true) => return a[at].cmp(&b[at]),
+        (true, false) => return Ordering::Greater,
+        (false, true) => return Ordering::Less,
+        (false, false) => {}
+    }
+    // A zero inside a number does not begin one.
+    let before = a[..at].iter().rev().take_while(|c| c.is_ascii_digit());
+    let inside = (a[at] == '0' || b[at] == '0') && before.into_iter().any(|c| *c != '0');
+    let number = |text: &[char]| {
+        let digits = text[at..].iter().map_while(|c| c.to_digit(10));
+        let (length, value) = digits.fold((0, u64::from(inside)), |(length, value), digit| {
+            (length + 1, value.saturating_mul(10).saturating_add(u64::from(digit)))
+        });
+        (value, length)
+    };
+    number(&a).cmp(&number(&b)).then(a[at].cmp(&b[at]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::yaml;
+    use serde_json::json;
+
+    #[test]
+    fn members_stand_in_natural_order() {
+        let text = yaml(&json!({"a10": 1, "a2": 2, "B": 3, "a/b": 4, "a": {"x": []}}));
+        assert_eq!(text, "B: 3\na:\n  x: []\na/b: 4\na2: 2\na10: 1\n");
+    }
+
+    #[test]
+    fn long_texts_are_folded_at_spaces_behind_the_eightieth_column() {
+        let text = yaml(&json!({"message": format!("{} {} x: y", "a".repeat(75), "b".repeat(10))}));
+        let (a, b) = ("a".repeat(75), "b".repeat(10));
+        assert_eq!(text, format!("message: '{a} {b}\n  x: y'\n"));
+    }
 }

@@ -12,6 +12,8 @@ mod conform;
 mod emit;
 mod node;
 mod scalar;
+mod settle;
+mod style;
 mod time;
 mod yaml;
 
@@ -23,6 +25,7 @@ use crate::table::schema;
 use crate::{ApiError, protobuf};
 
 pub use conform::ConformError;
+pub use settle::settle;
 
 /// How deep a document may nest.
 pub const DEPTH_MAX: usize = 128;

@@ -3,6 +3,7 @@
 //! Values of `serde_json` sort members and keep the last of equal keys; reports about unknown and duplicate fields need
 //! to know better. What a document means is not known here.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -21,15 +22,69 @@ pub(super) enum Node {
     Map(Vec<(String, Node)>),
 }
 
-/// Reads JSON. Its depth is bounded by the parser.
+/// Reads JSON. Its depth is bounded by the parser. Bytes and escapes that are no characters are read as U+FFFD.
 pub(super) fn from_json(body: &[u8]) -> Result<Node, SyntaxError> {
-    serde_json::from_slice(body).map_err(|e| {
+    let text = repaired(body);
+    serde_json::from_slice(&text).map_err(|e| {
         if e.is_eof() {
             SyntaxError("unexpected end of JSON input".into())
         } else {
             SyntaxError(e.to_string())
         }
     })
+}
+
+/// The text with each byte that is part of no character, and each escaped half of a pair without its other half, replaced.
+fn repaired(body: &[u8]) -> Cow<'_, [u8]> {
+    let valid = match std::str::from_utf8(body) {
+        Ok(_) => Cow::Borrowed(body),
+        Err(_) => Cow::Owned(with_characters_only(body)),
+    };
+    if !valid.windows(3).any(|part| matches!(part, [b'\\', b'u', b'd' | b'D'])) {
+        return valid;
+    }
+    Cow::Owned(with_whole_pairs(&valid))
+}
+
+fn with_characters_only(body: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(body.len() + 8);
+    for chunk in body.utf8_chunks() {
+        text.extend_from_slice(chunk.valid().as_bytes());
+        for _ in chunk.invalid() {
+            text.extend_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+    text
+}
+
+fn with_whole_pairs(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, behind)) = rest.split_first() {
+        let mut length = 1;
+        if *first == b'\\' {
+            length = match (escaped(rest), rest.get(6..).and_then(escaped)) {
+                (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
+                (Some(0xd800..=0xdfff), _) => {
+                    out.extend_from_slice(br"\ufffd");
+                    rest = &rest[6..];
+                    continue;
+                }
+                _ => 1 + usize::from(!behind.is_empty()),
+            };
+        }
+        out.extend_from_slice(&rest[..length]);
+        rest = &rest[length..];
+    }
+    out
+}
+
+/// The number in an escape such as `\u00e9` at the beginning of the text.
+fn escaped(text: &[u8]) -> Option<u16> {
+    let digits = text.strip_prefix(br"\u")?.get(..4)?;
+    let all_hex = digits.iter().all(u8::is_ascii_hexdigit);
+    let digits = std::str::from_utf8(digits).ok().filter(|_| all_hex)?;
+    u16::from_str_radix(digits, 16).ok()
 }
 
 impl Node {

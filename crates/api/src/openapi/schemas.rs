@@ -40,6 +40,11 @@ pub(super) fn reachable(schema: &Schema, resources: &[&Resource]) -> BTreeSet<Ty
             open.extend(schema.by_kind(sub.group, sub.version, sub.kind));
         }
     }
+    reachable_from(schema, open)
+}
+
+/// These types and all that they are made of.
+pub(super) fn reachable_from(schema: &Schema, mut open: Vec<TypeId>) -> BTreeSet<TypeId> {
     let mut found = BTreeSet::new();
     while let Some(id) = open.pop() {
         if found.insert(id) {

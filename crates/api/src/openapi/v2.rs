@@ -6,14 +6,15 @@ use super::operations::{
     BODY_TYPES, Body, Operation, PATCH_TYPES, body_type, parameter_type, path_parameters, paths, reply_type,
 };
 use super::schemas::{Dialect, definition, reachable};
-use crate::resource::{self, Resource};
+use crate::resource::{Resource, Served};
 use crate::table::schema;
 
 /// The document as a value.
-pub(super) fn document() -> Value {
+pub(super) fn document(served: Served) -> Value {
     let schema = schema();
+    let served: Vec<&Resource> = served.resources().collect();
     let mut definitions = Map::new();
-    for id in reachable(schema, resource::ALL) {
+    for id in reachable(schema, &served) {
         definitions.insert(schema[id].name.to_owned(), definition(schema, &schema[id], Dialect::V2));
     }
     definitions.insert(
@@ -21,7 +22,7 @@ pub(super) fn document() -> Value {
         json!({"type": "object"}),
     );
     let mut items = Map::new();
-    for resource in resource::ALL {
+    for resource in served {
         for path in paths(resource) {
             let operations: Map<String, Value> = path
                 .operations

@@ -6,14 +6,16 @@ use super::operations::{
     BODY_TYPES, Body, Operation, PATCH_TYPES, body_type, parameter_type, path_parameters, paths, reply_type,
 };
 use super::schemas::{Dialect, definition, reachable};
-use crate::resource::{self, Resource};
+use crate::resource::{Resource, Served};
 use crate::table::schema;
 
 /// The document as a value.
-pub(super) fn document(group: &str, version: &str) -> Value {
+pub(super) fn document(served: Served, group: &str, version: &str) -> Value {
     let schema = schema();
-    let served = resource::ALL.iter().copied();
-    let served: Vec<&Resource> = served.filter(|r| r.group == group && r.version == version).collect();
+    let served: Vec<&Resource> = served
+        .resources()
+        .filter(|r| r.group == group && r.version == version)
+        .collect();
     let mut schemas = Map::new();
     for id in reachable(schema, &served) {
         schemas.insert(schema[id].name.to_owned(), definition(schema, &schema[id], Dialect::V3));

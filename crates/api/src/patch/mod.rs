@@ -28,7 +28,7 @@ pub fn read(kind: PatchKind, body: &[u8]) -> Result<Document, ApiError> {
         PatchKind::Apply => (Format::Yaml, "error decoding YAML: ", "map[string]interface {}"),
     };
     let mut document = codec::read(body, format).map_err(|e| ApiError::bad_request(format!("{said}{e}")))?;
-    if kind == PatchKind::Apply && document.value.is_null() {
+    if matches!(kind, PatchKind::Apply | PatchKind::Strategic) && document.value.is_null() {
         document.value = json!({});
     }
     let have = match &document.value {

@@ -104,7 +104,8 @@ fn what_is_written_reads_back() {
         "spec": {"token": "t"}, "status": {"user": {"extra": {"k": ["a", "b"]}}}}),
     );
     check("io.k8s.apimachinery.pkg.apis.meta.v1.APIResourceList", {
-        let mut list = crate::discovery::resources("batch", "v1").expect("batch is served");
+        let mut list =
+            crate::discovery::resources(crate::resource::Served::default(), "batch", "v1").expect("batch is served");
         list["apiVersion"] = "v1".into();
         list
     });

@@ -27,6 +27,12 @@ pub(super) fn only_finalizers(new: &mut Value, old: &Value) {
     copy(old, new, "status");
 }
 
+/// A new volume entered its phase when it was created.
+pub(super) fn create_volume(volume: &mut Value) {
+    let created = volume["metadata"]["creationTimestamp"].clone();
+    set(ensure_object(volume, "status"), "lastPhaseTransitionTime", created);
+}
+
 /// A type set once stays when an update leaves it out.
 pub(super) fn update_secret(new: &mut Value, old: &Value) {
     default_text(new, "type", text(old, "type"));

@@ -145,7 +145,10 @@ static STRATEGIES: &[Strategy] = &[
         ..plain("Secret", Generation::Free, Status::None)
     },
     plain("ResourceQuota", Generation::Free, Status::Own),
-    plain("PersistentVolume", Generation::Free, Status::Own),
+    Strategy {
+        create: core::create_volume,
+        ..plain("PersistentVolume", Generation::Free, Status::Own)
+    },
     plain("PersistentVolumeClaim", Generation::Free, Status::Own),
     plain("VolumeAttachment", Generation::Free, Status::Own),
 ];

@@ -3,6 +3,7 @@
 //! Source: `spec/api.md` §2.11, `spec/job.md` §1.7; kubernetes `pkg/api/{job,pod,service}/warnings.go`.
 
 mod pod;
+mod secret;
 
 use serde_json::Value;
 
@@ -34,6 +35,7 @@ pub(super) fn warnings(resource: &'static Resource, new: &Value, old: Option<&Va
             let old = old.map(|old| &old["spec"]["template"]);
             pod::template(&new["spec"]["template"], old, "spec.template")
         }
+        "Secret" => secret::warnings(new),
         "Service" => service(new),
         "Endpoints" => vec!["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".to_owned()],
         _ => Vec::new(),

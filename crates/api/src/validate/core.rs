@@ -1,13 +1,13 @@
-//! The small kinds of the core group: namespaces, nodes, configuration.
+//! Namespaces and configuration.
 //!
 //! Source: kubernetes `pkg/apis/core/validation/validation.go`.
 
-use std::collections::BTreeSet;
-
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
 use super::cursor::{Cursor, Errors};
-use super::{meta, network, pod};
+use super::meta;
 use crate::{FieldErrorKind, names};
 
 /// Data of a ConfigMap or Secret.
@@ -78,15 +78,17 @@ pub(super) fn secret(secret: &Cursor<'_>, errors: &mut Errors) {
         }
     };
     match secret.at("type").text() {
-        "kubernetes.io/dockercfg" => need(".dockercfg"),
-        "kubernetes.io/dockerconfigjson" => need(".dockerconfigjson"),
+        "kubernetes.io/dockercfg" => docker_config(&data.key(".dockercfg"), errors),
+        "kubernetes.io/dockerconfigjson" => docker_config(&data.key(".dockerconfigjson"), errors),
         "kubernetes.io/basic-auth"
             // One of the two is enough.
             if data.value.get("username").is_none() && data.value.get("password").is_none() => {
                 need("username");
                 need("password");
             }
-        "kubernetes.io/ssh-auth" => need("ssh-privatekey"),
+        "kubernetes.io/ssh-auth" if data.key("ssh-privatekey").is_empty() => {
+            errors.required(&data.key("ssh-privatekey"), "");
+        }
         "kubernetes.io/tls" => {
             need("tls.crt");
             need("tls.key");
@@ -103,17 +105,55 @@ pub(super) fn secret(secret: &Cursor<'_>, errors: &mut Errors) {
     }
 }
 
+/// Credentials for registries: a JSON object. What it holds is not shown.
+fn docker_config(at: &Cursor<'_>, errors: &mut Errors) {
+    if !at.is_set() {
+        errors.required(at, "");
+        return;
+    }
+    let content = BASE64.decode(at.text()).unwrap_or_default();
+    let wrong = match serde_json::from_slice::<Value>(&content) {
+        Ok(Value::Object(_) | Value::Null) => return,
+        Ok(other) => format!(
+            "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+            match other {
+                Value::Array(_) => "array",
+                Value::String(_) => "string",
+                Value::Bool(_) => "bool",
+                Value::Null | Value::Number(_) | Value::Object(_) => "number",
+            }
+        ),
+        Err(error) if error.is_eof() => "unexpected end of JSON input".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    errors.invalid_as(at, "<secret contents redacted>", wrong);
+}
+
+/// The finalizers of a Namespace's spec.
+pub(super) fn namespace_finalizers(namespace: &Cursor<'_>, errors: &mut Errors) {
+    let spec = namespace.at("spec");
+    let finalizers = spec.at("finalizers");
+    for finalizer in finalizers.items() {
+        finalizer_name(&finalizer, finalizer.text(), errors);
+    }
+}
+
+fn finalizer_name(at: &Cursor<'_>, name: &str, errors: &mut Errors) {
+    for complaint in names::qualified_name(name) {
+        errors.invalid_as(at, name, complaint);
+    }
+    if !meta::is_standard_or_qualified(name) {
+        errors.invalid_as(at, name, meta::NOT_STANDARD);
+    }
+}
+
 /// A Namespace.
 pub(super) fn namespace(namespace: &Cursor<'_>, errors: &mut Errors) {
     let spec = namespace.at("spec");
     let finalizers = spec.at("finalizers");
     for finalizer in finalizers.items() {
-        for complaint in names::qualified_name(finalizer.text()) {
-            errors.invalid_as(&finalizers, finalizer.text(), complaint);
-        }
-        if !meta::is_standard_or_qualified(finalizer.text()) {
-            errors.invalid_as(&finalizers, finalizer.text(), meta::NOT_STANDARD);
-        }
+        // Upstream names the list here, not its element.
+        finalizer_name(&finalizers, finalizer.text(), errors);
     }
 }
 
@@ -134,84 +174,4 @@ pub(super) fn namespace_status(new: &Cursor<'_>, errors: &mut Errors) {
     } else if phase != "Active" {
         errors.invalid_as(&shown, phase, "may only be 'Active' if `deletionTimestamp` is empty");
     }
-}
-
-/// A Node.
-pub(super) fn node(node: &Cursor<'_>, errors: &mut Errors) {
-    let spec = node.at("spec");
-    if !spec.at("taints").is_empty() {
-        // Upstream reports taints as if they were metadata.
-        let metadata = node.at("metadata");
-        let shown = metadata.at("taints");
-        taints(&shown.with(spec.at("taints").value), errors);
-    }
-    for field in ["capacity", "allocatable"] {
-        let status = node.at("status");
-        let list = status.at(field);
-        for (name, value) in list.members() {
-            // Upstream writes these as fields, not as keys.
-            let at = list.at(name);
-            if value.quantity().is_some_and(|amount| amount.is_negative()) {
-                errors.invalid(&at, super::cursor::NEGATIVE);
-            }
-        }
-    }
-    let ranges = spec.at("podCIDRs");
-    for range in ranges.items() {
-        network::cidr(&range, errors);
-    }
-}
-
-fn taints(taints: &Cursor<'_>, errors: &mut Errors) {
-    let mut seen = BTreeSet::new();
-    for taint in taints.items() {
-        let (key, value, effect) = (taint.at("key"), taint.at("value"), taint.at("effect"));
-        for complaint in names::qualified_name(key.text()) {
-            errors.invalid_as(&key, key.text(), complaint);
-        }
-        if !value.is_empty() {
-            errors.complaints(&value, names::label_value(value.text()));
-        }
-        match effect.text() {
-            "" => errors.required(&effect, ""),
-            _ => errors.check_one_of(&effect, &["NoSchedule", "PreferNoSchedule", "NoExecute"]),
-        }
-        if !seen.insert((key.text().to_owned(), effect.text().to_owned())) {
-            errors.push(
-                FieldErrorKind::Duplicate,
-                taint.path(),
-                Some(taint.value),
-                "taints must be unique by key and effect pair",
-            );
-        }
-    }
-}
-
-/// What a Node once was given it keeps.
-pub(super) fn node_change(new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Errors) {
-    let (spec, before) = (new.at("spec"), old.at("spec"));
-    for field in ["providerID", "podCIDRs"] {
-        let (new, old) = (spec.at(field), before.at(field));
-        if !old.is_empty() && !new.same_as(&old) {
-            errors.forbidden(&new, "node updates may not change it except from \"\" to valid");
-        }
-    }
-}
-
-/// A RuntimeClass.
-pub(super) fn runtime_class(class: &Cursor<'_>, errors: &mut Errors) {
-    let handler = class.at("handler");
-    if handler.is_empty() {
-        errors.required(&handler, "");
-    } else {
-        errors.complaints(&handler, names::dns_label(handler.text()));
-    }
-    let overhead = class.at("overhead");
-    if overhead.is_set() {
-        // Upstream reports the overhead as if it were a container's limits.
-        pod::resource_amounts(&overhead.at("podFixed"), &overhead.at("limits"), errors);
-    }
-    let scheduling = class.at("scheduling");
-    meta::labels(&scheduling.at("nodeSelector"), errors);
-    pod::tolerations(&scheduling.at("tolerations"), errors);
 }

@@ -26,10 +26,16 @@ pub(super) fn name_rule(resource: &Resource) -> NameRule {
     }
 }
 
-/// Metadata of a new object.
+/// Metadata of a new object, in a kind's own rules.
 pub(super) fn create(object: &Cursor<'_>, resource: &Resource, errors: &mut Errors) {
+    create_any(object, resource, name_rule(resource), errors);
     let metadata = object.at("metadata");
-    let rule = name_rule(resource);
+    standard_finalizers(&metadata.at("finalizers"), errors);
+}
+
+/// Metadata of an object of any kind, whose name follows that rule.
+fn create_any(object: &Cursor<'_>, resource: &Resource, rule: NameRule, errors: &mut Errors) {
+    let metadata = object.at("metadata");
     let prefix = metadata.at("generateName");
     if !prefix.is_empty() {
         errors.complaints(&prefix, rule(&without_trailing_dash(prefix.text())));
@@ -50,7 +56,18 @@ pub(super) fn create(object: &Cursor<'_>, resource: &Resource, errors: &mut Erro
     errors.check_not_negative(&metadata.at("generation"));
     common(&metadata, errors);
     finalizers(&metadata.at("finalizers"), errors);
-    standard_finalizers(&metadata.at("finalizers"), errors);
+}
+
+/// What holds of the metadata of every new object, looked at once its kind's own rules are kept: names need only be
+/// parts of paths.
+pub(super) fn create_every(object: &Cursor<'_>, resource: &Resource, errors: &mut Errors) {
+    create_any(object, resource, names::path_segment, errors);
+}
+
+/// What holds of the metadata of every changed object, before its kind's own rules.
+pub(super) fn update_every(new: &Cursor<'_>, old: &Cursor<'_>, resource: &Resource, errors: &mut Errors) {
+    create_any(new, resource, names::path_segment, errors);
+    update_any(new, old, errors);
 }
 
 /// Metadata of a changed object, in a kind's own rules.
@@ -60,8 +77,7 @@ pub(super) fn update(new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Errors) {
     standard_finalizers(&metadata.at("finalizers"), errors);
 }
 
-/// Metadata of a changed object of any kind.
-pub(super) fn update_any(new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Errors) {
+fn update_any(new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Errors) {
     let (new, old) = (new.at("metadata"), old.at("metadata"));
     if old.at("deletionTimestamp").is_set() {
         no_new_finalizers(&new.at("finalizers"), &old.at("finalizers"), errors);
@@ -130,7 +146,7 @@ fn owners(at: &Cursor<'_>, errors: &mut Errors) {
     for owner in at.items() {
         let owner = owner.value;
         let version = text(owner, "apiVersion");
-        if version.is_empty() || version.ends_with('/') {
+        if version.is_empty() || version.ends_with('/') || version.matches('/').count() > 1 {
             errors.invalid_as(&at.at("apiVersion"), version, "version must not be empty");
         }
         for field in ["kind", "name", "uid"] {

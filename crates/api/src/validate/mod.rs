@@ -13,8 +13,12 @@ mod event;
 mod job;
 mod meta;
 mod network;
+mod node;
 mod pod;
 mod policy;
+mod quota;
+mod service;
+mod storage;
 
 use serde_json::Value;
 
@@ -41,22 +45,22 @@ pub fn create(resource: &'static Resource, value: &Value, checks: &Checks) -> Ve
         "DaemonSet" | "Deployment" | "ReplicaSet" | "StatefulSet" | "ReplicationController" | "ControllerRevision" => {
             apps::create(&object, resource, &mut errors);
         }
-        "Service" => network::create_service(&object, &mut errors),
         "Event" => {
             if resource == resource::EVENTS_V1 {
                 meta::create(&object, resource, &mut errors);
                 event::events(&object, &mut errors);
             } else {
                 event::core(&object, &mut errors);
-                if errors.is_empty() {
-                    meta::create(&object, resource, &mut errors);
-                }
             }
         }
+        "PodDisruptionBudget" => policy::disruption_budget(&object, &mut errors),
         _ => {
             meta::create(&object, resource, &mut errors);
             rules(resource, &object, &mut errors);
         }
+    }
+    if errors.is_empty() {
+        meta::create_every(&object, resource, &mut errors);
     }
     errors.into_list()
 }
@@ -73,8 +77,8 @@ pub fn update(
 ) -> Vec<FieldError> {
     let (new, old) = (Cursor::root(new), Cursor::root(old));
     let mut errors = Errors::default();
-    // Upstream looks at the metadata once for every kind, and once more in most kinds' own rules.
-    meta::update_any(&new, &old, &mut errors);
+    // Upstream looks at the metadata of every kind, and again in most kinds' own rules.
+    meta::update_every(&new, &old, resource, &mut errors);
     match subresource {
         None | Some("scale") => update_object(resource, &new, &old, checks, &mut errors),
         Some("status") => update_status(resource, &new, &old, &mut errors),
@@ -82,7 +86,7 @@ pub fn update(
         Some("resize") => pod::resize(&new, &old, &mut errors),
         Some("finalize") => {
             meta::update(&new, &old, &mut errors);
-            core::namespace(&new, &mut errors);
+            core::namespace_finalizers(&new, &mut errors);
         }
         Some(_) => meta::update(&new, &old, &mut errors),
     }
@@ -103,17 +107,52 @@ fn update_object(
         "DaemonSet" | "Deployment" | "ReplicaSet" | "StatefulSet" | "ReplicationController" | "ControllerRevision" => {
             apps::update(new, old, resource, errors);
         }
-        "Service" => network::update_service(new, old, errors),
         "Event" => {
             if resource != resource::EVENTS_V1 {
                 event::core(new, errors);
             }
         }
+        "PodDisruptionBudget" => policy::disruption_budget(new, errors),
         _ => {
-            meta::update(new, old, errors);
+            if first_of(resource) == Order::Rules {
+                meta::create(new, resource, errors);
+                rules(resource, new, errors);
+            }
+            if resource.kind != "LimitRange" {
+                meta::update(new, old, errors);
+            }
             changes(resource, new, old, errors);
-            rules(resource, new, errors);
+            match first_of(resource) {
+                Order::Rules => {}
+                Order::Change => rules(resource, new, errors),
+                Order::ChangeThenAll => {
+                    meta::create(new, resource, errors);
+                    rules(resource, new, errors);
+                }
+            }
         }
+    }
+}
+
+/// In which order a changed object is looked at. It shows in the order and number of the causes that a client is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// As a new object first, then as a change.
+    Rules,
+    /// As a change, then the rules that hold at any time.
+    Change,
+    /// As a change, then in full as a new object.
+    ChangeThenAll,
+}
+
+fn first_of(resource: &Resource) -> Order {
+    match resource.kind {
+        "Role" | "ClusterRole" | "RoleBinding" | "ClusterRoleBinding" | "RuntimeClass" | "StorageClass"
+        | "PersistentVolume" | "LimitRange" | "EndpointSlice" => Order::Rules,
+        "ConfigMap" | "Secret" | "ServiceAccount" | "Service" | "Endpoints" | "PersistentVolumeClaim" => {
+            Order::ChangeThenAll
+        }
+        _ => Order::Change,
     }
 }
 
@@ -124,16 +163,23 @@ fn rules(resource: &'static Resource, object: &Cursor<'_>, errors: &mut Errors) 
         "ConfigMap" => core::config_map(object, errors),
         "Secret" => core::secret(object, errors),
         "Namespace" => core::namespace(object, errors),
-        "Node" => core::node(object, errors),
-        "RuntimeClass" => core::runtime_class(object, errors),
+        "Node" => node::node(object, errors),
+        "RuntimeClass" => node::runtime_class(object, errors),
+        "Service" => service::service(object, errors),
+        "Endpoints" => network::endpoints(object, errors),
         "EndpointSlice" => network::endpoint_slice(object, errors),
         "Role" | "ClusterRole" => policy::role(object, resource.is_namespaced(), errors),
         "RoleBinding" | "ClusterRoleBinding" => policy::binding(object, resource.is_namespaced(), errors),
-        "PodDisruptionBudget" => policy::disruption_budget(object, errors),
         "Lease" => policy::lease(object, errors),
         "PriorityClass" => policy::priority_class(object, errors),
-        "ResourceQuota" => policy::quota(object, errors),
-        "LimitRange" => policy::limit_range(object, errors),
+        "ResourceQuota" => quota::quota(object, errors),
+        "LimitRange" => quota::limit_range(object, errors),
+        "PersistentVolume" => storage::volume(object, errors),
+        "PersistentVolumeClaim" => storage::claim(object, errors),
+        "StorageClass" => storage::class(object, errors),
+        "CSIDriver" => storage::driver(object, errors),
+        "CSINode" => storage::node(object, errors),
+        "VolumeAttachment" => storage::attachment(object, errors),
         _ => {}
     }
 }
@@ -146,11 +192,17 @@ fn changes(resource: &'static Resource, new: &Cursor<'_>, old: &Cursor<'_>, erro
             errors.check_immutable(&new.at("type"), &old.at("type"));
             core::immutable_data(new, old, errors);
         }
-        "Node" => core::node_change(new, old, errors),
+        "Node" => node::node_change(new, old, errors),
         "RuntimeClass" => errors.check_immutable(&new.at("handler"), &old.at("handler")),
+        "Service" => service::change(new, old, errors),
         "RoleBinding" | "ClusterRoleBinding" => policy::binding_change(new, old, errors),
         "PriorityClass" => policy::priority_class_change(new, old, errors),
         "EndpointSlice" => errors.check_immutable(&new.at("addressType"), &old.at("addressType")),
+        "ResourceQuota" => quota::quota_change(new, old, errors),
+        "PersistentVolume" => storage::volume_change(new, old, errors),
+        "PersistentVolumeClaim" => storage::claim_change(new, old, errors),
+        "StorageClass" => storage::class_change(new, old, errors),
+        "VolumeAttachment" => storage::attachment_change(new, old, errors),
         _ => {}
     }
 }
@@ -159,16 +211,19 @@ fn update_status(resource: &'static Resource, new: &Cursor<'_>, old: &Cursor<'_>
     match resource.kind {
         "Pod" => pod::update_status(new, old, errors),
         "Job" => job::update_status(new, old, errors),
-        "DaemonSet" | "Deployment" | "ReplicaSet" | "ReplicationController" => {
+        "CronJob" => {}
+        "DaemonSet" | "Deployment" | "ReplicaSet" | "StatefulSet" | "ReplicationController" => {
             apps::update_status(new, old, resource.kind, errors);
         }
-        "Service" => network::update_service_status(new, old, errors),
+        "PodDisruptionBudget" => policy::disruption_status(new, errors),
         kind => {
             meta::update(new, old, errors);
             match kind {
+                "Service" => service::status(new, errors),
                 "Namespace" => core::namespace_status(new, errors),
-                "Node" => core::node(new, errors),
-                "PodDisruptionBudget" => policy::disruption_status(new, errors),
+                "Node" => node::node_change(new, old, errors),
+                "ResourceQuota" => quota::quota_status(new, errors),
+                "PersistentVolumeClaim" => storage::claim_status(new, errors),
                 _ => {}
             }
         }

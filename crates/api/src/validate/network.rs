@@ -1,33 +1,55 @@
-//! Addresses, Services, EndpointSlices.
+//! Addresses, Endpoints, EndpointSlices.
 //!
-//! Allocation of addresses and ports is the registry's. Source: kubernetes `ValidateServiceCreate`,
-//! `pkg/apis/discovery/validation`.
+//! Source: kubernetes `pkg/apis/core/validation`, `pkg/apis/discovery/validation`, `apimachinery/pkg/util/validation/ip.go`.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::cursor::{Cursor, Errors};
-use super::meta;
-use crate::{names, resource};
+use crate::names;
 
 const IP_FORM: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 const CIDR_FORM: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
+pub(super) const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
+
+/// Most endpoints of a slice, addresses of an endpoint, and ports of a slice.
+const ENDPOINTS_MAX: usize = 1000;
+const ADDRESSES_MAX: usize = 100;
+const PORTS_MAX: usize = 20_000;
+/// Most labels of an endpoint's topology, and zones and nodes that it is meant for.
+const TOPOLOGY_MAX: usize = 16;
+const HINTS_MAX: usize = 8;
+
+/// Reads an address as upstream does for older fields: the numbers of an IPv4 address may have leading zeros.
+pub(super) fn parse_ip(text: &str) -> Option<IpAddr> {
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let numbers: Vec<u8> = text
+        .split('.')
+        .map(|number| {
+            let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+            digits.then(|| number.parse().ok()).flatten()
+        })
+        .collect::<Option<_>>()?;
+    let octets: [u8; 4] = numbers.try_into().ok()?;
+    Some(Ipv4Addr::from(octets).into())
+}
 
 /// An IP address.
 pub(super) fn ip(at: &Cursor<'_>, errors: &mut Errors) {
-    if at.text().parse::<IpAddr>().is_err() {
+    if parse_ip(at.text()).is_none() {
         errors.invalid_as(at, at.text(), IP_FORM);
     }
 }
 
 /// A range of addresses.
 pub(super) fn cidr(at: &Cursor<'_>, errors: &mut Errors) {
-    let good = at.text().split_once('/').is_some_and(|(address, bits)| {
-        let most = match address.parse() {
-            Ok(IpAddr::V4(_)) => 32,
-            Ok(IpAddr::V6(_)) => 128,
-            Err(_) => return false,
+    let good = at.text().trim().split_once('/').is_some_and(|(address, bits)| {
+        let most = match parse_ip(address) {
+            Some(IpAddr::V4(_)) => 32,
+            Some(IpAddr::V6(_)) => 128,
+            None => return false,
         };
         bits.parse::<u8>().is_ok_and(|bits| bits <= most)
     });
@@ -36,170 +58,86 @@ pub(super) fn cidr(at: &Cursor<'_>, errors: &mut Errors) {
     }
 }
 
-/// A new Service.
-pub(super) fn create_service(service: &Cursor<'_>, errors: &mut Errors) {
-    meta::create(service, resource::SERVICES, errors);
-    service_rules(service, errors);
-}
-
-/// A changed Service.
-pub(super) fn update_service(new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Errors) {
-    meta::update(new, old, errors);
-    let (spec, before) = (new.at("spec"), old.at("spec"));
-    let kind = |spec: &Cursor<'_>| spec.at("type").text().to_owned();
-    if kind(&spec) != "ExternalName" && kind(&before) != "ExternalName" {
-        let (ips, had) = (spec.at("clusterIPs"), before.at("clusterIPs"));
-        if !had.is_empty() && !ips.is_empty() && ips.index(0).value != had.index(0).value {
-            errors.invalid_as(&ips.index(0), ips.value.clone(), "may not change once set");
-        }
-    }
-    service_rules(new, errors);
-}
-
-fn service_rules(service: &Cursor<'_>, errors: &mut Errors) {
-    let spec = service.at("spec");
-    let kind = spec.at("type").text();
-    let headless = spec.at("clusterIP").text() == "None";
-    if spec.at("ports").is_empty() && !headless && kind != "ExternalName" {
-        errors.required(&spec.at("ports"), "");
-    }
-    if kind == "ExternalName" {
-        let name = spec.at("externalName");
-        if name.is_empty() {
-            errors.required(&name, "");
-        } else {
-            for complaint in names::dns_subdomain(name.text().trim_end_matches('.')) {
-                errors.invalid(&name, complaint);
-            }
-        }
-    }
-    service_ports(&spec, kind, errors);
-    meta::labels(&spec.at("selector"), errors);
-    affinity(&spec, errors);
-    cluster_ips(&spec.at("clusterIPs"), errors);
-    for (index, address) in spec.at("externalIPs").items().enumerate() {
-        let _ = index;
-        ip(&address, errors);
-    }
-    if spec.at("type").is_empty() {
-        errors.required(&spec.at("type"), "");
+/// An address that others can reach: of no special range.
+pub(super) fn ordinary_ip(at: &Cursor<'_>, errors: &mut Errors) {
+    let Some(address) = parse_ip(at.text()) else {
+        errors.invalid_as(at, at.text(), "must be a valid IP address");
+        return;
+    };
+    let (link_local, link_local_multicast) = match address {
+        IpAddr::V4(v4) => (v4.is_link_local(), v4.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(v6) => (v6.is_unicast_link_local(), v6.segments()[0] & 0xff0f == 0xff02),
+    };
+    let detail = if address.is_unspecified() {
+        format!("may not be unspecified ({})", at.text())
+    } else if address.is_loopback() {
+        "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()
+    } else if link_local {
+        "may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned()
+    } else if link_local_multicast {
+        "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned()
     } else {
-        let kinds = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
-        errors.check_one_of(&spec.at("type"), &kinds);
-    }
-    traffic(&spec, kind, errors);
+        return;
+    };
+    errors.invalid_as(at, at.text(), detail);
 }
 
-fn service_ports(spec: &Cursor<'_>, kind: &str, errors: &mut Errors) {
-    let ports = spec.at("ports");
-    let several = ports.len() > 1;
-    let mut seen_names = BTreeSet::new();
-    let mut seen_ports = BTreeSet::new();
-    for port in ports.items() {
-        let name = port.at("name");
-        if name.is_empty() {
-            if several {
+/// Whether a list holds at most one address of each family, and what is wrong with it otherwise.
+pub(super) fn one_of_each_family(list: &Cursor<'_>, addresses: &[&str], errors: &mut Errors) {
+    let families: Vec<bool> = addresses.iter().map(|address| address.contains(':')).collect();
+    if families.len() > 2 || families.iter().all(|family| Some(family) == families.first()) {
+        errors.invalid(list, "may specify no more than one IP for each IP family");
+    }
+}
+
+/// An Endpoints.
+pub(super) fn endpoints(endpoints: &Cursor<'_>, errors: &mut Errors) {
+    for subset in endpoints.at("subsets").items() {
+        let (ready, unready) = (subset.at("addresses"), subset.at("notReadyAddresses"));
+        if ready.is_empty() && unready.is_empty() {
+            errors.required(&subset, "must specify `addresses` or `notReadyAddresses`");
+        }
+        for address in ready.items().chain(unready.items()) {
+            let (name, node) = (address.at("hostname"), address.at("nodeName"));
+            let address = address.at("ip");
+            ip(&address, errors);
+            if !name.is_empty() {
+                errors.complaints(&name, names::dns_label(name.text()));
+            }
+            if node.is_set() {
+                errors.complaints(&node, names::dns_subdomain(node.text()));
+            }
+            ordinary_ip(&address, errors);
+        }
+        let ports = subset.at("ports");
+        for port in ports.items() {
+            let name = port.at("name");
+            if !name.is_empty() {
+                errors.complaints(&name, names::dns_label(name.text()));
+            } else if ports.len() > 1 {
                 errors.required(&name, "");
             }
-        } else {
-            errors.complaints(&name, names::dns_label(name.text()));
-            if !seen_names.insert(name.text().to_owned()) {
-                errors.duplicate(&name);
-            }
-        }
-        errors.check_port(&port.at("port"));
-        let protocol = port.at("protocol");
-        if protocol.is_empty() {
-            errors.required(&protocol, "");
-        } else {
-            errors.check_one_of(&protocol, PROTOCOLS);
-        }
-        errors.check_port_or_name(&port.at("targetPort"));
-        if kind == "ClusterIP" && port.at("nodePort").integer().unwrap_or_default() != 0 {
-            errors.forbidden(&port.at("nodePort"), "may not be used when `type` is 'ClusterIP'");
-        }
-    }
-    for port in ports.items() {
-        let pair = (port.at("protocol").text().to_owned(), port.at("port").integer());
-        if !seen_ports.insert(pair) {
-            errors.duplicate(&port);
+            errors.check_port(&port.at("port"));
+            protocol(&port.at("protocol"), errors);
+            app_protocol(&port.at("appProtocol"), errors);
         }
     }
 }
 
-fn affinity(spec: &Cursor<'_>, errors: &mut Errors) {
-    const SECONDS_MAX: i64 = 86_400;
-    let affinity = spec.at("sessionAffinity");
-    if affinity.is_empty() {
-        errors.required(&affinity, "");
-        return;
-    }
-    errors.check_one_of(&affinity, &["ClientIP", "None"]);
-    let config = spec.at("sessionAffinityConfig");
-    let client = config.at("clientIP");
-    let timeout = client.at("timeoutSeconds");
-    match affinity.text() {
-        "ClientIP" => {
-            let seconds = timeout.integer().unwrap_or_default();
-            if seconds <= 0 || seconds > SECONDS_MAX {
-                let detail = format!("must be greater than 0 and less than {SECONDS_MAX}");
-                errors.invalid_as(&timeout, seconds, detail);
-            }
-        }
-        "None" if config.is_set() => {
-            errors.forbidden(&config, "must not be set when session affinity is None");
-        }
-        _ => {}
+/// TCP, UDP or SCTP.
+pub(super) fn protocol(at: &Cursor<'_>, errors: &mut Errors) {
+    if at.is_empty() {
+        errors.required(at, "");
+    } else {
+        errors.check_one_of(at, PROTOCOLS);
     }
 }
 
-fn cluster_ips(ips: &Cursor<'_>, errors: &mut Errors) {
-    for (index, address) in ips.items().enumerate() {
-        if address.text() == "None" {
-            if ips.len() > 1 {
-                errors.invalid_as(
-                    &ips.index(index),
-                    address.text(),
-                    "'None' must be the first and only value",
-                );
-            }
-            continue;
-        }
-        ip(&address, errors);
-    }
-}
-
-fn traffic(spec: &Cursor<'_>, kind: &str, errors: &mut Errors) {
-    let external = spec.at("externalTrafficPolicy");
-    let outside = matches!(kind, "NodePort" | "LoadBalancer");
-    if external.is_set() {
-        if !outside && spec.at("externalIPs").is_empty() {
-            errors.invalid(&external, "may only be set for externally-accessible services");
-        } else {
-            errors.check_one_of(&external, &["Cluster", "Local"]);
-        }
-    }
-    let internal = spec.at("internalTrafficPolicy");
-    if internal.is_set() {
-        errors.check_one_of(&internal, &["Cluster", "Local"]);
-    }
-}
-
-/// A changed status of a Service.
-pub(super) fn update_service_status(new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Errors) {
-    meta::update(new, old, errors);
-    let status = new.at("status");
-    let balancer = status.at("loadBalancer");
-    for ingress in balancer.at("ingress").items() {
-        let (address, name) = (ingress.at("ip"), ingress.at("hostname"));
-        if !address.is_empty() {
-            ip(&address, errors);
-        }
-        if !name.is_empty() {
-            errors.complaints(&name, names::dns_subdomain(name.text()));
-            if name.text().parse::<IpAddr>().is_ok() {
-                errors.invalid(&name, "must be a DNS name, not an IP address");
-            }
+/// A hint at what is spoken on a port.
+pub(super) fn app_protocol(at: &Cursor<'_>, errors: &mut Errors) {
+    if at.is_set() {
+        for complaint in names::qualified_name(at.text()) {
+            errors.invalid_as(at, at.text(), complaint);
         }
     }
 }
@@ -212,17 +150,70 @@ pub(super) fn endpoint_slice(slice: &Cursor<'_>, errors: &mut Errors) {
     } else {
         errors.check_one_of(&kind, &["FQDN", "IPv4", "IPv6"]);
     }
-    for endpoint in slice.at("endpoints").items() {
-        let addresses = endpoint.at("addresses");
-        if addresses.is_empty() {
-            errors.required(&addresses, "must contain at least 1 address");
-        }
-        for address in addresses.items() {
-            endpoint_address(&addresses, &address, kind.text(), errors);
+    let endpoints = slice.at("endpoints");
+    if endpoints.len() > ENDPOINTS_MAX {
+        errors.too_many(&endpoints, ENDPOINTS_MAX);
+    } else {
+        for endpoint in endpoints.items() {
+            self::endpoint(&endpoint, kind.text(), errors);
         }
     }
+    slice_ports(&slice.at("ports"), errors);
+}
+
+fn endpoint(endpoint: &Cursor<'_>, kind: &str, errors: &mut Errors) {
+    let addresses = endpoint.at("addresses");
+    if addresses.is_empty() {
+        errors.required(&addresses, "must contain at least 1 address");
+    } else if addresses.len() > ADDRESSES_MAX {
+        errors.too_many(&addresses, ADDRESSES_MAX);
+    }
+    for address in addresses.items() {
+        endpoint_address(&addresses, &address, kind, errors);
+    }
+    let node = endpoint.at("nodeName");
+    if node.is_set() {
+        errors.complaints(&node, names::dns_subdomain(node.text()));
+    }
+    let topology = endpoint.at("deprecatedTopology");
+    if topology.len() > TOPOLOGY_MAX {
+        errors.too_many(&topology, TOPOLOGY_MAX);
+    }
+    super::meta::labels(&topology, errors);
+    let name = endpoint.at("hostname");
+    if name.is_set() {
+        errors.complaints(&name, names::dns_label(name.text()));
+    }
+    let hints = endpoint.at("hints");
+    for field in ["forZones", "forNodes"] {
+        let list = hints.at(field);
+        if list.len() > HINTS_MAX {
+            errors.too_many(&list, HINTS_MAX);
+            continue;
+        }
+        let mut seen = BTreeSet::new();
+        for hint in list.items() {
+            let name = hint.at("name");
+            if !seen.insert(name.text().to_owned()) {
+                errors.duplicate(&name);
+            } else if field == "forZones" {
+                for complaint in names::qualified_name(name.text()) {
+                    errors.invalid_as(&name, name.text(), complaint);
+                }
+            } else {
+                errors.complaints(&name, names::dns_subdomain(name.text()));
+            }
+        }
+    }
+}
+
+fn slice_ports(ports: &Cursor<'_>, errors: &mut Errors) {
+    if ports.len() > PORTS_MAX {
+        errors.too_many(ports, PORTS_MAX);
+        return;
+    }
     let mut seen = BTreeSet::new();
-    for port in slice.at("ports").items() {
+    for port in ports.items() {
         let (name, protocol) = (port.at("name"), port.at("protocol"));
         if !name.is_empty() {
             errors.complaints(&name, names::dns_label(name.text()));
@@ -230,35 +221,34 @@ pub(super) fn endpoint_slice(slice: &Cursor<'_>, errors: &mut Errors) {
         if !seen.insert(name.text().to_owned()) {
             errors.duplicate(&name);
         }
-        errors.check_one_of(&protocol, PROTOCOLS);
+        self::protocol(&protocol, errors);
+        app_protocol(&port.at("appProtocol"), errors);
     }
 }
 
 fn endpoint_address(list: &Cursor<'_>, at: &Cursor<'_>, kind: &str, errors: &mut Errors) {
     if kind == "FQDN" {
-        errors.complaints(at, names::dns_subdomain(at.text()));
+        let name = at.text().strip_suffix('.').unwrap_or(at.text());
+        if name.is_empty() {
+            errors.required(at, "");
+            return;
+        }
+        for complaint in names::dns_subdomain(name) {
+            errors.invalid(at, complaint);
+        }
+        if !name.contains('.') {
+            errors.invalid(at, "should be a domain with at least two segments separated by dots");
+        }
         return;
     }
-    let Ok(address) = at.text().parse::<IpAddr>() else {
-        errors.invalid_as(at, at.text(), IP_FORM);
-        return;
-    };
-    // Upstream names the list here, not its element.
-    match (kind, address.is_ipv4()) {
-        ("IPv4", false) => errors.invalid_as(list, at.text(), "must be an IPv4 address"),
-        ("IPv6", true) => errors.invalid_as(list, at.text(), "must be an IPv6 address"),
+    match (kind, parse_ip(at.text())) {
+        (_, None) => errors.invalid_as(at, at.text(), IP_FORM),
+        // Upstream names the list here, not its element.
+        ("IPv4", Some(IpAddr::V6(_))) => errors.invalid_as(list, at.text(), "must be an IPv4 address"),
+        ("IPv6", Some(IpAddr::V4(_))) => errors.invalid_as(list, at.text(), "must be an IPv6 address"),
         _ => {}
     }
-    let link_local = match address {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    };
-    if address.is_unspecified() {
-        errors.invalid_as(at, at.text(), format!("may not be unspecified ({})", at.text()));
-    } else if address.is_loopback() {
-        errors.invalid_as(at, at.text(), "may not be in the loopback range (127.0.0.0/8, ::1/128)");
-    } else if link_local {
-        let detail = "may not be in the link-local range (169.254.0.0/16, fe80::/10)";
-        errors.invalid_as(at, at.text(), detail);
+    if parse_ip(at.text()).is_some() {
+        ordinary_ip(at, errors);
     }
 }

@@ -1,15 +1,13 @@
-//! Roles, bindings, budgets, leases, priority classes, quotas, limits.
+//! Roles, bindings, budgets, leases, priority classes.
 //!
-//! Source: kubernetes `pkg/apis/{rbac,policy,coordination,scheduling}/validation`, `pkg/apis/core/validation`.
+//! Source: kubernetes `pkg/apis/{rbac,policy,coordination,scheduling}/validation`,
+//! `apimachinery/pkg/apis/meta/v1/validation` (conditions).
 
 use std::collections::BTreeSet;
-
-use serde_json::json;
 
 use super::cursor::{Cursor, Errors};
 use super::{apps, meta};
 use crate::names;
-use crate::quantity::Quantity;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
@@ -123,9 +121,62 @@ pub(super) fn disruption_budget(budget: &Cursor<'_>, errors: &mut Errors) {
 /// A changed status of a PodDisruptionBudget.
 pub(super) fn disruption_status(budget: &Cursor<'_>, errors: &mut Errors) {
     let status = budget.at("status");
+    conditions(&status.at("conditions"), errors);
     for field in ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"] {
         errors.check_not_negative(&status.at(field));
     }
+}
+
+/// Conditions in the form that newer kinds share (`metav1.Condition`).
+fn conditions(list: &Cursor<'_>, errors: &mut Errors) {
+    const REASON_MAX: usize = 1024;
+    const MESSAGE_MAX: usize = 32 * 1024;
+    let mut seen = BTreeSet::new();
+    for condition in list.items() {
+        let (kind, reason) = (condition.at("type"), condition.at("reason"));
+        if !seen.insert(kind.text().to_owned()) {
+            errors.duplicate(&kind);
+        }
+        for complaint in names::qualified_name(kind.text()) {
+            errors.invalid_as(&kind, kind.text(), complaint);
+        }
+        errors.check_one_of(&condition.at("status"), &["False", "True", "Unknown"]);
+        let generation = condition.at("observedGeneration");
+        if generation.integer().is_some_and(|generation| generation < 0) {
+            errors.invalid(&generation, "must be greater than or equal to zero");
+        }
+        let since = condition.at("lastTransitionTime");
+        if !since.is_set() {
+            errors.required(&since, "must be set");
+        }
+        if reason.is_empty() {
+            errors.required(&reason, "must be set");
+        } else {
+            if !is_reason(reason.text()) {
+                let detail = names::pattern_message(
+                    "a condition reason must start with alphabetic character, optionally followed by a string of \
+                     alphanumeric characters or '_,:', and must end with an alphanumeric character or '_'",
+                    "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?",
+                    &["my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB"],
+                );
+                errors.invalid(&reason, detail);
+            }
+            if reason.text().len() > REASON_MAX {
+                errors.too_long(&reason, REASON_MAX);
+            }
+        }
+        let message = condition.at("message");
+        if message.text().len() > MESSAGE_MAX {
+            errors.too_long(&message, MESSAGE_MAX);
+        }
+    }
+}
+
+fn is_reason(text: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || "_,:".contains(c);
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        && text.chars().all(inner)
 }
 
 /// A Lease.
@@ -175,141 +226,4 @@ pub(super) fn priority_class_change(new: &Cursor<'_>, old: &Cursor<'_>, errors: 
         errors.forbidden(&new.at("value"), "may not be changed in an update.");
     }
     errors.check_immutable(&new.at("preemptionPolicy"), &old.at("preemptionPolicy"));
-}
-
-/// A ResourceQuota.
-pub(super) fn quota(quota: &Cursor<'_>, errors: &mut Errors) {
-    const STANDARD: &[&str] = &[
-        "cpu",
-        "memory",
-        "ephemeral-storage",
-        "requests.cpu",
-        "requests.memory",
-        "requests.storage",
-        "requests.ephemeral-storage",
-        "limits.cpu",
-        "limits.memory",
-        "limits.ephemeral-storage",
-        "pods",
-        "resourcequotas",
-        "services",
-        "replicationcontrollers",
-        "secrets",
-        "persistentvolumeclaims",
-        "configmaps",
-        "services.nodeports",
-        "services.loadbalancers",
-    ];
-    let spec = quota.at("spec");
-    let hard = spec.at("hard");
-    for (name, at) in hard.members() {
-        let known = STANDARD.contains(&name) || name.contains('/') || name.contains("hugepages-");
-        if !known {
-            errors.invalid_as(&at, name, "must be a standard resource type or fully qualified");
-            errors.invalid_as(&at, name, "must be a standard resource for quota");
-        }
-        let Some(amount) = at.quantity() else { continue };
-        if amount.is_negative() {
-            errors.invalid_as(&at, amount.to_string(), super::cursor::NEGATIVE);
-        }
-        let measured = ["cpu", "memory", "storage"].iter().any(|part| name.ends_with(part));
-        if !measured && !amount.is_whole() {
-            errors.invalid_as(&at, amount.to_string(), "must be an integer");
-        }
-    }
-    scopes(&spec.at("scopes"), errors);
-}
-
-fn scopes(scopes: &Cursor<'_>, errors: &mut Errors) {
-    const KNOWN: &[&str] = &[
-        "Terminating",
-        "NotTerminating",
-        "BestEffort",
-        "NotBestEffort",
-        "PriorityClass",
-        "CrossNamespacePodAffinity",
-        "VolumeAttributesClass",
-    ];
-    let given: BTreeSet<&str> = scopes
-        .value
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|s| s.as_str())
-        .collect();
-    for scope in &given {
-        if !KNOWN.contains(scope) {
-            errors.invalid(scopes, "unsupported scope");
-        }
-    }
-    for (a, b) in [("Terminating", "NotTerminating"), ("BestEffort", "NotBestEffort")] {
-        if given.contains(a) && given.contains(b) {
-            errors.invalid(scopes, "conflicting scopes");
-        }
-    }
-}
-
-/// A LimitRange.
-pub(super) fn limit_range(range: &Cursor<'_>, errors: &mut Errors) {
-    let spec = range.at("spec");
-    let mut seen = BTreeSet::new();
-    for item in spec.at("limits").items() {
-        let kind = item.at("type");
-        errors.complaints(&kind, names::qualified_name(kind.text()));
-        if !seen.insert(kind.text().to_owned()) {
-            errors.duplicate(&kind);
-        }
-        if kind.text() == "Pod" {
-            for field in ["default", "defaultRequest"] {
-                if !item.at(field).is_empty() {
-                    errors.forbidden(&item.at(field), "may not be specified when `type` is 'Pod'");
-                }
-            }
-        }
-        limits(&item, errors);
-    }
-}
-
-fn limits(item: &Cursor<'_>, errors: &mut Errors) {
-    let fields = ["min", "max", "defaultRequest", "default"];
-    let keys: BTreeSet<String> = fields
-        .iter()
-        .flat_map(|field| item.value[*field].as_object().into_iter().flatten())
-        .map(|(key, _)| key.clone())
-        .collect();
-    for key in keys {
-        let amount = |field: &str| -> Option<Quantity> {
-            let value = item.value.get(field)?.get(&key)?;
-            Quantity::from_value(value).ok()
-        };
-        for (low, low_name, high, high_name, at) in [
-            ("min", "min", "max", "max", "min"),
-            ("min", "min", "defaultRequest", "default request", "defaultRequest"),
-            ("defaultRequest", "default request", "max", "max", "defaultRequest"),
-            ("min", "min", "default", "default", "default"),
-            ("default", "default", "max", "max", "default"),
-            (
-                "defaultRequest",
-                "default request",
-                "default",
-                "default",
-                "defaultRequest",
-            ),
-        ] {
-            if let (Some(lower), Some(upper)) = (amount(low), amount(high))
-                && lower > upper
-            {
-                let list = item.at(at);
-                let place = list.key(&key);
-                // Where the default limit is too low, upstream shows the minimum instead.
-                let shown = if at == "default" && low == "min" {
-                    json!(lower.to_string())
-                } else {
-                    json!(place.text())
-                };
-                let detail = format!("{low_name} value {lower} is greater than {high_name} value {upper}");
-                errors.invalid_as(&place, shown, detail);
-            }
-        }
-    }
 }

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{ACCEPT, CACHE_CONTROL, ETAG, IF_NONE_MATCH, VARY};
 use rota_api::codec::Format;
-use rota_api::{ApiError, discovery, resource};
+use rota_api::resource::Served;
+use rota_api::{ApiError, discovery};
 use serde_json::{Value, json};
 
 use super::{health, method_not_allowed, no_such_path, openapi, reads};
@@ -32,13 +33,14 @@ pub(super) fn handle(front: &Arc<Front>, request: &Request) -> Result<Reply, Api
         ["openapi", rest @ ..] => return openapi::handle(front, request, rest),
         _ => {}
     }
+    let served = front.served;
     let known = matches!(
         parts.as_slice(),
         [] | ["api" | "apis" | "version" | "metrics"]
             | ["openid", "v1", "jwks"]
             | [".well-known", "openid-configuration"]
-    ) || matches!(parts.as_slice(), ["api", version] if discovery::resources("", version).is_some())
-        || matches!(parts.as_slice(), ["apis", group, ..] if discovery::group(group).is_some());
+    ) || matches!(parts.as_slice(), ["api", version] if discovery::resources(served, "", version).is_some())
+        || matches!(parts.as_slice(), ["apis", group, ..] if discovery::group(served, group).is_some());
     if !known {
         return if parts.first() == Some(&"api") {
             Err(no_such_path())
@@ -50,7 +52,7 @@ pub(super) fn handle(front: &Arc<Front>, request: &Request) -> Result<Reply, Api
         return Err(method_not_allowed());
     }
     match parts.as_slice() {
-        [] => index(request),
+        [] => index(served, request),
         ["version"] => version_page(request),
         ["metrics"] => Ok(reply::with_type(
             StatusCode::OK,
@@ -70,33 +72,33 @@ pub(super) fn handle(front: &Arc<Front>, request: &Request) -> Result<Reply, Api
             "application/json",
             issuer().to_string(),
         )),
-        ["api"] if wants_aggregated(request) => aggregated(front, request, discovery::aggregated_core),
-        ["apis"] if wants_aggregated(request) => aggregated(front, request, discovery::aggregated_groups),
+        ["api"] if wants_aggregated(request) => aggregated(front, request, || discovery::aggregated_core(served)),
+        ["apis"] if wants_aggregated(request) => aggregated(front, request, || discovery::aggregated_groups(served)),
         ["api"] => {
             let address = request
                 .headers
                 .get(http::header::HOST)
                 .and_then(|host| host.to_str().ok());
-            let value = discovery::versions(address.unwrap_or_default());
+            let value = discovery::versions(served, address.unwrap_or_default());
             let answer = Answer::choose(&request.headers, &request.query, Route::Objects)?;
             reply::value(StatusCode::OK, &value, &answer)
         }
-        ["apis"] => shared(front, request, "/apis", discovery::groups),
-        ["api", version] => listed(front, request, path, || discovery::resources("", version)),
-        ["apis", group] => listed(front, request, path, || discovery::group(group)),
-        ["apis", group, version] => listed(front, request, path, || discovery::resources(group, version)),
+        ["apis"] => shared(front, request, "/apis", || discovery::groups(served)),
+        ["api", version] => listed(front, request, path, || discovery::resources(served, "", version)),
+        ["apis", group] => listed(front, request, path, || discovery::group(served, group)),
+        ["apis", group, version] => listed(front, request, path, || discovery::resources(served, group, version)),
         _ => Err(no_such_path()),
     }
 }
 
 /// The paths that exist.
-fn index(request: &Request) -> Result<Reply, ApiError> {
+fn index(served: Served, request: &Request) -> Result<Reply, ApiError> {
     let mut paths = vec![
         "/.well-known/openid-configuration".to_owned(),
         "/api".to_owned(),
         "/apis".to_owned(),
     ];
-    for resource in resource::ALL {
+    for resource in served.resources() {
         let version = resource.api_version();
         let prefix = if resource.group.is_empty() { "/api" } else { "/apis" };
         paths.push(format!("{prefix}/{version}"));
@@ -210,7 +212,7 @@ fn aggregated_format(clause: &str) -> Option<Format> {
         .then_some(format)
 }
 
-fn aggregated(front: &Front, request: &Request, make: fn() -> Value) -> Result<Reply, ApiError> {
+fn aggregated(front: &Front, request: &Request, make: impl FnOnce() -> Value) -> Result<Reply, ApiError> {
     let format = accept(request)
         .split(',')
         .find_map(aggregated_format)

@@ -23,7 +23,7 @@ mod write;
 use std::sync::Arc;
 
 use http::Method;
-use rota_api::resource::{self, Subresource};
+use rota_api::resource::{self, Served, Subresource};
 use rota_api::{ApiError, Reason, Resource};
 use serde_json::json;
 
@@ -46,10 +46,10 @@ pub(crate) async fn handle(front: &Arc<Front>, request: Request) -> Result<Reply
     if !request.info.is_resource {
         return discovery::handle(front, &request);
     }
-    if !group_is_served(&request.info.group) {
+    if !group_is_served(front.served, &request.info.group) {
         return Ok(not_found_page());
     }
-    let target = find(&request.method, &request.info)?;
+    let target = find(front.served, &request.method, &request.info)?;
     let deprecated = deprecation(target.resource, &request.info.verb);
     let mut reply = carry_out(front, request, target).await?;
     reply::warn(&mut reply, deprecated);
@@ -105,8 +105,9 @@ async fn carry_out(front: &Arc<Front>, request: Request, target: Target) -> Resu
 /// Finds the resource and checks that the request can be made of it.
 ///
 /// Errors: 404 for what does not exist, 405 for what cannot be done, 400 for names that no object can have.
-fn find(method: &Method, info: &RequestInfo) -> Result<Target, ApiError> {
-    let resource = resource::find(&info.group, &info.version, &info.resource).ok_or_else(no_such_path)?;
+fn find(served: Served, method: &Method, info: &RequestInfo) -> Result<Target, ApiError> {
+    let found = served.find(&info.group, &info.version, &info.resource);
+    let resource = found.ok_or_else(no_such_path)?;
     let elsewhere = !info.namespace.is_empty() && !resource.is_namespaced() && resource != resource::NAMESPACES;
     let unplaced = info.namespace.is_empty() && resource.is_namespaced();
     if info.path.contains("//") || !info.rest.is_empty() || elsewhere || (unplaced && !info.name.is_empty()) {
@@ -141,8 +142,8 @@ fn check_name(name: &str) -> Result<(), ApiError> {
 
 /// True when some version of the group is served. The core group counts as served whatever its version: what lies below
 /// `/api` is answered with a `Status`.
-fn group_is_served(group: &str) -> bool {
-    group.is_empty() || resource::ALL.iter().any(|resource| resource.group == group)
+fn group_is_served(served: Served, group: &str) -> bool {
+    group.is_empty() || served.resources().any(|resource| resource.group == group)
 }
 
 /// The refusal of a path that names nothing.

@@ -9,7 +9,7 @@ use http::StatusCode;
 use http::header::{ACCEPT, CACHE_CONTROL, EXPIRES, LOCATION};
 use jiff::fmt::rfc2822;
 use rota_api::ApiError;
-use rota_api::openapi::{self, Document};
+use rota_api::openapi::Document;
 
 use super::discovery::tagged;
 use super::{method_not_allowed, reads};
@@ -30,16 +30,17 @@ pub(super) fn handle(front: &Front, request: &Request, path: &[&str]) -> Result<
     if !reads(&request.method) {
         return Err(method_not_allowed());
     }
+    let documents = &front.openapi;
     Ok(match path {
         ["v2"] => match accepted(request, &[JSON, V2_PROTOBUF_ASKED, V2_PROTOBUF]) {
-            Some(JSON) => document(request, openapi::v2_json(), JSON),
-            Some(_) => document(request, openapi::v2_protobuf(), V2_PROTOBUF),
+            Some(JSON) => document(request, documents.v2_json(), JSON),
+            Some(_) => document(request, documents.v2_protobuf(), V2_PROTOBUF),
             None => empty(StatusCode::NOT_ACCEPTABLE),
         },
-        ["v3"] => document(request, openapi::v3_index(), "text/plain; charset=utf-8"),
+        ["v3"] => document(request, documents.v3_index(), "text/plain; charset=utf-8"),
         ["v3", path @ ..] => {
             let path = path.join("/");
-            match openapi::v3_json(&path) {
+            match documents.v3_json(&path) {
                 None => empty(StatusCode::NOT_FOUND),
                 Some(_) if accepted(request, &[JSON]).is_none() => empty(StatusCode::NOT_ACCEPTABLE),
                 Some(found) => by_hash(front, request, &path, found),

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use rota_api::apply::{self, Writer};
 use rota_api::codec;
 use rota_api::k8s::api::rbac::v1::PolicyRule;
 use rota_api::{ApiError, FieldError, FieldErrorKind, Resource, resource};
@@ -37,6 +38,7 @@ pub(super) async fn handle(
         || resource == resource::SUBJECT_ACCESS_REVIEWS
         || resource == resource::LOCAL_SUBJECT_ACCESS_REVIEWS
     {
+        check_access(front, &options, resource, &review)?;
         review["status"] = access(front, &request, resource, &review).await?;
         review["metadata"] = json!({});
     } else if resource == resource::SELF_SUBJECT_RULES_REVIEWS {
@@ -73,11 +75,10 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 
 async fn access(front: &Front, request: &Request, kind: &Resource, review: &Value) -> Result<Value, ApiError> {
     let spec = &review["spec"];
-    check_access(spec)?;
     let user = if kind == resource::SELF_SUBJECT_ACCESS_REVIEWS {
         request.user.clone()
     } else {
-        subject(spec)?
+        subject(spec)
     };
     let object = &spec["resourceAttributes"];
     if kind == resource::LOCAL_SUBJECT_ACCESS_REVIEWS && text(object, "namespace") != request.info.namespace {
@@ -134,42 +135,125 @@ fn field_selector(selector: &Value) -> String {
     terms.collect::<Vec<_>>().join(",")
 }
 
-/// A question is about an object or about a path.
-fn check_access(spec: &Value) -> Result<(), ApiError> {
+/// A question is about an object or about a path, asks about somebody, and has no name of its own.
+///
+/// Errors: 422.
+fn check_access(front: &Front, options: &Options, kind: &Resource, review: &Value) -> Result<(), ApiError> {
+    let spec = &review["spec"];
     let (object, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
-    let error = match (object.is_object(), path.is_object()) {
-        (true, false) | (false, true) => return Ok(()),
-        (true, true) => FieldError::new(
-            FieldErrorKind::Invalid,
+    let invalid =
+        |field: &str, value: &Value, detail: &str| FieldError::new(FieldErrorKind::Invalid, field, Some(value), detail);
+    let mut errors = Vec::new();
+    match (object.is_object(), path.is_object()) {
+        (true, false) | (false, true) => {}
+        (true, true) => errors.push(invalid(
             "spec.nonResourceAttributes",
-            Some(path),
+            path,
             "cannot be specified in combination with resourceAttributes",
-        ),
-        (false, false) => FieldError::new(
-            FieldErrorKind::Invalid,
+        )),
+        (false, false) => errors.push(invalid(
             "spec.resourceAttributes",
-            Some(&Value::Null),
+            &Value::Null,
             "exactly one of nonResourceAttributes or resourceAttributes must be specified",
-        ),
-    };
-    let mut invalid = ApiError::invalid("authorization.k8s.io", "", "", std::slice::from_ref(&error));
-    if let Some(mut details) = invalid.details().cloned() {
-        // Upstream's review has no kind by the time it is checked.
-        if let Some(details) = details.as_object_mut() {
-            details.remove("kind");
-        }
-        invalid = invalid.with_details(details);
+        )),
     }
-    Err(invalid)
+    let groups = spec["groups"].as_array().is_none_or(Vec::is_empty);
+    if kind != resource::SELF_SUBJECT_ACCESS_REVIEWS && text(spec, "user").is_empty() && groups {
+        let detail = "at least one of user or group must be specified";
+        errors.push(invalid("spec.user", &json!(""), detail));
+    }
+    errors.extend(named(front, options, kind, review));
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let refused = ApiError::invalid("authorization.k8s.io", "", "", &errors);
+    let mut details = refused.details().cloned().unwrap_or_else(|| json!({}));
+    // Upstream's review has no kind by the time it is checked.
+    if let Some(details) = details.as_object_mut() {
+        details.remove("kind");
+    }
+    Err(refused.with_details(details))
+}
+
+/// The members of metadata in upstream's order, those that every object may have left out.
+const METADATA: [&str; 13] = [
+    "name",
+    "generateName",
+    "namespace",
+    "selfLink",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "labels",
+    "annotations",
+    "ownerReferences",
+];
+
+/// The refusal of a review with metadata, which shows the owners of its fields too. The namespace of the request is no
+/// metadata of the review's own.
+fn named(front: &Front, options: &Options, kind: &Resource, review: &Value) -> Option<FieldError> {
+    let mut review = review.clone();
+    if let Some(metadata) = review["metadata"].as_object_mut() {
+        metadata.remove("managedFields");
+        metadata.remove("namespace");
+    }
+    let is_empty = |metadata: &Map<String, Value>| metadata.values().all(Value::is_null);
+    if review["metadata"].as_object().is_none_or(is_empty) {
+        return None;
+    }
+    let api_version = kind.api_version();
+    let writer = Writer {
+        manager: &options.field_manager,
+        api_version: &api_version,
+        subresource: None,
+        now: front.registry.env().now(),
+    };
+    let tracked = apply::track(kind.schema, None, review, &writer);
+    let metadata = &tracked["metadata"];
+    let mut shown = members(metadata, METADATA.iter().chain(&["finalizers"]));
+    let owners = metadata["managedFields"].as_array().into_iter().flatten();
+    let owners: Vec<String> = owners.map(|owner| owner_in_order(owner)).collect();
+    if !owners.is_empty() {
+        shown.push(format!("\"managedFields\":[{}]", owners.join(",")));
+    }
+    Some(FieldError {
+        kind: FieldErrorKind::Invalid,
+        path: "metadata".to_owned(),
+        shown: Some(format!("{{{}}}", shown.join(","))),
+        detail: "must be empty".to_owned(),
+    })
+}
+
+fn owner_in_order(owner: &Value) -> String {
+    const ORDER: [&str; 7] = [
+        "manager",
+        "operation",
+        "apiVersion",
+        "time",
+        "fieldsType",
+        "fieldsV1",
+        "subresource",
+    ];
+    format!("{{{}}}", members(owner, ORDER.iter()).join(","))
+}
+
+/// The members of that name that are there, as JSON.
+fn members<'a>(object: &Value, names: impl Iterator<Item = &'a &'a str>) -> Vec<String> {
+    names
+        .filter_map(|name| object.get(*name).map(|value| format!("\"{name}\":{value}")))
+        .collect()
 }
 
 /// The user whom a review asks about.
-fn subject(spec: &Value) -> Result<User, ApiError> {
+fn subject(spec: &Value) -> User {
     let words = |value: &Value| -> Vec<String> {
         let words = value.as_array().into_iter().flatten().filter_map(Value::as_str);
         words.map(str::to_owned).collect()
     };
-    let user = User {
+    User {
         name: text(spec, "user").to_owned(),
         uid: text(spec, "uid").to_owned(),
         groups: words(&spec["groups"]),
@@ -179,17 +263,7 @@ fn subject(spec: &Value) -> Result<User, ApiError> {
             .flatten()
             .map(|(key, values)| (key.to_lowercase(), words(values)))
             .collect(),
-    };
-    if user.name.is_empty() && user.groups.is_empty() {
-        let error = FieldError::new(
-            FieldErrorKind::Invalid,
-            "spec.user",
-            Some(&json!("")),
-            "at least one of user or group must be specified",
-        );
-        return Err(ApiError::invalid("authorization.k8s.io", "", "", &[error]));
     }
-    Ok(user)
 }
 
 async fn rules(front: &Front, request: &Request, review: &Value) -> Result<Value, ApiError> {

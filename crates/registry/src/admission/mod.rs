@@ -15,6 +15,7 @@ mod resource_quota;
 mod runtime_class;
 mod service_account;
 mod service_address;
+mod storage_protection;
 mod tolerations;
 
 use rota_api::{ApiError, Resource, quota, resource};
@@ -48,6 +49,7 @@ pub(crate) fn change_new(
             node_taint::admit(value);
         }
     }
+    storage_protection::admit(resource, value);
     Ok(())
 }
 

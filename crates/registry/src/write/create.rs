@@ -2,7 +2,12 @@
 //!
 //! Source: `spec/api.md` §2.2; kubernetes `apiserver/pkg/registry/rest/create.go`, `endpoints/handlers/create.go`.
 
-use rota_api::{ApiError, Reason, Resource, Write, defaults, names, namespace_objects, resource, strategy, validate};
+use std::sync::Arc;
+
+use rota_api::object::Encoded;
+use rota_api::{
+    ApiError, Reason, Resource, Write, codec, defaults, names, namespace_objects, resource, strategy, validate,
+};
 use serde_json::{Value, json};
 
 use super::{Draft, Effect, ownership};
@@ -17,13 +22,6 @@ const GENERATED_NAMES_MAX: usize = 8;
 /// Creates the object in `body`.
 pub(super) fn create(session: &mut Session<'_>, write: &Write, mut body: Value) -> Result<Draft, ApiError> {
     let resource = write.resource;
-    // What is no number counts as none, as upstream has it.
-    if fields::resource_version(&body).is_ok_and(|version| version.is_some()) {
-        return Err(ApiError::new(
-            Reason::Unknown,
-            "resourceVersion should not be set on objects to be created",
-        ));
-    }
     check_namespace(resource, &write.namespace, &body)?;
     view::to_stored(resource, &mut body);
     fill_metadata(session, write, &mut body);
@@ -47,13 +45,26 @@ pub(super) fn create(session: &mut Session<'_>, write: &Write, mut body: Value) 
         return Err(ApiError::invalid(resource.stored_group, resource.kind, &name, &errors));
     }
     let remarks = admission::check_new(session, stored, &body)?;
+    // What is no number counts as none, as upstream has it.
+    let named = fields::resource_version(&body).ok().flatten();
+    if named.is_some() && !session.caller.dry_run {
+        return Err(ApiError::new(
+            Reason::Unknown,
+            "resourceVersion should not be set on objects to be created",
+        ));
+    }
     let place = session.place(stored, &write.namespace, &name);
     if let Some(existing) = session.value(place) {
         return Err(exists(resource, &name, fields::is_deleting(&existing)));
     }
+    codec::settle(stored.schema, &mut body);
     let mut draft = Draft::new(resource, place, Effect::Created);
     draft.warnings = strategy::warnings(stored, &body, None);
     draft.warnings.extend(remarks);
+    if let Some(named) = named {
+        // Only what would be stored is asked for a version; a rehearsal shows what it was sent.
+        draft.shown = Some((Arc::new(Encoded::new(stored, body.clone())), named));
+    }
     session.set(place, body);
     if stored == resource::NAMESPACES {
         publish_in_namespace(session, &name);

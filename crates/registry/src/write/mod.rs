@@ -75,8 +75,8 @@ pub(crate) struct Draft {
     warnings: Vec<String>,
     /// The form in which the result is shown.
     shown_as: &'static Resource,
-    /// The result, where it is not what the session holds: at the revision the object had before.
-    shown: Option<Arc<Encoded>>,
+    /// The result and its revision, where it is not what the session holds.
+    shown: Option<(Arc<Encoded>, Revision)>,
 }
 
 impl Draft {
@@ -112,7 +112,7 @@ pub(crate) fn results(session: &Session<'_>, drafts: Vec<Draft>, committed: Opti
         .map(|draft| {
             let before = session.revision(draft.place);
             let object = match draft.shown {
-                Some(shown) => Arc::new(Object::new(shown, before)),
+                Some((shown, revision)) => Arc::new(Object::new(shown, revision)),
                 None => session
                     .result(draft.place, committed)
                     .expect("a write that was not refused leaves an object or its last state"),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rota_api::object::Encoded;
 use rota_api::{
-    ApiError, FieldError, FieldErrorKind, Precondition, Reason, Resource, Revision, Write, defaults, resource,
+    ApiError, FieldError, FieldErrorKind, Precondition, Reason, Resource, Revision, Write, codec, defaults, resource,
     strategy, validate,
 };
 use serde_json::{Value, json};
@@ -139,13 +139,14 @@ pub(super) fn change(
     }
     let remarks = admission::check_update(session, stored, &new, old, subresource)?;
     fields::set_resource_version(&mut new, revision);
+    codec::settle(stored.schema, &mut new);
     let mut draft = Draft::new(resource, place, Effect::Changed);
     draft.warnings = strategy::warnings(stored, &new, Some(old));
     draft.warnings.extend(remarks);
     if is_finished(stored, &new) {
         draft.effect = Effect::Removed;
         // The answer shows what was asked for; watchers are shown what was stored last, as upstream does.
-        draft.shown = Some(Arc::new(Encoded::new(stored, new)));
+        draft.shown = Some((Arc::new(Encoded::new(stored, new)), revision));
         session.remove(place, None);
     } else if new == *old {
         draft.effect = Effect::Unchanged;
@@ -180,19 +181,23 @@ pub(super) fn is_finished(resource: &'static Resource, value: &Value) -> bool {
         && (resource != resource::NAMESPACES || value["spec"]["finalizers"].as_array().is_none_or(Vec::is_empty))
 }
 
-/// What a client sends for fields that only the server sets does not count.
+/// What a client sends for fields that only the server sets does not count. A deletion that it makes up stays in `new` for
+/// the validation to refuse.
 fn keep_system_fields(new: &mut Value, old: &Value) {
     let metadata = metadata(new);
-    for kept in [
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "generation",
-    ] {
+    for kept in ["creationTimestamp", "generation"] {
         match &old["metadata"][kept] {
             Value::Null => drop(metadata.remove(kept)),
             value => drop(metadata.insert(kept.to_owned(), value.clone())),
         }
+    }
+    if let Some(deleted) = old["metadata"].get("deletionTimestamp") {
+        metadata.insert("deletionTimestamp".to_owned(), deleted.clone());
+    }
+    if let Some(grace) = old["metadata"].get("deletionGracePeriodSeconds") {
+        metadata
+            .entry("deletionGracePeriodSeconds")
+            .or_insert_with(|| grace.clone());
     }
     for filled in ["uid", "name", "namespace"] {
         if metadata.get(filled).and_then(Value::as_str).is_none_or(str::is_empty)
@@ -201,7 +206,6 @@ fn keep_system_fields(new: &mut Value, old: &Value) {
             metadata.insert(filled.to_owned(), value.clone());
         }
     }
-    metadata.remove("selfLink");
 }
 
 /// `/finalize` of a namespace changes `spec.finalizers` and nothing else.

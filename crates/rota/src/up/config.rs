@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use rota_api::resource::Served;
 
 use crate::cli::UpArgs;
 
@@ -35,6 +36,7 @@ pub(crate) struct UpConfig {
     pub(crate) node_grace_secs: u32,
     /// CronJobs are computed as upstream does, lost runs included.
     pub(crate) strict_cron: bool,
+    pub(crate) served: Served,
 }
 
 impl UpConfig {
@@ -68,6 +70,9 @@ impl UpConfig {
             import: args.import.clone(),
             node_grace_secs: args.node_grace_secs,
             strict_cron: args.strict_cron,
+            served: Served {
+                batch_v1beta1: !args.no_batch_v1beta1,
+            },
         })
     }
 
@@ -86,6 +91,7 @@ impl UpConfig {
             import: Vec::new(),
             node_grace_secs: 50,
             strict_cron: false,
+            served: Served::default(),
         }
     }
 

@@ -14,6 +14,7 @@ use rota_reconcile::pod_gc::PodGc;
 use rota_reconcile::quota::QuotaController;
 use rota_reconcile::replicaset::ReplicaSetController;
 use rota_reconcile::role_aggregation::RoleAggregation;
+use rota_reconcile::storage_protection::StorageProtection;
 use rota_reconcile::taint_eviction::TaintEvictionController;
 use rota_reconcile::ttl::TtlController;
 
@@ -50,6 +51,7 @@ fn all(facts: &Facts<'_>) -> Vec<Box<dyn Controller>> {
         Box::new(RoleAggregation),
         Box::new(NodeLifecycleController::new(facts.node_grace_secs.into())),
         Box::new(TaintEvictionController::default()),
+        Box::new(StorageProtection),
         Box::new(EventExpiry),
     ]
 }

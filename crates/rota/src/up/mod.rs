@@ -153,6 +153,7 @@ impl Running {
         };
         let metrics = Metrics::default();
         let mut serving = Config::new(config.listen, Arc::clone(&pki));
+        serving.served = config.served;
         serving.metrics.push(Arc::new(ControllerMetrics(metrics.clone())));
         let server = Server::bind(serving, Arc::clone(&registry), Arc::new(reached))
             .await

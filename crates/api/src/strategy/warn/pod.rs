@@ -128,7 +128,7 @@ fn container(container: &Value, path: &str, said: &mut Vec<String>) {
             let bytes = matches!(name, "memory" | "ephemeral-storage") || name.starts_with("hugepages-");
             if let Ok(amount) = Quantity::from_value(amount)
                 && bytes
-                && !amount.is_whole()
+                && !amount.is_whole_in_wrapped_millis()
             {
                 said.push(format!(
                     "{path}.resources.{field}[{name}]: fractional byte value {:?} is invalid, must be an integer",

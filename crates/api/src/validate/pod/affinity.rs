@@ -18,7 +18,8 @@ pub(super) fn affinity(affinity: &Cursor<'_>, errors: &mut Errors) {
     }
     for preferred in node.at(PREFERRED).items() {
         weight(&preferred.at("weight"), errors);
-        node_term(&preferred.at("preference"), errors);
+        // Values that no label can have are let through here, as upstream does.
+        node_term(&preferred.at("preference"), true, errors);
     }
     for kind in ["podAffinity", "podAntiAffinity"] {
         let pods = affinity.at(kind);
@@ -39,26 +40,27 @@ fn weight(at: &Cursor<'_>, errors: &mut Errors) {
     }
 }
 
-fn node_selector(selector: &Cursor<'_>, errors: &mut Errors) {
+/// Terms of which a node has to meet one.
+pub(in crate::validate) fn node_selector(selector: &Cursor<'_>, errors: &mut Errors) {
     let terms = selector.at("nodeSelectorTerms");
     if terms.is_empty() {
         errors.required(&terms, "must have at least one node selector term");
     }
     for term in terms.items() {
-        node_term(&term, errors);
+        node_term(&term, false, errors);
     }
 }
 
-fn node_term(term: &Cursor<'_>, errors: &mut Errors) {
+fn node_term(term: &Cursor<'_>, any_value: bool, errors: &mut Errors) {
     for expression in term.at("matchExpressions").items() {
-        node_expression(&expression, errors);
+        node_expression(&expression, any_value, errors);
     }
     for field in term.at("matchFields").items() {
         node_field(&field, errors);
     }
 }
 
-fn node_expression(expression: &Cursor<'_>, errors: &mut Errors) {
+fn node_expression(expression: &Cursor<'_>, any_value: bool, errors: &mut Errors) {
     let (key, operator, values) = (expression.at("key"), expression.at("operator"), expression.at("values"));
     match operator.text() {
         "In" | "NotIn" => {
@@ -83,7 +85,7 @@ fn node_expression(expression: &Cursor<'_>, errors: &mut Errors) {
     for complaint in names::qualified_name(key.text()) {
         errors.invalid_as(&key, key.text(), complaint);
     }
-    for value in values.items() {
+    for value in values.items().filter(|_| !any_value) {
         errors.complaints(&value, names::label_value(value.text()));
     }
 }
@@ -120,7 +122,22 @@ fn pod_term(term: &Cursor<'_>, errors: &mut Errors) {
             errors.invalid_as(&named, namespace.text(), complaint);
         }
     }
-    label_keys(term, &["matchLabelKeys", "mismatchLabelKeys"], errors);
+    let (keys, other_keys) = (term.at("matchLabelKeys"), term.at("mismatchLabelKeys"));
+    if selector.is_set() {
+        label_keys(&keys, errors);
+        label_keys(&other_keys, errors);
+        // Upstream leaves the field's name out of these paths.
+        said_twice(&keys, term, &selector, errors);
+    } else {
+        for keys in [keys, other_keys].iter().filter(|keys| !keys.is_empty()) {
+            errors.forbidden(keys, NO_SELECTOR);
+        }
+    }
+    for key in keys.items() {
+        if other_keys.items().any(|other| other.value == key.value) {
+            errors.invalid(&key, "exists in both matchLabelKeys and mismatchLabelKeys");
+        }
+    }
     let topology = term.at("topologyKey");
     if topology.is_empty() {
         errors.required(&topology, "can not be empty");
@@ -130,31 +147,38 @@ fn pod_term(term: &Cursor<'_>, errors: &mut Errors) {
     }
 }
 
-fn label_keys(owner: &Cursor<'_>, fields: &[&str], errors: &mut Errors) {
-    let selector = owner.at("labelSelector");
-    let mut seen = BTreeSet::new();
-    for field in fields {
-        let keys = owner.at(field);
-        if keys.is_empty() {
-            continue;
+const NO_SELECTOR: &str = "must not be specified when labelSelector is not set";
+
+fn label_keys(keys: &Cursor<'_>, errors: &mut Errors) {
+    for key in keys.items() {
+        for complaint in names::qualified_name(key.text()) {
+            errors.invalid_as(&key, key.text(), complaint);
         }
-        if !selector.is_set() {
-            errors.forbidden(&keys, "must not be specified when labelSelector is not set");
-            continue;
+    }
+}
+
+/// Keys that the selector names beside the requirement that stands for them. Reported at `shown` with the key's index.
+fn said_twice(keys: &Cursor<'_>, shown: &Cursor<'_>, selector: &Cursor<'_>, errors: &mut Errors) {
+    let labels = selector.at("matchLabels");
+    let mut seen: BTreeSet<&str> = labels.members().map(|(key, _)| key).collect();
+    for expression in crate::value::list(selector.value, "matchExpressions") {
+        let key = crate::value::text(expression, "key");
+        let index = keys.items().position(|other| other.text() == key);
+        if let Some(index) = index.filter(|_| seen.contains(key)) {
+            let detail = "exists in both matchLabelKeys and labelSelector";
+            errors.invalid_as(&shown.index(index), key, detail);
         }
-        for key in keys.items() {
-            errors.complaints(&key, names::qualified_name(key.text()));
-            if !seen.insert(key.text().to_owned()) {
-                errors.invalid(&key, "exists in both matchLabelKeys and mismatchLabelKeys");
-            }
-        }
+        seen.insert(key);
     }
 }
 
 /// `topologySpreadConstraints`.
 pub(super) fn spread(constraints: &Cursor<'_>, errors: &mut Errors) {
-    let mut seen = BTreeSet::new();
-    for constraint in constraints.items() {
+    let pair = |constraint: &Cursor<'_>| {
+        let (topology, when) = (constraint.at("topologyKey"), constraint.at("whenUnsatisfiable"));
+        format!("{{{}, {}}}", topology.text(), when.text())
+    };
+    for (index, constraint) in constraints.items().enumerate() {
         let skew = constraint.at("maxSkew");
         if skew.integer().unwrap_or_default() <= 0 {
             errors.invalid_as(&skew, skew.integer().unwrap_or_default(), "must be greater than zero");
@@ -165,11 +189,11 @@ pub(super) fn spread(constraints: &Cursor<'_>, errors: &mut Errors) {
         }
         let when = constraint.at("whenUnsatisfiable");
         errors.check_one_of(&when, &["DoNotSchedule", "ScheduleAnyway"]);
-        let pair = format!("{{{}, {}}}", topology.text(), when.text());
-        if !seen.insert(pair.clone()) {
-            let at = constraint.path();
-            let at = format!("{at}.{{topologyKey, whenUnsatisfiable}}");
-            errors.push(crate::FieldErrorKind::Duplicate, at, Some(&pair.into()), "");
+        // Of two that are alike the first is reported.
+        let own = pair(&constraint);
+        if constraints.items().skip(index + 1).any(|other| pair(&other) == own) {
+            let at = constraint.at("{topologyKey, whenUnsatisfiable}");
+            errors.duplicate_as(&at, own);
         }
         min_domains(&constraint, errors);
         for field in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
@@ -178,7 +202,12 @@ pub(super) fn spread(constraints: &Cursor<'_>, errors: &mut Errors) {
                 errors.check_one_of(&policy, &["Honor", "Ignore"]);
             }
         }
-        label_keys(&constraint, &["matchLabelKeys"], errors);
+        let (keys, selector) = (constraint.at("matchLabelKeys"), constraint.at("labelSelector"));
+        if !keys.is_empty() && !selector.is_set() {
+            errors.forbidden(&keys, NO_SELECTOR);
+        }
+        label_keys(&keys, errors);
+        said_twice(&keys, &keys, &selector, errors);
         meta::label_selector(&constraint.at("labelSelector"), errors);
     }
 }

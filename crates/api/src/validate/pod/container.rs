@@ -24,66 +24,93 @@ impl Context<'_> {
     }
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Regular,
-    Init,
-    Sidecar,
-    Ephemeral,
-}
+/// Most rules by which a container is started again, and most exit codes of one.
+const RESTART_RULES_MAX: usize = 20;
+const EXIT_CODES_MAX: usize = 255;
 
 /// All containers of a pod.
 pub(super) fn containers(spec: &Cursor<'_>, context: &Context<'_>, errors: &mut Errors) {
-    let regular = spec.at("containers");
+    let (regular, init) = (spec.at("containers"), spec.at("initContainers"));
     if regular.is_empty() {
         errors.required(&regular, "");
     }
     let mut seen = BTreeSet::new();
     for container in regular.items() {
-        one(&container, Kind::Regular, context, errors);
+        common(&container, context, errors);
         unique_name(&container, &mut seen, errors);
+        hooks(&container, context, errors);
+        restart(&container, errors);
     }
-    host_ports(&regular, errors);
-    for container in spec.at("initContainers").items() {
-        let kind = match container.at("restartPolicy").text() {
-            "Always" => Kind::Sidecar,
-            _ => Kind::Init,
-        };
-        one(&container, kind, context, errors);
-        unique_name(&container, &mut seen, errors);
+    let mut taken = BTreeSet::new();
+    for container in regular.items() {
+        host_ports(&container, &container.at("ports"), &mut taken, errors);
+    }
+    for container in init.items() {
+        common(&container, context, errors);
+        restart(&container, errors);
+        let name = text(container.value, "name");
+        if seen.contains(name) {
+            errors.duplicate_as(&container.at("name"), name);
+        } else if !name.is_empty() {
+            seen.insert(name.to_owned());
+        }
+        init_hooks(&container, &init, context, errors);
     }
     for container in spec.at("ephemeralContainers").items() {
-        one(&container, Kind::Ephemeral, context, errors);
+        common(&container, context, errors);
+        super::unpadded(&container.at("image"), errors);
         unique_name(&container, &mut seen, errors);
-        ephemeral(&container, spec, errors);
+        super::ephemeral::container(&container, spec, errors);
+    }
+}
+
+/// Start-up containers run one by one; only those that stay have hooks and probes.
+fn init_hooks(container: &Cursor<'_>, list: &Cursor<'_>, context: &Context<'_>, errors: &mut Errors) {
+    let first = list.index(0);
+    let ports = first.at("ports");
+    // Upstream reports these as if they were the first container's.
+    host_ports(
+        container,
+        &ports.with(container.at("ports").value),
+        &mut BTreeSet::new(),
+        errors,
+    );
+    if container.at("restartPolicy").text() == "Always" {
+        hooks(container, context, errors);
+        return;
+    }
+    for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
+        if container.at(field).is_set() {
+            let detail = "may not be set for init containers without restartPolicy=Always";
+            errors.forbidden(&container.at(field), detail);
+        }
     }
 }
 
 fn unique_name(container: &Cursor<'_>, seen: &mut BTreeSet<String>, errors: &mut Errors) {
     let name = text(container.value, "name");
-    if !name.is_empty() && !seen.insert(name.to_owned()) {
-        errors.duplicate(&container.at("name"));
+    if !seen.insert(name.to_owned()) {
+        errors.duplicate_as(&container.at("name"), name);
     }
 }
 
 /// Host ports are taken once per protocol and address.
-fn host_ports(containers: &Cursor<'_>, errors: &mut Errors) {
-    let mut taken = BTreeMap::new();
-    for container in containers.items() {
-        for port in container.at("ports").items() {
-            let number = port.at("hostPort").integer().unwrap_or_default();
-            if number == 0 {
-                continue;
-            }
-            let key = format!("{}/{}/{number}", port.at("protocol").text(), port.at("hostIP").text());
-            if taken.insert(key.clone(), ()).is_some() {
-                errors.duplicate_as(&port.at("hostPort"), key);
-            }
+fn host_ports(container: &Cursor<'_>, shown: &Cursor<'_>, taken: &mut BTreeSet<String>, errors: &mut Errors) {
+    for (index, port) in container.at("ports").items().enumerate() {
+        let number = port.at("hostPort").integer().unwrap_or_default();
+        if number == 0 {
+            continue;
+        }
+        let key = format!("{}/{}/{number}", port.at("protocol").text(), port.at("hostIP").text());
+        if !taken.insert(key.clone()) {
+            let at = shown.index(index);
+            errors.duplicate_as(&at.at("hostPort"), key);
         }
     }
 }
 
-fn one(container: &Cursor<'_>, kind: Kind, context: &Context<'_>, errors: &mut Errors) {
+/// What holds of every container.
+fn common(container: &Cursor<'_>, context: &Context<'_>, errors: &mut Errors) {
     let name = container.at("name");
     if name.is_empty() {
         errors.required(&name, "");
@@ -96,25 +123,30 @@ fn one(container: &Cursor<'_>, kind: Kind, context: &Context<'_>, errors: &mut E
     }
     let policy = container.at("terminationMessagePolicy");
     match policy.text() {
-        "File" | "FallbackToLogsOnError" => {}
         "" => errors.required(&policy, ""),
-        _ => errors.unsupported(&policy, &["File", "FallbackToLogsOnError"]),
+        _ => errors.check_one_of(&policy, &["File", "FallbackToLogsOnError"]),
     }
     ports(&container.at("ports"), errors);
-    env::variables(&container.at("env"), errors);
+    env::variables(&container.at("env"), context.volumes, errors);
     env::sources(&container.at("envFrom"), errors);
     mounts(container, context, errors);
     devices(container, context, errors);
-    let pull = container.at("imagePullPolicy");
-    match pull.text() {
-        "" => errors.required(&pull, ""),
-        _ => errors.check_one_of(&pull, &["Always", "IfNotPresent", "Never"]),
-    }
+    pull_policy(&container.at("imagePullPolicy"), errors);
     resources::container(container, context.claims, errors);
-    resources::resize_policies(&container.at("resizePolicy"), errors);
+    resources::resize_policies(
+        &container.at("resizePolicy"),
+        text(context.spec, "restartPolicy"),
+        errors,
+    );
     security::container(container, context.spec, errors);
-    restart(container, kind, errors);
-    lifecycle(container, kind, context, errors);
+}
+
+/// When an image is asked for although it is there.
+pub(super) fn pull_policy(at: &Cursor<'_>, errors: &mut Errors) {
+    match at.text() {
+        "" => errors.required(at, ""),
+        _ => errors.check_one_of(at, &["Always", "IfNotPresent", "Never"]),
+    }
 }
 
 fn ports(ports: &Cursor<'_>, errors: &mut Errors) {
@@ -148,22 +180,36 @@ fn ports(ports: &Cursor<'_>, errors: &mut Errors) {
     }
 }
 
+/// `devicePath` or `mountPath` of each entry that is called by name; of several the last.
+fn paths<'a>(list: &Cursor<'a>, field: &str) -> BTreeMap<&'a str, &'a str> {
+    let entries = list.value.as_array().into_iter().flatten();
+    entries.map(|entry| (text(entry, "name"), text(entry, field))).collect()
+}
+
 fn mounts(container: &Cursor<'_>, context: &Context<'_>, errors: &mut Errors) {
     let mounts = container.at("volumeMounts");
-    let mut paths = BTreeSet::new();
+    let devices = container.at("volumeDevices");
+    let devices = paths(&devices, "devicePath");
+    let mut seen = BTreeSet::new();
     for mount in mounts.items() {
         let (name, path) = (mount.at("name"), mount.at("mountPath"));
         if name.is_empty() {
             errors.required(&name, "");
         }
-        if path.is_empty() {
-            errors.required(&path, "");
-        }
         if !context.volumes.has(name.text()) {
             errors.not_found(&name, name.text());
         }
-        if !paths.insert(path.text().to_owned()) {
-            errors.invalid(&path, "must be unique");
+        if path.is_empty() {
+            errors.required(&path, "");
+        }
+        if !seen.insert(path.text().to_owned()) {
+            errors.invalid_as(&path, path.text(), "must be unique");
+        }
+        if devices.contains_key(name.text()) {
+            errors.invalid(&name, "must not already exist in volumeDevices");
+        }
+        if devices.values().any(|device| *device == path.text()) {
+            errors.invalid(&path, "must not already exist as a path in volumeDevices");
         }
         // Upstream leaves the index out of these paths.
         let (sub, expression) = (mount.at("subPath"), mount.at("subPathExpr"));
@@ -222,16 +268,15 @@ fn recursive_read_only(mounts: &Cursor<'_>, mount: &Cursor<'_>, errors: &mut Err
 }
 
 fn devices(container: &Cursor<'_>, context: &Context<'_>, errors: &mut Errors) {
-    let mut seen = BTreeSet::new();
+    let mounts = container.at("volumeMounts");
+    let mounts = paths(&mounts, "mountPath");
+    let (mut names_seen, mut paths_seen) = (BTreeSet::new(), BTreeSet::new());
     for device in container.at("volumeDevices").items() {
         let (name, path) = (device.at("name"), device.at("devicePath"));
         if name.is_empty() {
             errors.required(&name, "");
         }
-        if path.is_empty() {
-            errors.required(&path, "");
-        }
-        if !seen.insert(name.text().to_owned()) {
+        if !name.is_empty() && !names_seen.insert(name.text().to_owned()) {
             errors.invalid(&name, "must be unique");
         }
         match context.volumes.source(name.text()) {
@@ -242,71 +287,65 @@ fn devices(container: &Cursor<'_>, context: &Context<'_>, errors: &mut Errors) {
                 errors.invalid(&name, detail);
             }
         }
+        if path.is_empty() {
+            errors.required(&path, "");
+        }
+        if paths_seen.contains(path.text()) {
+            errors.invalid_as(&path, path.text(), "must be unique");
+        }
         if path.text().split('/').any(|part| part == "..") {
-            errors.invalid(&path, "must not contain '..'");
-        }
-    }
-}
-
-fn restart(container: &Cursor<'_>, kind: Kind, errors: &mut Errors) {
-    let policy = container.at("restartPolicy");
-    if policy.is_set() {
-        if kind == Kind::Ephemeral {
-            errors.forbidden(&policy, "may not be set for ephemeral containers");
+            errors.invalid(&path, "can not contain backsteps ('..')");
         } else {
-            errors.check_one_of(&policy, &["Always", "Never", "OnFailure"]);
+            paths_seen.insert(path.text().to_owned());
         }
-    }
-    for rule in container.at("restartPolicyRules").items() {
-        errors.check_one_of(&rule.at("action"), &["Restart", "RestartAllContainers"]);
+        if mounts.contains_key(name.text()) {
+            errors.invalid(&name, "must not already exist in volumeMounts");
+        }
+        if mounts.values().any(|mount| *mount == path.text()) {
+            errors.invalid(&path, "must not already exist as a path in volumeMounts");
+        }
     }
 }
 
-fn lifecycle(container: &Cursor<'_>, kind: Kind, context: &Context<'_>, errors: &mut Errors) {
-    let lifecycle = container.at("lifecycle");
-    let probes = ["livenessProbe", "readinessProbe", "startupProbe"];
-    if matches!(kind, Kind::Init | Kind::Ephemeral) {
-        let detail = match kind {
-            Kind::Ephemeral => "cannot be set for an Ephemeral Container",
-            _ => "may not be set for init containers without restartPolicy=Always",
-        };
-        for field in ["lifecycle"].iter().chain(&probes) {
-            if container.at(field).is_set() {
-                errors.forbidden(&container.at(field), detail);
-            }
-        }
+/// Whether and when a container is started again, where it has a say of its own.
+fn restart(container: &Cursor<'_>, errors: &mut Errors) {
+    let (policy, rules) = (container.at("restartPolicy"), container.at("restartPolicyRules"));
+    if policy.is_set() {
+        errors.check_one_of(&policy, &["Always", "Never", "OnFailure"]);
+    } else if !rules.is_empty() {
+        errors.required(&policy, "must specify restartPolicy when restart rules are used");
         return;
     }
-    if lifecycle.is_set() {
-        for field in ["postStart", "preStop"] {
-            let handler = lifecycle.at(field);
-            if handler.is_set() {
-                probe::handler(&handler, context.grace_seconds(), errors);
-            }
+    if rules.len() > RESTART_RULES_MAX {
+        errors.too_many(&rules, RESTART_RULES_MAX);
+    }
+    for rule in rules.items() {
+        errors.check_one_of(&rule.at("action"), &["Restart", "RestartAllContainers"]);
+        let codes = rule.at("exitCodes");
+        if !codes.is_set() {
+            errors.required(&codes, "must be specified");
+            continue;
+        }
+        errors.check_one_of(&codes.at("operator"), &["In", "NotIn"]);
+        if codes.at("values").len() > EXIT_CODES_MAX {
+            errors.too_many(&codes.at("values"), EXIT_CODES_MAX);
         }
     }
-    for field in probes {
+}
+
+/// Hooks and probes of a container that stays.
+fn hooks(container: &Cursor<'_>, context: &Context<'_>, errors: &mut Errors) {
+    let lifecycle = container.at("lifecycle");
+    for field in ["postStart", "preStop"] {
+        let handler = lifecycle.at(field);
+        if handler.is_set() {
+            probe::handler(&handler, context.grace_seconds(), errors);
+        }
+    }
+    for field in ["livenessProbe", "readinessProbe", "startupProbe"] {
         let probe = container.at(field);
         if probe.is_set() {
             probe::probe(&probe, field, context.grace_seconds(), errors);
-        }
-    }
-}
-
-fn ephemeral(container: &Cursor<'_>, spec: &Cursor<'_>, errors: &mut Errors) {
-    let target = container.at("targetContainerName");
-    let known = |field: &str| {
-        crate::value::list(spec.value, field)
-            .iter()
-            .any(|c| text(c, "name") == target.text())
-    };
-    if !target.is_empty() && !known("containers") && !known("initContainers") {
-        errors.not_found(&target, target.text());
-    }
-    for field in ["ports", "resources", "volumeDevices"] {
-        let at = container.at(field);
-        if !at.is_empty() {
-            errors.forbidden(&at, "cannot be set for an Ephemeral Container");
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::names;
 
 const SERVERS_MAX: usize = 3;
 const SEARCHES_MAX: usize = 32;
+const SEARCH_CHARS_MAX: usize = 2048;
 
 /// `dnsPolicy`.
 pub(super) fn policy(at: &Cursor<'_>, errors: &mut Errors) {
@@ -27,6 +28,7 @@ pub(super) fn config(spec: &Cursor<'_>, errors: &mut Errors) {
             "must provide `dnsConfig` when `dnsPolicy` is None"
         };
         errors.required(if config.is_set() { &servers } else { &config }, detail);
+        return;
     }
     if servers.len() > SERVERS_MAX {
         let detail = format!("must not have more than {SERVERS_MAX} nameservers");
@@ -42,17 +44,17 @@ pub(super) fn config(spec: &Cursor<'_>, errors: &mut Errors) {
             format!("must not have more than {SEARCHES_MAX} search paths"),
         );
     }
-    for search in searches.items() {
+    let together: usize = searches.items().map(|search| search.text().len() + 1).sum();
+    if together > SEARCH_CHARS_MAX + 1 {
+        let detail =
+            format!("must not have more than {SEARCH_CHARS_MAX} characters (including spaces) in the search list");
+        errors.invalid(&searches, detail);
+    }
+    for search in searches.items().filter(|search| search.text() != ".") {
         let name = search.text();
-        let name = if name == "." {
-            ""
-        } else {
-            name.strip_suffix('.').unwrap_or(name)
-        };
-        if !name.is_empty() {
-            for complaint in names::dns_subdomain_with_underscore(name) {
-                errors.invalid_as(&search, name, complaint);
-            }
+        let name = name.strip_suffix('.').unwrap_or(name);
+        for complaint in names::dns_subdomain_with_underscore(name) {
+            errors.invalid_as(&search, name, complaint);
         }
     }
     for option in config.at("options").items() {

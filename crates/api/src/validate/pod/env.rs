@@ -1,6 +1,7 @@
 //! Environment variables and what they are taken from.
 
 use super::super::cursor::{Cursor, Errors};
+use super::volume::Volumes;
 use crate::names;
 
 /// Fields of a pod that a variable may show.
@@ -27,7 +28,7 @@ const RESOURCES: &[&str] = &[
 ];
 
 /// `env`.
-pub(super) fn variables(env: &Cursor<'_>, errors: &mut Errors) {
+pub(super) fn variables(env: &Cursor<'_>, volumes: &Volumes, errors: &mut Errors) {
     for variable in env.items() {
         let name = variable.at("name");
         if name.is_empty() {
@@ -38,12 +39,12 @@ pub(super) fn variables(env: &Cursor<'_>, errors: &mut Errors) {
         let source = variable.at("valueFrom");
         if source.is_set() {
             let has_value = !variable.at("value").is_empty();
-            value_from(&source, has_value, errors);
+            value_from(&source, has_value, volumes, errors);
         }
     }
 }
 
-fn value_from(source: &Cursor<'_>, has_value: bool, errors: &mut Errors) {
+fn value_from(source: &Cursor<'_>, has_value: bool, volumes: &Volumes, errors: &mut Errors) {
     let mut count = 0;
     let fields = [
         "fieldRef",
@@ -61,7 +62,7 @@ fn value_from(source: &Cursor<'_>, has_value: bool, errors: &mut Errors) {
         match field {
             "fieldRef" => field_reference(&reference, FIELDS, false, errors),
             "resourceFieldRef" => resource_reference(&reference, false, errors),
-            "fileKeyRef" => file_key(&reference, errors),
+            "fileKeyRef" => file_key(&reference, volumes, errors),
             _ => {
                 let name = reference.at("name");
                 errors.complaints(&name.with(&string_or_empty(&name)), names::dns_subdomain(name.text()));
@@ -90,14 +91,26 @@ fn key(at: &Cursor<'_>, errors: &mut Errors) {
     }
 }
 
-fn file_key(reference: &Cursor<'_>, errors: &mut Errors) {
-    for field in ["key", "path", "volumeName"] {
-        if reference.at(field).is_empty() {
-            errors.required(&reference.at(field), "");
+/// A key of a file that an earlier container wrote: into a volume that lives as long as the pod.
+fn file_key(reference: &Cursor<'_>, volumes: &Volumes, errors: &mut Errors) {
+    let (key, path, volume) = (reference.at("key"), reference.at("path"), reference.at("volumeName"));
+    if key.is_empty() {
+        errors.required(&key, "");
+    } else {
+        errors.complaints(&key, names::env_var_name(key.text()));
+    }
+    if volume.is_empty() {
+        errors.required(&volume, "");
+    } else {
+        match volumes.source(volume.text()) {
+            None => errors.not_found(&volume, volume.text()),
+            Some("emptyDir") => {}
+            Some(_) => errors.invalid(&volume, "referenced volume must be of type emptyDir"),
         }
     }
-    let path = reference.at("path");
-    if !path.is_empty() {
+    if path.is_empty() {
+        errors.required(&path, "");
+    } else {
         super::volume::local_descending_path(&path, errors);
     }
 }
@@ -172,16 +185,13 @@ pub(super) fn field_reference(reference: &Cursor<'_>, known: &[&str], maps: bool
 /// A resource of a container. `of_volume`: files do not stand in a container, so they name one.
 pub(super) fn resource_reference(reference: &Cursor<'_>, of_volume: bool, errors: &mut Errors) {
     let (resource, divisor) = (reference.at("resource"), reference.at("divisor"));
+    let name = resource.text();
+    let huge = name.starts_with("limits.hugepages-") || name.starts_with("requests.hugepages-");
     if of_volume && reference.at("containerName").is_empty() {
         errors.required(&reference.at("containerName"), "");
-        return;
-    }
-    if resource.is_empty() {
+    } else if resource.is_empty() {
         errors.required(&resource, "");
-        return;
-    }
-    let huge = resource.text().starts_with("limits.hugepages-") || resource.text().starts_with("requests.hugepages-");
-    if !huge && !RESOURCES.contains(&resource.text()) {
+    } else if !huge && !RESOURCES.contains(&name) {
         errors.unsupported(&resource, RESOURCES);
     }
     self::divisor(&divisor, resource.text(), errors);

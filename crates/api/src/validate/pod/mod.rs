@@ -3,16 +3,22 @@
 //! Source: `spec/api.md` §2.9, `spec/node-and-pod.md` §8; kubernetes `pkg/apis/core/validation/validation.go`.
 
 mod affinity;
+mod annotation;
+mod claim;
 mod container;
 mod dns;
 mod env;
+mod ephemeral;
+mod external;
 mod probe;
+mod resize;
 mod resources;
 mod security;
 mod status;
 mod toleration;
 mod update;
 mod volume;
+mod windows;
 
 use std::collections::BTreeSet;
 
@@ -21,15 +27,30 @@ use super::meta;
 use crate::names;
 use crate::resource;
 
-pub(super) use resources::amounts as resource_amounts;
+pub(super) use affinity::node_selector;
+pub(super) use external::{csi_driver as csi_driver_name, persistent as persistent_source};
+pub(super) use resize::resize;
+pub(super) use resources::{
+    amount as resource_amount, amounts as resource_amounts, container_name as container_resource_name, is_exclusive,
+    resource_name,
+};
 pub(super) use status::update as update_status;
 pub(super) use toleration::tolerations;
-pub(super) use update::{ephemeral_containers, resize, update};
+pub(super) use update::{ephemeral_containers, update};
+
+/// What the spec of a pod is part of.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    /// The pod's name, where it has one already.
+    pod_name: Option<&'a str>,
+    /// Whether it is a pod; templates have less to keep.
+    is_pod: bool,
+}
 
 /// A new pod.
 pub(super) fn create(pod: &Cursor<'_>, errors: &mut Errors) {
     whole(pod, errors);
-    let spec = pod.at("spec");
+    let (metadata, spec) = (pod.at("metadata"), pod.at("spec"));
     if !spec.at("ephemeralContainers").is_empty() {
         errors.forbidden(&spec.at("ephemeralContainers"), "cannot be set on create");
     }
@@ -37,20 +58,42 @@ pub(super) fn create(pod: &Cursor<'_>, errors: &mut Errors) {
         let detail = "cannot be set until all schedulingGates have been cleared";
         errors.forbidden(&spec.at("nodeName"), detail);
     }
+    annotation::match_fields(&metadata.at("annotations"), &spec, errors);
 }
 
+/// A pod, new or changed.
 fn whole(pod: &Cursor<'_>, errors: &mut Errors) {
     meta::create(pod, resource::PODS, errors);
     let (metadata, spec) = (pod.at("metadata"), pod.at("spec"));
-    annotations(&metadata.at("annotations"), errors);
-    self::spec(&spec, errors);
-    for field in ["containers", "initContainers", "ephemeralContainers"] {
-        for container in spec.at(field).items() {
-            let image = container.at("image");
-            if image.text().trim() != image.text() {
-                errors.invalid(&image, "must not have leading or trailing whitespace");
+    annotation::of_pod(&metadata.at("annotations"), &spec, errors);
+    let name = metadata.at("name");
+    let place = Place {
+        pod_name: Some(name.text()).filter(|name| !name.is_empty()),
+        is_pod: true,
+    };
+    self::spec(&spec, place, errors);
+    if spec.at("serviceAccountName").is_empty() {
+        for volume in spec.at("volumes").items() {
+            let projected = volume.at("projected");
+            for source in projected.at("sources").items() {
+                let token = source.at("serviceAccountToken");
+                if token.is_set() {
+                    errors.forbidden(&token, "must not be specified when serviceAccountName is not set");
+                }
             }
         }
+    }
+    for field in ["containers", "initContainers"] {
+        for container in spec.at(field).items() {
+            unpadded(&container.at("image"), errors);
+        }
+    }
+}
+
+/// The image of a pod's container has no spaces around it; those of templates may.
+fn unpadded(image: &Cursor<'_>, errors: &mut Errors) {
+    if image.text().trim() != image.text() {
+        errors.invalid(image, "must not have leading or trailing whitespace");
     }
 }
 
@@ -63,33 +106,32 @@ pub(super) fn template(template: &Cursor<'_>, errors: &mut Errors) {
     let noted = template.at("annotations");
     let noted = noted.with(metadata.at("annotations").value);
     meta::annotations(&noted, errors);
-    annotations(&noted, errors);
-    self::spec(&spec, errors);
+    annotation::of_pod(&noted, &spec, errors);
+    let place = Place {
+        pod_name: None,
+        is_pod: false,
+    };
+    self::spec(&spec, place, errors);
+    annotation::match_fields(&noted, &spec, errors);
     if !spec.at("ephemeralContainers").is_empty() {
         let detail = "ephemeral containers not allowed in pod template";
         errors.forbidden(&spec.at("ephemeralContainers"), detail);
     }
 }
 
-/// Annotations that once were fields.
-fn annotations(at: &Cursor<'_>, errors: &mut Errors) {
-    const SECCOMP: &str = "seccomp.security.alpha.kubernetes.io/pod";
-    const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
-    let is_profile = |text: &str| {
-        matches!(text, "unconfined" | "runtime/default" | "docker/default") || text.starts_with("localhost/")
-    };
-    for (key, value) in at.members() {
-        if (key == SECCOMP || key.starts_with(SECCOMP_CONTAINER)) && !is_profile(value.text()) {
-            // The key is a part of the path here, not a map key.
-            errors.invalid_as(&at.at(key), value.text(), "must be a valid seccomp profile");
+/// All containers of a pod with their lists, the pod's own first.
+fn all_containers(spec: &Cursor<'_>, mut each: impl FnMut(&Cursor<'_>)) {
+    for field in ["initContainers", "containers", "ephemeralContainers"] {
+        for container in spec.at(field).items() {
+            each(&container);
         }
     }
 }
 
 /// The spec of a pod.
-fn spec(spec: &Cursor<'_>, errors: &mut Errors) {
-    let volumes = volume::volumes(&spec.at("volumes"), errors);
-    let claims = resources::claims(&spec.at("resourceClaims"), errors);
+fn spec(spec: &Cursor<'_>, place: Place<'_>, errors: &mut Errors) {
+    let volumes = volume::volumes(&spec.at("volumes"), place, errors);
+    let claims = claim::claims(&spec.at("resourceClaims"), errors);
     let context = container::Context {
         spec: spec.value,
         volumes: &volumes,
@@ -99,7 +141,7 @@ fn spec(spec: &Cursor<'_>, errors: &mut Errors) {
     if spec.at("resources").is_set() {
         resources::pod(spec, errors);
     }
-    host_network_ports(spec, errors);
+    host_network_ports(spec, place, errors);
     restart_policy(&spec.at("restartPolicy"), errors);
     dns::policy(&spec.at("dnsPolicy"), errors);
     meta::labels(&spec.at("nodeSelector"), errors);
@@ -108,6 +150,7 @@ fn spec(spec: &Cursor<'_>, errors: &mut Errors) {
     dns::config(spec, errors);
     gates(spec, errors);
     affinity::spread(&spec.at("topologySpreadConstraints"), errors);
+    windows::host_processes(spec, errors);
     security::host_users(spec, errors);
     named_things(spec, errors);
     toleration::tolerations(&spec.at("tolerations"), errors);
@@ -125,22 +168,18 @@ fn restart_policy(at: &Cursor<'_>, errors: &mut Errors) {
 }
 
 /// On the host's network a container's port is the host's.
-fn host_network_ports(spec: &Cursor<'_>, errors: &mut Errors) {
+fn host_network_ports(spec: &Cursor<'_>, place: Place<'_>, errors: &mut Errors) {
     if !spec.at("hostNetwork").flag() {
         return;
     }
     for container in spec.at("containers").items() {
         for port in container.at("ports").items() {
-            let host = port.at("hostPort").integer().unwrap_or_default();
-            // Templates leave the host's port open; pods get it by default.
-            if host != 0 && Some(host) != port.at("containerPort").integer() {
-                let at = container.at("ports");
-                let shown = port.at("containerPort");
-                errors.invalid_as(
-                    &at.at("containerPort"),
-                    shown.value.clone(),
-                    "must match `hostPort` when `hostNetwork` is true",
-                );
+            let number = |field: &str| port.at(field).integer().unwrap_or_default();
+            let host = number("hostPort");
+            // Templates may leave the host's port open; pods get it by default.
+            if (place.is_pod || host != 0) && host != number("containerPort") {
+                let detail = "must match `containerPort` when `hostNetwork` is true";
+                errors.invalid_as(&port.at("hostPort"), host, detail);
             }
         }
     }

@@ -66,7 +66,8 @@ fn http_get(get: &Cursor<'_>, errors: &mut Errors) {
     }
     errors.check_port_or_name(&get.at("port"));
     errors.check_one_of(&get.at("scheme"), &["HTTP", "HTTPS"]);
-    for header in get.at("httpHeaders").items() {
+    let headers = get.at("httpHeaders");
+    for header in headers.items() {
         let name = header.at("name");
         let good = !name.is_empty() && name.text().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if !good {
@@ -75,7 +76,8 @@ fn http_get(get: &Cursor<'_>, errors: &mut Errors) {
                 "[-A-Za-z0-9]+",
                 &["X-Header-Name"],
             );
-            errors.invalid(&name, detail);
+            // Upstream names the list here, not its element.
+            errors.invalid_as(&headers, name.text(), detail);
         }
     }
 }

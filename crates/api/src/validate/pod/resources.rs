@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::cursor::{Cursor, Errors, NEGATIVE};
-use crate::FieldErrorKind;
+use super::claim;
 use crate::names;
 use crate::quantity::Quantity;
 
@@ -46,17 +46,24 @@ fn is_extended(name: &str) -> bool {
     !is_native(name) && !name.starts_with("requests.") && names::qualified_name(&format!("requests.{name}")).is_empty()
 }
 
-/// What is wrong with a resource's name, wherever it stands.
+/// A resource whose requests may not be below its limits.
+pub(in crate::validate) fn is_exclusive(name: &str) -> bool {
+    is_huge_page(name) || !is_native(name)
+}
+
+/// What is wrong with a resource's name, wherever it stands. True when nothing is.
 pub(in crate::validate) fn resource_name(at: &Cursor<'_>, name: &str, errors: &mut Errors) -> bool {
     let complaints = names::qualified_name(name);
-    let good = complaints.is_empty();
+    let well_formed = complaints.is_empty();
     for complaint in complaints {
         errors.invalid_as(at, name, complaint);
     }
-    if good && !name.contains('/') && !KNOWN.contains(&name) && !is_huge_page(name) {
+    let known = KNOWN.contains(&name) || is_huge_page(name) || name.starts_with("requests.hugepages-");
+    if well_formed && !name.contains('/') && !known {
         errors.invalid_as(at, name, "must be a standard resource type or fully qualified");
+        return false;
     }
-    good
+    well_formed
 }
 
 /// What is wrong with the name of a container's resource.
@@ -71,8 +78,8 @@ pub(in crate::validate) fn container_name(at: &Cursor<'_>, name: &str, errors: &
     }
 }
 
-/// What is wrong with an amount of a resource.
-fn amount(at: &Cursor<'_>, name: &str, errors: &mut Errors) {
+/// What is wrong with an amount of a resource: below zero, or a part of what is counted.
+pub(in crate::validate) fn amount(at: &Cursor<'_>, name: &str, errors: &mut Errors) {
     let Some(amount) = at.quantity() else { return };
     if amount.is_negative() {
         errors.invalid_as(at, amount.to_string(), NEGATIVE);
@@ -93,11 +100,18 @@ fn amount(at: &Cursor<'_>, name: &str, errors: &mut Errors) {
     if counted && !amount.is_whole() {
         errors.invalid_as(at, amount.to_string(), "must be an integer");
     }
-    if let Some(size) = name.strip_prefix("hugepages-")
-        && let Ok(size) = Quantity::parse(size)
-        && size > Quantity::ZERO
-        && amount.units() % size.units().max(1) != 0
-    {
+}
+
+/// Huge pages come whole.
+fn huge_pages(at: &Cursor<'_>, name: &str, errors: &mut Errors) {
+    let (Some(size), Some(amount)) = (name.strip_prefix("hugepages-"), at.quantity()) else {
+        return;
+    };
+    let divides = match Quantity::parse(size) {
+        Ok(size) if size > Quantity::ZERO && size.is_whole() => amount.units() % size.units() == 0,
+        _ => false,
+    };
+    if !divides {
         let detail = format!("{amount} is not positive integer multiple of {name}");
         errors.invalid_as(at, amount.to_string(), detail);
     }
@@ -110,62 +124,20 @@ pub(in crate::validate) fn amounts(list: &Cursor<'_>, path: &Cursor<'_>, errors:
         let at = at.with(value.value);
         container_name(&at, name, errors);
         amount(&at, name, errors);
+        huge_pages(&at, name, errors);
     }
-}
-
-/// The claims of a pod on devices: their names.
-pub(super) fn claims(claims: &Cursor<'_>, errors: &mut Errors) -> BTreeSet<String> {
-    let mut seen = BTreeSet::new();
-    for claim in claims.items() {
-        let name = claim.at("name");
-        if name.is_empty() {
-            errors.required(&name, "");
-        } else if !seen.insert(name.text().to_owned()) {
-            errors.duplicate(&name);
-        } else {
-            errors.complaints(&name, names::dns_label(name.text()));
-        }
-        let (direct, template) = (claim.at("resourceClaimName"), claim.at("resourceClaimTemplateName"));
-        match (direct.is_set(), template.is_set()) {
-            (false, false) => errors.wrong(
-                &claim,
-                "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
-            ),
-            (true, true) => errors.wrong(
-                &claim,
-                "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified",
-            ),
-            _ => {}
-        }
+    let only_huge = |(name, _): (&str, _)| is_huge_page(name);
+    let no_ordinary = ["cpu", "memory"].iter().all(|name| list.value.get(*name).is_none());
+    if no_ordinary && list.members().any(only_huge) {
+        errors.forbidden(path, "HugePages require cpu or memory");
     }
-    seen
 }
 
 /// The resources of a container.
 pub(super) fn container(container: &Cursor<'_>, claims: &BTreeSet<String>, errors: &mut Errors) {
     let resources = container.at("resources");
     requirements(&resources, container_name, errors);
-    claim_references(&resources, claims, errors);
-}
-
-fn claim_references(resources: &Cursor<'_>, claims: &BTreeSet<String>, errors: &mut Errors) {
-    for claim in resources.at("claims").items() {
-        let name = claim.at("name").text();
-        if name.is_empty() {
-            errors.required(&claim.at("name"), "");
-        } else if !claims.contains(name) {
-            let detail = if claims.is_empty() {
-                "must be one of the names in pod.spec.resourceClaims which is empty".to_owned()
-            } else {
-                let known: Vec<&str> = claims.iter().map(String::as_str).collect();
-                format!(
-                    "must be one of the names in pod.spec.resourceClaims: {}",
-                    known.join(", ")
-                )
-            };
-            errors.push(FieldErrorKind::NotFound, claim.path(), Some(&name.into()), detail);
-        }
-    }
+    claim::references(&resources.at("claims"), claims, errors);
 }
 
 type NameRule = fn(&Cursor<'_>, &str, &mut Errors);
@@ -175,11 +147,13 @@ fn requirements(resources: &Cursor<'_>, name_rule: NameRule, errors: &mut Errors
     for (name, value) in limits.members() {
         name_rule(&value, name, errors);
         amount(&value, name, errors);
+        huge_pages(&value, name, errors);
     }
     for (name, value) in requests.members() {
         name_rule(&value, name, errors);
         amount(&value, name, errors);
         compare(name, &value, &limits, &requests, errors);
+        huge_pages(&value, name, errors);
     }
     let names: BTreeSet<&str> = limits
         .members()
@@ -195,7 +169,7 @@ fn requirements(resources: &Cursor<'_>, name_rule: NameRule, errors: &mut Errors
 /// A request is not above its limit; what cannot be shared is requested and limited alike.
 fn compare(name: &str, request: &Cursor<'_>, limits: &Cursor<'_>, requests: &Cursor<'_>, errors: &mut Errors) {
     let Some(amount) = request.quantity() else { return };
-    let exclusive = is_huge_page(name) || !is_native(name);
+    let exclusive = is_exclusive(name);
     match limits.key(name).quantity() {
         None if exclusive => {
             errors.required(limits, "Limit must be set for non overcommitable resources");
@@ -234,28 +208,31 @@ pub(super) fn pod(spec: &Cursor<'_>, errors: &mut Errors) {
         }
     }
     let limits = resources.at("limits");
-    for container in spec.at("containers").items() {
+    // Upstream names the container and the resource below the pod's resources.
+    for (index, container) in spec.at("containers").items().enumerate() {
         let own = container.at("resources");
         for (name, limit) in own.at("limits").members() {
             if let (Some(amount), Some(most)) = (limit.quantity(), limits.key(name).quantity())
                 && amount > most
             {
-                let at = own.at("limits");
+                let containers = resources.at("containers");
+                let container = containers.index(index);
+                let at = container.key(name);
                 let detail = format!("must be less than or equal to pod limits of {most}");
-                errors.invalid_as(&at.key(name), amount.to_string(), detail);
+                errors.invalid_as(&at.at("limits"), amount.to_string(), detail);
             }
         }
     }
 }
 
 fn pod_name(at: &Cursor<'_>, name: &str, errors: &mut Errors) {
-    if !matches!(name, "cpu" | "memory") && !is_huge_page(name) {
+    if resource_name(at, name, errors) && !matches!(name, "cpu" | "memory") && !is_huge_page(name) {
         errors.unsupported_as(at, name.into(), &["cpu", "hugepages-", "memory"]);
     }
 }
 
 /// What a change of a resource means for the running container. Upstream leaves indexes out of these paths.
-pub(super) fn resize_policies(policies: &Cursor<'_>, errors: &mut Errors) {
+pub(super) fn resize_policies(policies: &Cursor<'_>, pod_restarts: &str, errors: &mut Errors) {
     let mut seen = BTreeSet::new();
     for policy in policies.items() {
         let (name, restart) = (policy.at("resourceName").text(), policy.at("restartPolicy").text());
@@ -271,6 +248,10 @@ pub(super) fn resize_policies(policies: &Cursor<'_>, errors: &mut Errors) {
             "NotRequired" | "RestartContainer" => {}
             "" => errors.required(policies, ""),
             _ => errors.unsupported_as(policies, restart.into(), &["NotRequired", "RestartContainer"]),
+        }
+        if pod_restarts == "Never" && restart != "NotRequired" {
+            let detail = "must be 'NotRequired' when `restartPolicy` is 'Never'";
+            errors.invalid_as(policies, restart, detail);
         }
     }
 }

@@ -1,11 +1,14 @@
 //! Identities, privileges and operating systems.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::super::cursor::{Cursor, Errors};
+use super::windows;
 
 /// A number of a user or group of Linux.
-fn id(at: &Cursor<'_>, errors: &mut Errors) {
+pub(super) fn id(at: &Cursor<'_>, errors: &mut Errors) {
     let most = i64::from(i32::MAX);
     if at.integer().is_some_and(|id| !(0..=most).contains(&id)) {
         errors.invalid(at, format!("must be between 0 and {most}, inclusive"));
@@ -26,19 +29,18 @@ pub(super) fn pod(spec: &Cursor<'_>, errors: &mut Errors) {
     }
     if spec.at("shareProcessNamespace").flag() && spec.at("hostPID").flag() {
         let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
-        errors.invalid(&spec.at("shareProcessNamespace"), detail);
+        errors.invalid_as(&context.at("shareProcessNamespace"), true, detail);
     }
-    for sysctl in context.at("sysctls").items() {
-        sysctl_name(&sysctl.at("name"), errors);
-    }
+    sysctls(spec, &context.at("sysctls"), errors);
     optional_one_of(
         &context.at("fsGroupChangePolicy"),
         &["Always", "OnRootMismatch"],
         errors,
     );
     seccomp(&context.at("seccompProfile"), errors);
-    optional_one_of(&context.at("supplementalGroupsPolicy"), &["Merge", "Strict"], errors);
+    windows::options(&context.at("windowsOptions"), errors);
     app_armor(&context.at("appArmorProfile"), errors);
+    optional_one_of(&context.at("supplementalGroupsPolicy"), &["Merge", "Strict"], errors);
     optional_one_of(
         &context.at("seLinuxChangePolicy"),
         &["MountOption", "Recursive"],
@@ -52,23 +54,53 @@ fn optional_one_of(at: &Cursor<'_>, supported: &[&str], errors: &mut Errors) {
     }
 }
 
-fn sysctl_name(at: &Cursor<'_>, errors: &mut Errors) {
-    if at.is_empty() {
-        errors.required(at, "");
-        return;
+/// Settings of the kernel: those of a namespace that the pod shares with its host are not its own.
+fn sysctls(spec: &Cursor<'_>, sysctls: &Cursor<'_>, errors: &mut Errors) {
+    let mut seen = BTreeSet::new();
+    for sysctl in sysctls.items() {
+        let at = sysctl.at("name");
+        let name = at.text();
+        if name.is_empty() {
+            errors.required(&at, "");
+        } else if !is_sysctl_name(name) {
+            errors.invalid(
+                &at,
+                "must have at most 253 characters and match regex \
+                 ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$",
+            );
+        } else if seen.contains(name) {
+            errors.duplicate(&at);
+        }
+        let (of_network, of_ipc) = sysctl_namespace(name);
+        for (shared, namespace) in [("hostNetwork", of_network), ("hostIPC", of_ipc)] {
+            if namespace && spec.at(shared).flag() {
+                errors.invalid_as(&at, name, format!("may not be specified when '{shared}' is true"));
+            }
+        }
+        seen.insert(name.to_owned());
     }
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
-    let segment = |text: &str| {
-        let outer = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        text.starts_with(outer) && text.ends_with(outer) && text.chars().all(inner)
+}
+
+/// Whether a setting belongs to the network namespace, and whether to that of inter-process communication.
+fn sysctl_namespace(name: &str) -> (bool, bool) {
+    // Whichever separator comes first is the separator.
+    let name = match name.find(['.', '/']).map(|at| &name[at..=at]) {
+        Some("/") => name.replace('.', "\u{0}").replace('/', ".").replace('\u{0}', "/"),
+        _ => name.to_owned(),
     };
-    if at.text().len() > 253 || !at.text().split(['.', '/']).all(segment) {
-        errors.invalid(
-            at,
-            "must have at most 253 characters and match regex \
-             ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$",
-        );
-    }
+    let of_ipc = name == "kernel.sem"
+        || ["kernel.shm", "kernel.msg", "fs.mqueue."]
+            .iter()
+            .any(|prefix| name.starts_with(prefix));
+    (name.starts_with("net."), of_ipc)
+}
+
+fn is_sysctl_name(name: &str) -> bool {
+    let outer = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let segment = |text: &str| {
+        text.starts_with(outer) && text.ends_with(outer) && text.chars().all(|c| outer(c) || "-_".contains(c))
+    };
+    name.len() <= 253 && name.split(['.', '/']).all(segment)
 }
 
 fn seccomp(profile: &Cursor<'_>, errors: &mut Errors) {
@@ -97,12 +129,17 @@ fn app_armor(profile: &Cursor<'_>, errors: &mut Errors) {
     }
     let (kind, local) = (profile.at("type"), profile.at("localhostProfile"));
     match kind.text() {
-        "Localhost" => match local.text().trim() {
-            _ if !local.is_set() => errors.required(&local, "must be set when AppArmor type is Localhost"),
-            "" => errors.required(&local, "must be set when AppArmor type is Localhost"),
-            trimmed if trimmed != local.text() => errors.invalid(&local, "must not be padded with whitespace"),
-            _ => {}
-        },
+        "Localhost" => {
+            const PATH_MAX: usize = 4095;
+            if local.text().trim() != local.text() {
+                errors.invalid(&local, "must not be padded with whitespace");
+            } else if local.is_empty() {
+                errors.required(&local, "must be set when AppArmor type is Localhost");
+            }
+            if local.text().len() > PATH_MAX {
+                errors.too_long(&local, PATH_MAX);
+            }
+        }
         "RuntimeDefault" | "Unconfined" => {
             if local.is_set() {
                 errors.invalid(&local, "can only be set when AppArmor type is Localhost");
@@ -135,12 +172,13 @@ pub(super) fn container(container: &Cursor<'_>, spec: &Value, errors: &mut Error
             errors.invalid(&context, detail);
         }
         let capabilities = context.at("capabilities");
-        let admin = capabilities.at("add").items().any(|c| c.text() == "CAP_SYS_ADMIN");
-        if admin {
+        let admin = |capability: &Cursor<'_>| capability.text() == "CAP_SYS_ADMIN";
+        for _ in capabilities.at("add").items().filter(admin) {
             let detail = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
             errors.invalid(&context, detail);
         }
     }
+    windows::options(&context.at("windowsOptions"), errors);
     app_armor(&context.at("appArmorProfile"), errors);
 }
 
@@ -169,29 +207,8 @@ pub(super) fn operating_system(spec: &Cursor<'_>, errors: &mut Errors) {
     let name = system.at("name");
     match name.text() {
         "" => errors.required(&name, ""),
-        "linux" => {
-            windows_options(spec, errors);
-            for field in ["containers", "initContainers", "ephemeralContainers"] {
-                for container in spec.at(field).items() {
-                    windows_options(&container, errors);
-                }
-            }
-        }
-        "windows" => {
-            for field in ["hostNetwork", "hostPID", "hostIPC"] {
-                if spec.at(field).flag() {
-                    errors.forbidden(&spec.at(field), "cannot be set for a windows pod");
-                }
-            }
-        }
+        "linux" => windows::of_linux(spec, errors),
+        "windows" => windows::of_windows(spec, errors),
         _ => errors.unsupported_as(&system, name.text().into(), &["linux", "windows"]),
-    }
-}
-
-fn windows_options(owner: &Cursor<'_>, errors: &mut Errors) {
-    let context = owner.at("securityContext");
-    let options = context.at("windowsOptions");
-    if options.is_set() {
-        errors.forbidden(&options, "windows options cannot be set for a linux pod");
     }
 }

@@ -21,8 +21,9 @@ pub(in crate::validate) fn tolerations(list: &Cursor<'_>, errors: &mut Errors) {
         }
         match operator.text() {
             "" | "Equal" => {
-                for complaint in names::label_value(value.text()) {
-                    errors.invalid_as(&operator, value.text(), complaint);
+                let complaints = names::label_value(value.text());
+                if !complaints.is_empty() {
+                    errors.invalid_as(&operator, value.text(), complaints.join(";"));
                 }
             }
             "Exists" => {

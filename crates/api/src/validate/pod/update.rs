@@ -1,37 +1,39 @@
 //! Which parts of a pod may change.
 //!
-//! Source: `spec/api.md` §2.4; kubernetes `ValidatePodUpdate`, `ValidatePodEphemeralContainersUpdate`, `ValidatePodResize`.
+//! Source: `spec/api.md` §2.4; kubernetes `ValidatePodUpdate`, `ValidatePodEphemeralContainersUpdate`.
 
 use serde_json::Value;
 
 use super::super::cursor::{Cursor, Errors};
 use super::super::meta;
-use crate::value::{copy, flag, integer, list, list_mut, members, present, remove, semantically_equal, text};
+use super::annotation;
+use crate::value::{copy, integer, list, list_mut, present, remove, semantically_equal, set, text};
 
 /// A changed pod.
 pub(in crate::validate) fn update(new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Errors) {
     meta::update(new, old, errors);
     super::whole(new, errors);
+    annotations(new, old, errors);
     let (spec, before) = (new.at("spec"), old.at("spec"));
-    if !same_count(&spec, &before, "containers") || !same_count(&spec, &before, "initContainers") {
-        let field = if same_count(&spec, &before, "containers") {
-            "initContainers"
-        } else {
-            "containers"
-        };
-        errors.forbidden(&spec.at(field), "pod updates may not add or remove containers");
-        return;
+    for field in ["containers", "initContainers"] {
+        if !images(&spec.at(field), &before.at(field), errors) {
+            return;
+        }
     }
-    deadline(
+    if !deadline(
         &spec.at("activeDeadlineSeconds"),
         &before.at("activeDeadlineSeconds"),
         errors,
-    );
-    let gated = !list(old.value.get("spec").unwrap_or(&Value::Null), "schedulingGates").is_empty();
-    no_new_gates(&spec.at("schedulingGates"), &before.at("schedulingGates"), errors);
+    ) {
+        return;
+    }
     tolerations(&spec.at("tolerations"), &before.at("tolerations"), errors);
+    no_new_gates(&spec.at("schedulingGates"), &before.at("schedulingGates"), errors);
+    let gated = !before.at("schedulingGates").is_empty();
     if gated {
         node_selector(&spec.at("nodeSelector"), &before.at("nodeSelector"), errors);
+        let (affinity, had) = (spec.at("affinity"), before.at("affinity"));
+        node_affinity(&affinity.at("nodeAffinity"), had.at("nodeAffinity").value, errors);
     }
     if !semantically_equal(&frozen(spec.value, before.value, gated), before.value) {
         let mut detail = "pod updates may not change fields other than `spec.containers[*].image`,\
@@ -44,26 +46,55 @@ pub(in crate::validate) fn update(new: &Cursor<'_>, old: &Cursor<'_>, errors: &m
     }
 }
 
-fn same_count(new: &Cursor<'_>, old: &Cursor<'_>, field: &str) -> bool {
-    new.at(field).len() == old.at(field).len()
+fn annotations(new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Errors) {
+    let (metadata, before) = (new.at("metadata"), old.at("metadata"));
+    let annotations = metadata.at("annotations");
+    annotation::change(&annotations, &before.at("annotations"), errors);
+    annotation::of_pod(&annotations, &new.at("spec"), errors);
 }
 
-/// A deadline may be set or brought forward.
-fn deadline(new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Errors) {
-    match (new.integer(), old.integer()) {
-        (Some(new_seconds), Some(old_seconds)) if new_seconds > old_seconds => {
-            errors.invalid(new, "must be less than or equal to previous value");
+/// Containers stay as many as they were; false when they do not, and nothing more is looked at.
+fn images(new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Errors) -> bool {
+    if new.len() != old.len() {
+        errors.forbidden(new, "pod updates may not add or remove containers");
+        return false;
+    }
+    for container in new.items() {
+        let image = container.at("image");
+        if image.is_empty() {
+            errors.required(&image, "");
         }
-        (None, Some(_)) => errors.invalid(new, "must not update from a positive integer to nil value"),
-        _ => {}
+        super::unpadded(&image, errors);
+    }
+    true
+}
+
+/// A deadline may be set or brought forward. False when nothing more is looked at.
+fn deadline(new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Errors) -> bool {
+    let most = i64::from(i32::MAX);
+    match (new.integer(), old.integer()) {
+        (Some(seconds), _) if !(0..=most).contains(&seconds) => {
+            errors.invalid(new, format!("must be between 0 and {most}, inclusive"));
+            false
+        }
+        (Some(seconds), Some(before)) if seconds > before => {
+            errors.invalid(new, "must be less than or equal to previous value");
+            false
+        }
+        (None, Some(_)) => {
+            errors.invalid(new, "must not update from a positive integer to nil value");
+            true
+        }
+        _ => true,
     }
 }
 
 fn no_new_gates(new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Errors) {
-    for (index, gate) in new.items().enumerate() {
-        if !old.items().any(|had| had.value == gate.value) {
+    for gate in new.items() {
+        let name = gate.at("name");
+        if !old.items().any(|had| had.at("name").text() == name.text()) {
             let detail = "only deletion is allowed, but found new scheduling gate";
-            errors.forbidden(&new.index(index), format!("{detail} '{}'", gate.at("name").text()));
+            errors.forbidden(&name, format!("{detail} '{}'", name.text()));
         }
     }
 }
@@ -76,11 +107,11 @@ fn tolerations(new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Errors) {
         toleration
     };
     let kept = |had: &Cursor<'_>| new.items().any(|has| timeless(has.value) == timeless(had.value));
-    if !old.items().all(|had| kept(&had)) {
-        errors.forbidden(
-            new,
-            "existing toleration can not be modified except its tolerationSeconds",
-        );
+    if old.items().all(|had| kept(&had)) {
+        super::tolerations(new, errors);
+    } else {
+        let detail = "existing toleration can not be modified except its tolerationSeconds";
+        errors.forbidden(new, detail);
     }
 }
 
@@ -98,6 +129,40 @@ fn node_selector(new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Errors) {
         let detail = "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
         errors.invalid_as(new, shown, detail);
     }
+}
+
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+
+/// While a pod waits at a gate its node affinity may be tightened: terms stay, requirements may be added to them.
+fn node_affinity(new: &Cursor<'_>, old: &Value, errors: &mut Errors) {
+    let had = list(&old[REQUIRED], "nodeSelectorTerms");
+    if had.is_empty() {
+        return;
+    }
+    let required = new.at(REQUIRED);
+    let terms = required.at("nodeSelectorTerms");
+    if terms.len() != had.len() {
+        let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
+        errors.invalid(&terms, detail);
+        return;
+    }
+    for (term, had) in terms.items().zip(had) {
+        if !only_adds(term.value, had) {
+            errors.invalid(&term, "only additions are allowed (no mutations or deletions)");
+        }
+    }
+}
+
+fn only_adds(new: &Value, old: &Value) -> bool {
+    let fields = ["matchExpressions", "matchFields"];
+    let is_empty = |term: &Value| fields.iter().all(|field| list(term, field).is_empty());
+    if is_empty(old) {
+        return is_empty(new);
+    }
+    fields.iter().all(|field| {
+        let (had, has) = (list(old, field), list(new, field));
+        has.len() >= had.len() && had.iter().zip(has).all(|(a, b)| semantically_equal(a, b))
+    })
 }
 
 /// The new spec with everything that may change taken from the old one.
@@ -120,80 +185,52 @@ fn frozen(new: &Value, old: &Value, gated: bool) -> Value {
     }
     if gated {
         copy(old, &mut spec, "nodeSelector");
-        if narrows(&new["affinity"]["nodeAffinity"], &old["affinity"]["nodeAffinity"]) {
-            copy(old, &mut spec, "affinity");
-        }
+        freeze_node_affinity(&mut spec, old);
     }
     spec
 }
 
-/// Whether node affinity asks for all that it asked for before: terms stay, requirements may be added to them.
-fn narrows(new: &Value, old: &Value) -> bool {
-    const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
-    let Some(before) = present(old, REQUIRED) else {
-        return true;
-    };
-    let terms = |selector: &Value| list(selector, "nodeSelectorTerms").to_vec();
-    let (had, has) = (terms(before), terms(&new[REQUIRED]));
-    had.len() == has.len()
-        && had.iter().zip(&has).all(|(had, has)| {
-            ["matchExpressions", "matchFields"].iter().all(|field| {
-                let (had, has) = (list(had, field), list(has, field));
-                has.len() >= had.len() && had.iter().zip(has).all(|(a, b)| a == b)
-            })
-        })
+fn freeze_node_affinity(spec: &mut Value, old: &Value) {
+    let had = present(&old["affinity"], "nodeAffinity");
+    if present(spec, "affinity").is_none() {
+        if let Some(had) = had {
+            set(spec, "affinity", serde_json::json!({"nodeAffinity": had}));
+        }
+        return;
+    }
+    let others = ["podAffinity", "podAntiAffinity"];
+    let alone = others.iter().all(|field| present(&spec["affinity"], field).is_none());
+    if present(old, "affinity").is_none() && alone {
+        remove(spec, "affinity");
+    } else {
+        copy(&old["affinity"], &mut spec["affinity"], "nodeAffinity");
+    }
 }
 
 /// A write of the ephemeral containers: they may only be added.
 pub(in crate::validate) fn ephemeral_containers(new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Errors) {
-    super::whole(new, errors);
+    if annotation::is_mirror(old) {
+        errors.push(
+            crate::FieldErrorKind::Forbidden,
+            "[]",
+            None,
+            "static pods do not support ephemeral containers",
+        );
+        return;
+    }
     meta::update(new, old, errors);
+    super::whole(new, errors);
+    annotations(new, old, errors);
     let spec = new.at("spec");
     let containers = spec.at("ephemeralContainers");
-    for before in list(old.value.get("spec").unwrap_or(&Value::Null), "ephemeralContainers") {
+    for before in list(&old.value["spec"], "ephemeralContainers") {
         let name = text(before, "name");
-        match containers.items().find(|container| container.at("name").text() == name) {
-            None => errors.forbidden(
-                &containers,
-                format!("existing ephemeral containers {name:?} may not be removed\n"),
-            ),
-            Some(container) if !semantically_equal(container.value, before) => errors.forbidden(
-                &containers,
-                format!("existing ephemeral containers {name:?} may not be changed\n"),
-            ),
-            Some(_) => {}
-        }
-    }
-}
-
-/// A write of the resources of running containers.
-pub(in crate::validate) fn resize(new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Errors) {
-    super::whole(new, errors);
-    meta::update(new, old, errors);
-    let spec = new.at("spec");
-    let quality = |pod: &Value| crate::strategy::quality_of_service(&pod["spec"]);
-    if quality(new.value) != quality(old.value) {
-        errors.invalid_as(
-            &spec,
-            quality(new.value),
-            "Pod QOS Class may not change as a result of resizing",
-        );
-    }
-    let before = &old.value["spec"];
-    for (index, container) in spec.at("containers").items().enumerate() {
-        let Some(before) = list(before, "containers").get(index) else {
-            continue;
+        let what = match containers.items().find(|container| container.at("name").text() == name) {
+            None => "removed",
+            Some(container) if !semantically_equal(container.value, before) => "changed",
+            Some(_) => continue,
         };
-        let resources = container.at("resources");
-        for field in ["limits", "requests"] {
-            let removed = members(&before["resources"], field)
-                .any(|(name, _)| matches!(name, "cpu" | "memory") && resources.at(field).value.get(name).is_none());
-            if removed {
-                errors.forbidden(&resources.at(field), "resource limits cannot be removed");
-            }
-        }
-    }
-    if flag(before, "hostNetwork") && text(&spec.value["os"], "name") == "windows" {
-        errors.forbidden(&spec, "windows pods cannot be resized");
+        let detail = format!("existing ephemeral containers {name:?} may not be {what}\n");
+        errors.forbidden(&containers, detail);
     }
 }

@@ -1,9 +1,10 @@
-//! Volumes of a pod.
+//! Volumes of a pod: their names, and sources that need no storage system.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::cursor::{Cursor, Errors};
-use super::env;
+use super::super::storage;
+use super::{Place, env, external};
 use crate::names;
 
 /// The volumes of a pod by name, with the kind of their source.
@@ -33,12 +34,17 @@ const FILE_FIELDS: &[&str] = &[
 ];
 
 /// `volumes`. Only good volumes can be referred to.
-pub(super) fn volumes(volumes: &Cursor<'_>, errors: &mut Errors) -> Volumes {
+pub(super) fn volumes(volumes: &Cursor<'_>, place: Place<'_>, errors: &mut Errors) -> Volumes {
     let mut names_seen = BTreeSet::new();
     let mut good = BTreeMap::new();
+    let made: BTreeSet<String> = volumes
+        .items()
+        .filter(|volume| volume.at("ephemeral").is_set())
+        .filter_map(|volume| Some(format!("{}-{}", place.pod_name?, volume.at("name").text())))
+        .collect();
     for volume in volumes.items() {
         let before = errors.len();
-        let kind = source(&volume, errors);
+        let kind = source(&volume, place, errors);
         let name = volume.at("name");
         if name.is_empty() {
             errors.required(&name, "");
@@ -51,6 +57,11 @@ pub(super) fn volumes(volumes: &Cursor<'_>, errors: &mut Errors) -> Volumes {
         if errors.len() == before {
             names_seen.insert(name.text().to_owned());
             good.insert(name.text().to_owned(), kind);
+        }
+        let claim = volume.at("persistentVolumeClaim");
+        if made.contains(claim.at("claimName").text()) {
+            let detail = "must not reference a PVC that gets created for an ephemeral volume";
+            errors.invalid(&claim.at("claimName"), detail);
         }
     }
     Volumes(good)
@@ -90,7 +101,7 @@ const SOURCES: &[&str] = &[
     "image",
 ];
 
-fn source(volume: &Cursor<'_>, errors: &mut Errors) -> String {
+fn source(volume: &Cursor<'_>, place: Place<'_>, errors: &mut Errors) -> String {
     let mut found = String::new();
     for kind in SOURCES {
         let source = volume.at(kind);
@@ -102,7 +113,7 @@ fn source(volume: &Cursor<'_>, errors: &mut Errors) -> String {
             continue;
         }
         (*kind).clone_into(&mut found);
-        one_source(kind, &source, errors);
+        one_source(kind, &source, volume, place, errors);
     }
     if found.is_empty() {
         errors.required(volume, "must specify a volume type");
@@ -110,7 +121,7 @@ fn source(volume: &Cursor<'_>, errors: &mut Errors) -> String {
     found
 }
 
-fn one_source(kind: &str, source: &Cursor<'_>, errors: &mut Errors) {
+fn one_source(kind: &str, source: &Cursor<'_>, volume: &Cursor<'_>, place: Place<'_>, errors: &mut Errors) {
     match kind {
         "emptyDir" => {
             let size = source.at("sizeLimit");
@@ -118,7 +129,6 @@ fn one_source(kind: &str, source: &Cursor<'_>, errors: &mut Errors) {
                 errors.forbidden(&size, "SizeLimit field must be a valid resource quantity");
             }
         }
-        "hostPath" => host_path(source, errors),
         "secret" => {
             need(source, &["secretName"], errors);
             files(source, errors);
@@ -135,52 +145,41 @@ fn one_source(kind: &str, source: &Cursor<'_>, errors: &mut Errors) {
         }
         "projected" => projected(source, errors),
         "persistentVolumeClaim" => need(source, &["claimName"], errors),
-        "nfs" => {
-            need(source, &["server", "path"], errors);
-            let path = source.at("path");
-            if !path.is_empty() && !path.text().starts_with('/') {
-                errors.invalid(&path, "must be an absolute path");
+        "image" => {
+            if place.is_pod {
+                need(source, &["reference"], errors);
             }
+            super::container::pull_policy(&source.at("pullPolicy"), errors);
         }
-        "image" => need(source, &["reference"], errors),
-        "ephemeral" => need(source, &["volumeClaimTemplate"], errors),
-        "gitRepo" => need(source, &["repository"], errors),
-        "iscsi" => need(source, &["targetPortal", "iqn"], errors),
-        "csi" => {
-            let driver = source.at("driver");
-            need(source, &["driver"], errors);
-            for complaint in names::dns_subdomain(&driver.text().to_lowercase()) {
-                if !driver.is_empty() {
-                    errors.invalid(&driver, complaint);
-                }
-            }
+        "ephemeral" => ephemeral(source, volume, place, errors),
+        "gitRepo" => {
+            need(source, &["repository"], errors);
+            local_descending_path(&source.at("directory"), errors);
         }
-        _ => legacy(kind, source, errors),
+        _ => external::source(kind, source, volume, errors),
     }
 }
 
-/// Sources of clouds and storage systems: the names they cannot do without.
-fn legacy(kind: &str, source: &Cursor<'_>, errors: &mut Errors) {
-    let fields: &[&str] = match kind {
-        "gcePersistentDisk" => &["pdName"],
-        "awsElasticBlockStore" | "cinder" | "portworxVolume" => &["volumeID"],
-        "glusterfs" => &["endpoints", "path"],
-        "rbd" => &["monitors", "image"],
-        "cephfs" => &["monitors"],
-        "quobyte" => &["registry", "volume"],
-        "flexVolume" => &["driver"],
-        "azureFile" => &["secretName", "shareName"],
-        "vsphereVolume" => &["volumePath"],
-        "photonPersistentDisk" => &["pdID"],
-        "azureDisk" => &["diskName", "diskURI"],
-        "storageos" => &["volumeName"],
-        "scaleIO" => &["gateway", "system", "volumeName"],
-        _ => &[],
+/// A claim that is made together with the pod and is called by both their names.
+fn ephemeral(source: &Cursor<'_>, volume: &Cursor<'_>, place: Place<'_>, errors: &mut Errors) {
+    let template = source.at("volumeClaimTemplate");
+    if template.is_set() {
+        storage::claim_template(&template, errors);
+    } else {
+        errors.required(&template, "");
+    }
+    let name = volume.at("name");
+    let Some(pod) = place.pod_name.filter(|_| !name.is_empty()) else {
+        return;
     };
-    need(source, fields, errors);
+    let claim = format!("{pod}-{}", name.text());
+    for complaint in names::dns_subdomain(&claim) {
+        errors.invalid(&name, format!("PVC name {claim:?}: {complaint}"));
+    }
 }
 
-fn need(source: &Cursor<'_>, fields: &[&str], errors: &mut Errors) {
+/// Demands fields that may not be empty.
+pub(super) fn need(source: &Cursor<'_>, fields: &[&str], errors: &mut Errors) {
     for field in fields {
         if source.at(field).is_empty() {
             errors.required(&source.at(field), "");
@@ -188,7 +187,8 @@ fn need(source: &Cursor<'_>, fields: &[&str], errors: &mut Errors) {
     }
 }
 
-fn host_path(source: &Cursor<'_>, errors: &mut Errors) {
+/// A directory or file of the node.
+pub(super) fn host_path(source: &Cursor<'_>, errors: &mut Errors) {
     let path = source.at("path");
     if path.is_empty() {
         errors.required(&path, "");
@@ -211,7 +211,8 @@ fn host_path(source: &Cursor<'_>, errors: &mut Errors) {
     }
 }
 
-fn no_backsteps(path: &Cursor<'_>, errors: &mut Errors) {
+/// A path that never leads upwards.
+pub(in crate::validate) fn no_backsteps(path: &Cursor<'_>, errors: &mut Errors) {
     if path.text().split('/').any(|part| part == "..") {
         errors.invalid(path, "must not contain '..'");
     }
@@ -228,7 +229,7 @@ pub(super) fn local_descending_path(path: &Cursor<'_>, errors: &mut Errors) {
 /// As [`local_descending_path`], for files that a volume makes: their names do not look like its own.
 fn file_path(path: &Cursor<'_>, errors: &mut Errors) {
     local_descending_path(path, errors);
-    if path.text().starts_with("..") && !path.text().starts_with("../") && path.text() != ".." {
+    if path.text().starts_with("..") && !path.text().starts_with("../") {
         errors.invalid(path, "must not start with '..'");
     }
 }
@@ -247,10 +248,14 @@ fn files(source: &Cursor<'_>, errors: &mut Errors) {
 
 fn items(source: &Cursor<'_>, errors: &mut Errors) {
     for item in source.at("items").items() {
-        need(&item, &["key", "path"], errors);
-        file_path(&item.at("path"), errors);
-        mode(&item.at("mode"), errors);
+        self::item(&item, errors);
     }
+}
+
+fn item(item: &Cursor<'_>, errors: &mut Errors) {
+    need(item, &["key", "path"], errors);
+    file_path(&item.at("path"), errors);
+    mode(&item.at("mode"), errors);
 }
 
 /// One file of the downward API. Upstream reports on the volume, not on the file.
@@ -283,25 +288,24 @@ fn projected(projected: &Cursor<'_>, errors: &mut Errors) {
     mode(&projected.at("defaultMode"), errors);
     let mut paths = BTreeSet::new();
     for source in projected.at("sources").items() {
-        let mut count = 0;
-        for kind in [
+        let kinds = [
             "secret",
             "configMap",
             "downwardAPI",
             "serviceAccountToken",
             "clusterTrustBundle",
             "podCertificate",
-        ] {
+        ];
+        let mut count = 0;
+        for kind in kinds {
             let part = source.at(kind);
-            if !part.is_set() {
-                continue;
+            if part.is_set() {
+                count += 1;
+                projection(kind, &part, projected, &mut paths, errors);
             }
-            count += 1;
-            if count > 1 {
-                errors.forbidden(&source, "may not specify more than 1 volume type per source");
-                continue;
-            }
-            projection(kind, &part, projected, &mut paths, errors);
+        }
+        if count > 1 {
+            errors.forbidden(&source, "may not specify more than 1 volume type per source");
         }
     }
 }
@@ -322,8 +326,8 @@ fn projection(
     match kind {
         "secret" | "configMap" => {
             need(part, &["name"], errors);
-            items(part, errors);
             for item in part.at("items").items() {
+                self::item(&item, errors);
                 claim(item.at("path").text(), part.at("name").text(), errors);
             }
         }
@@ -334,8 +338,6 @@ fn projection(
             }
         }
         "serviceAccountToken" => {
-            let shown = projected.at("path");
-            let path = shown.with(part.at("path").value);
             let seconds = part.at("expirationSeconds");
             if seconds.integer().is_some_and(|seconds| seconds < 600) {
                 errors.invalid(&seconds, "may not specify a duration less than 10 minutes");
@@ -343,12 +345,14 @@ fn projection(
             if seconds.integer().is_some_and(|seconds| seconds > 1 << 32) {
                 errors.invalid(&seconds, "may not specify a duration larger than 2^32 seconds");
             }
+            // Upstream names the volume's path here, not the token's.
+            let shown = projected.at("path");
+            let path = shown.with(part.at("path").value);
             if path.is_empty() {
                 errors.required(&path, "");
             } else {
                 file_path(&path, errors);
             }
-            claim(path.text(), path.text(), errors);
         }
         _ => claim(part.at("path").text(), part.at("path").text(), errors),
     }
