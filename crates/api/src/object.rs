@@ -15,6 +15,9 @@ use serde_json::Value;
 
 use crate::Resource;
 
+/// The annotation that counts the templates of a DaemonSet.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
 /// The number of a commit, shown to clients as `resourceVersion`. 0 stands for "before any commit".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
@@ -266,8 +269,35 @@ impl Object {
         self.write_range(out, self.encoded.cuts.fields, self.encoded.json.len());
     }
 
+    /// The object's metadata where it stands without the rest. The annotation that counts a DaemonSet's templates is a field
+    /// in disguise and belongs to the rest.
+    ///
+    /// Source: kubernetes `pkg/apis/apps/v1/conversion.go`.
+    pub fn metadata_alone(&self) -> Value {
+        let mut metadata = self.to_value()["metadata"].take();
+        if self.encoded.resource == crate::resource::DAEMON_SETS
+            && let Some(members) = metadata.as_object_mut()
+            && let Some(annotations) = members.get_mut("annotations").and_then(Value::as_object_mut)
+        {
+            annotations.remove(TEMPLATE_GENERATION);
+            if annotations.is_empty() {
+                members.remove("annotations");
+            }
+        }
+        metadata
+    }
+
     /// Appends the object's metadata as a `meta.k8s.io` `PartialObjectMetadata` of this version (`v1`, `v1beta1`).
     pub fn write_partial(&self, out: &mut Vec<u8>, version: &str) {
+        if self.encoded.resource == crate::resource::DAEMON_SETS {
+            let partial = serde_json::json!({
+                "kind": "PartialObjectMetadata",
+                "apiVersion": format!("meta.k8s.io/{version}"),
+                "metadata": self.metadata_alone(),
+            });
+            write_json(out, &partial);
+            return;
+        }
         let cuts = &self.encoded.cuts;
         out.extend_from_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/");
         out.extend_from_slice(version.as_bytes());

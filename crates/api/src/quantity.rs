@@ -155,11 +155,14 @@ impl Quantity {
         self.nanos % NANOS == 0
     }
 
-    /// True where arithmetic in 64-bit thousandths that wraps around finds no fraction of a unit: amounts of an exbibyte and
-    /// more are whole, and such arithmetic takes some for fractions.
+    /// True where arithmetic in 64-bit thousandths finds no fraction of a unit: amounts with a binary suffix wrap around in it
+    /// from an exbibyte on and are taken for fractions.
     ///
     /// Source: kubernetes `apimachinery/pkg/api/resource`, `MilliValue`.
     pub fn is_whole_in_wrapped_millis(&self) -> bool {
+        if self.format != Format::BinarySi {
+            return self.is_whole();
+        }
         let millis = ceil(self.nanos, NANOS / 1000);
         #[expect(clippy::cast_possible_truncation, reason = "wrapping around is the rule")]
         let wrapped = millis as i64;

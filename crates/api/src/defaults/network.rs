@@ -31,7 +31,7 @@ pub(super) fn service(object: &mut Value) {
     }
     let kind = text(spec, "type").to_owned();
     let reachable_from_outside = matches!(kind.as_str(), "NodePort" | "LoadBalancer");
-    if reachable_from_outside {
+    if reachable_from_outside || (kind == "ClusterIP" && list_mut(spec, "externalIPs").next().is_some()) {
         default_text(spec, "externalTrafficPolicy", "Cluster");
     }
     if reachable_from_outside || kind == "ClusterIP" {

@@ -42,7 +42,7 @@ pub fn table(resource: &'static Resource, objects: &[Arc<Object>], include: Incl
     let printer = printer_of(resource);
     let rows: Vec<Value> = objects
         .iter()
-        .map(|object| row(printer, object.to_value(), include, now))
+        .map(|object| row(printer, object, include, now))
         .collect();
     let columns: Vec<Value> = printer.columns.iter().map(Column::to_value).collect();
     json!({
@@ -51,7 +51,8 @@ pub fn table(resource: &'static Resource, objects: &[Arc<Object>], include: Incl
     })
 }
 
-fn row(printer: &Printer, mut object: Value, include: IncludeObject, now: Timestamp) -> Value {
+fn row(printer: &Printer, of: &Object, include: IncludeObject, now: Timestamp) -> Value {
+    let object = of.to_value();
     let mut row = json!({"cells": (printer.cells)(&object, now)});
     if printer.kind == "Pod"
         && let Some(conditions) = pod::row_conditions(&object)
@@ -62,7 +63,7 @@ fn row(printer: &Printer, mut object: Value, include: IncludeObject, now: Timest
         IncludeObject::None => Value::Null,
         IncludeObject::Object => object,
         IncludeObject::Metadata => json!({
-            "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"].take(),
+            "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": of.metadata_alone(),
         }),
     };
     row

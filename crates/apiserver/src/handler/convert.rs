@@ -83,11 +83,10 @@ pub(crate) fn table(
 
 /// The metadata of an object, as a value.
 pub(crate) fn partial(object: &Object, version: &str) -> Value {
-    let mut value = object.to_value();
     json!({
         "kind": "PartialObjectMetadata",
         "apiVersion": format!("meta.k8s.io/{version}"),
-        "metadata": value["metadata"].take(),
+        "metadata": object.metadata_alone(),
     })
 }
 

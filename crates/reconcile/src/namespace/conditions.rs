@@ -2,7 +2,7 @@
 //!
 //! Source: `pkg/controller/namespace/deletion/status_condition_utils.go`, specification of the API §8.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rota_api::{Object, Timestamp};
@@ -61,53 +61,72 @@ fn wanted(left: &[&Arc<Object>]) -> Vec<Condition> {
         reason,
         message: message.to_owned(),
     };
-    let kinds: BTreeSet<String> = left.iter().map(|object| object.resource().qualified()).collect();
-    let finalizers: BTreeSet<&str> = left
-        .iter()
-        .flat_map(|object| &object.meta().finalizers)
-        .map(String::as_str)
-        .collect();
+    let kinds = counted(left.iter().map(|object| {
+        let kind = object.resource();
+        format!("{}.{}", kind.plural, kind.group)
+    }));
+    let finalizers = counted(left.iter().flat_map(|object| object.meta().finalizers.iter().cloned()));
     vec![
         fine(
             "NamespaceDeletionDiscoveryFailure",
             "ResourcesDiscovered",
-            "all kinds of objects are known",
+            "All resources successfully discovered",
         ),
         fine(
             "NamespaceDeletionGroupVersionParsingFailure",
             "ParsedGroupVersions",
-            "all groups and versions are known",
+            "All legacy kube types successfully parsed",
         ),
         fine(
             "NamespaceDeletionContentFailure",
             "ContentDeleted",
-            "the deletion of all objects has been requested",
+            "All content successfully deleted, may be waiting on finalization",
         ),
         match kinds.is_empty() {
-            true => fine("NamespaceContentRemaining", "ContentRemoved", "no object is left"),
+            true => fine(
+                "NamespaceContentRemaining",
+                "ContentRemoved",
+                "All content successfully removed",
+            ),
             false => Condition {
                 type_: "NamespaceContentRemaining",
                 status: "True",
                 reason: "SomeResourcesRemain",
-                message: format!("objects of these kinds are left: {}", join(&kinds)),
+                message: format!("Some resources are remaining: {}", join(&kinds, "has")),
             },
         },
         match finalizers.is_empty() {
             true => fine(
                 "NamespaceFinalizersRemaining",
                 "ContentHasNoFinalizers",
-                "no finalizer keeps an object",
+                "All content-preserving finalizers finished",
             ),
             false => Condition {
                 type_: "NamespaceFinalizersRemaining",
                 status: "True",
                 reason: "SomeFinalizersRemain",
-                message: format!("these finalizers keep objects: {}", join(&finalizers)),
+                message: format!(
+                    "Some content in the namespace has finalizers remaining: {}",
+                    join(&finalizers, "in")
+                ),
             },
         },
     ]
 }
 
-fn join<T: AsRef<str>>(words: &BTreeSet<T>) -> String {
-    words.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ")
+/// How often each word occurs.
+fn counted(words: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for word in words {
+        *counts.entry(word).or_default() += 1;
+    }
+    counts
+}
+
+fn join(counts: &BTreeMap<String, usize>, verb: &str) -> String {
+    let told: Vec<String> = counts
+        .iter()
+        .map(|(word, count)| format!("{word} {verb} {count} resource instances"))
+        .collect();
+    told.join(", ")
 }

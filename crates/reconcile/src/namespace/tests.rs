@@ -135,8 +135,8 @@ fn the_conditions_name_what_takes_its_time_and_are_written_once() {
     assert_eq!(
         messages,
         [
-            "objects of these kinds are left: jobs.batch, pods",
-            "these finalizers keep objects: example.com/hold"
+            "Some resources are remaining: jobs.batch has 1 resource instances, pods. has 1 resource instances",
+            "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"
         ]
     );
     check(&world(told, &left), 10, &[]);

@@ -138,6 +138,10 @@ pub(super) fn change(
         ));
     }
     let remarks = admission::check_update(session, stored, &new, old, subresource)?;
+    if !session.caller.dry_run {
+        // Not stored; a rehearsal shows what it was sent.
+        metadata(&mut new).remove("selfLink");
+    }
     fields::set_resource_version(&mut new, revision);
     codec::settle(stored.schema, &mut new);
     let mut draft = Draft::new(resource, place, Effect::Changed);
