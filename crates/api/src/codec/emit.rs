@@ -153,8 +153,8 @@ mod tests {
 
     #[test]
     fn long_texts_are_folded_at_spaces_behind_the_eightieth_column() {
-        let text = yaml(&json!({"message": format!("{} {} x: y", "a".repeat(75), "b".repeat(10))}));
-        let (a, b) = ("a".repeat(75), "b".repeat(10));
+        let text = yaml(&json!({"message": format!("{} {} x: y", "a".repeat(65), "b".repeat(10))}));
+        let (a, b) = ("a".repeat(65), "b".repeat(10));
         assert_eq!(text, format!("message: '{a} {b}\n  x: y'\n"));
     }
 }
