@@ -15,6 +15,7 @@ use rota_reconcile::Controller;
 use rota_reconcile::daemonset::DaemonSetController;
 use rota_reconcile::garbage::GarbageCollector;
 use rota_reconcile::namespace::NamespaceController;
+use rota_reconcile::quota::QuotaController;
 use rota_reconcile::storage_protection::StorageProtection;
 use rota_registry::{Caller, Env, Registry, Settings, bootstrap};
 use rota_store::MemoryStore;
@@ -79,6 +80,7 @@ impl Cluster {
             Box::new(DaemonSetController::default()),
             Box::new(GarbageCollector::default()),
             Box::new(NamespaceController),
+            Box::new(QuotaController),
             Box::new(StorageProtection),
         ];
         let manager = port("system:kube-controller-manager");
