@@ -227,6 +227,9 @@ impl Driver {
                 let Some(key) = worker.queue.pop() else { break };
                 let asked = Instant::now();
                 let plan = worker.controller.reconcile(&key, &self.world, now);
+                let waiting = worker.queue.depth();
+                self.metrics
+                    .decided(worker.controller.queue_name(), asked.elapsed(), waiting);
                 self.begin(index, key, plan, asked);
             }
             more |= self.workers[index].queue.depth() > 0;

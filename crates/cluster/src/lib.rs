@@ -15,6 +15,7 @@ pub mod local;
 pub mod metrics;
 pub mod port;
 pub mod queue;
+mod queue_metrics;
 pub mod reflect;
 mod refusal;
 pub mod remote;

@@ -6,12 +6,14 @@ use std::time::Duration;
 use rota_reconcile::Plan;
 use rota_reconcile::metric::{Book, Fate, Fates, Measurement, Nothing};
 
+use crate::queue_metrics::QueueMetrics;
 use crate::runner::Outcome;
 
 /// The metrics of all controllers of a process. Cheap to clone; clones share the numbers.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     book: Arc<Mutex<Book>>,
+    queues: Arc<Mutex<QueueMetrics>>,
 }
 
 impl Metrics {
@@ -29,9 +31,20 @@ impl Metrics {
         }
     }
 
+    /// A controller decided on one key in `took`, and so many wait for it.
+    pub(crate) fn decided(&self, queue: &'static str, took: Duration, depth: usize) {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.planned(queue, took);
+        queues.depth(queue, depth);
+    }
+
     /// Appends all of it in Prometheus' text format.
     pub fn write_text(&self, out: &mut String) {
         self.book().write_text(out);
+        self.queues
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write_text(out);
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {

@@ -76,6 +76,11 @@ pub trait Controller: Send {
     /// The name, as in `--controllers`: `job`, `cronjob`, `daemonset`, `ttl` …
     fn name(&self) -> &'static str;
 
+    /// The name of its queue, as metrics show it.
+    fn queue_name(&self) -> &'static str {
+        self.name()
+    }
+
     /// The component that its events name as their source, such as `job-controller`.
     fn event_source(&self) -> &'static str;
 

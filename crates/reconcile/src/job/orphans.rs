@@ -34,6 +34,10 @@ impl Controller for OrphanPods {
         "job-orphan-pod"
     }
 
+    fn queue_name(&self) -> &'static str {
+        "job_orphan_pod"
+    }
+
     fn event_source(&self) -> &'static str {
         "job-controller"
     }

@@ -34,6 +34,10 @@ impl Controller for TtlController {
         "ttl-after-finished"
     }
 
+    fn queue_name(&self) -> &'static str {
+        "ttl_jobs_to_delete"
+    }
+
     fn event_source(&self) -> &'static str {
         "ttl-after-finished-controller"
     }
