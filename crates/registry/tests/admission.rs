@@ -169,16 +169,14 @@ async fn the_first_namespaces_cannot_be_deleted() {
     );
 }
 
-fn quota(hard: Value, used: Value) -> Value {
+fn quota(hard: &Value, used: &Value) -> Value {
     json!({"metadata": {"namespace": "default", "name": "q"}, "spec": {"hard": hard}, "status": {"hard": hard, "used": used}})
 }
 
 /// A quota that was counted.
 async fn limit(world: &World, hard: Value, used: Value) {
-    world
-        .create(resource::RESOURCE_QUOTAS, quota(hard.clone(), json!({})))
-        .await;
-    let counted = Write::update(resource::RESOURCE_QUOTAS, quota(hard, used), Some("status"));
+    world.create(resource::RESOURCE_QUOTAS, quota(&hard, &json!({}))).await;
+    let counted = Write::update(resource::RESOURCE_QUOTAS, quota(&hard, &used), Some("status"));
     world.write(counted).await.unwrap();
 }
 

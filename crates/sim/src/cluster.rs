@@ -157,7 +157,7 @@ impl Cluster {
                 changes = changes
                     .into_iter()
                     .flat_map(|change| [change.clone(), change])
-                    .collect()
+                    .collect();
             }
             // Events of one object keep their order on any watch.
             Manner::Shuffled => changes.sort_by_key(|change| std::cmp::Reverse(change.latest().meta().uid.clone())),

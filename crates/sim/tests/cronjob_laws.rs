@@ -52,6 +52,10 @@ struct Run {
 const START: &str = "2026-03-28T22:58:30Z";
 
 impl Run {
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the caller writes the value where it is used"
+    )]
     fn of(policy: &'static str, spec: Value, mode: Mode) -> Self {
         let mut cluster = Cluster::new(controllers, START.parse().expect("a time"));
         cluster.mode = mode;

@@ -103,6 +103,10 @@ impl Story {
         self.write(&Write::merge(resource::DAEMON_SETS, "ns", "d", patch));
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the caller writes the value where it is used"
+    )]
     fn set_taints(&mut self, node: &str, taints: Value) {
         self.write(&Write::merge(
             resource::NODES,

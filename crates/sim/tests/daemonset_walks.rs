@@ -256,7 +256,7 @@ impl Opinion {
                 (Some(old), None) if !is_available(old) => doomed.push(old),
                 (Some(old), None) if !self.should_run(node) => sunset.push(old),
                 (Some(_), None) => {
-                    candidates.push((self.pods.iter().any(|pod| pod.node == node && pod.stopping), node))
+                    candidates.push((self.pods.iter().any(|pod| pod.node == node && pod.stopping), node));
                 }
                 (Some(old), Some(new)) if is_available(new) => doomed.push(old),
                 (Some(_), Some(_)) => surge += 1,
@@ -401,6 +401,10 @@ impl Walk {
         Self { cluster }
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the caller writes the value where it is used"
+    )]
     fn change_set(&mut self, spec: Value) {
         let write = Write::merge(resource::DAEMON_SETS, "ns", "d", json!({"spec": spec}));
         self.cluster.write(&write).expect("the change is allowed");
@@ -445,7 +449,7 @@ impl Walk {
             Step::Image(image) => self.change_set(json!({"template": {"spec": {"containers": containers(image)}}})),
             Step::Rolling(rolling) => self.change_set(json!({"updateStrategy": strategy(rolling)})),
             Step::MinReady(for_ever) => {
-                self.change_set(json!({"minReadySeconds": if for_ever { FOR_EVER } else { 0 }}))
+                self.change_set(json!({"minReadySeconds": if for_ever { FOR_EVER } else { 0 }}));
             }
             Step::Tier(node, is_x) => {
                 self.change_node(

@@ -94,6 +94,10 @@ impl Story {
         self.report(at, status, &format!("a pod has {}", phase.to_lowercase()), secs);
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the caller writes the value where it is used"
+    )]
     fn patch(&mut self, spec: Value, what: &str) {
         let patch = Write::merge(resource::JOBS, "d", "j", json!({"spec": spec}));
         self.cluster.write(&patch).expect("a change that is allowed");

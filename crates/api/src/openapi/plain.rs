@@ -46,10 +46,12 @@ fn of_type(path: &str, name: &str) -> Value {
 
 fn document(path: &str, reply: &Value, schemas: Map<String, Value>) -> Value {
     let content = json!({"application/json": {"schema": reply}});
-    json!({
+    let mut document = json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": "v1.36.0"},
         "paths": {path: {"get": {"responses": {"200": {"description": "OK", "content": content}}}}},
-        "components": {"schemas": schemas},
-    })
+        "components": {},
+    });
+    document["components"]["schemas"] = schemas.into();
+    document
 }

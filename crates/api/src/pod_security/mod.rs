@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(describe(&found), expected);
     }
 
-    fn hardened(container: Value) -> Value {
+    fn hardened(container: &Value) -> Value {
         let mut own = json!({"name": "c", "securityContext": {"allowPrivilegeEscalation": false,
             "runAsNonRoot": true, "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}}});
         for (key, value) in container["securityContext"].as_object().into_iter().flatten() {
@@ -320,7 +320,7 @@ mod tests {
              securityContext.runAsNonRoot=true), seccompProfile (pod or containers \"a\", \"b\" must set \
              securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\")",
         );
-        check(Level::Restricted, &hardened(json!({})), "");
+        check(Level::Restricted, &hardened(&json!({})), "");
     }
 
     #[test]
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_restricted_rule_stands_in_for_the_weaker_one() {
-        let mut spec = hardened(json!({"securityContext": {"capabilities": {"drop": ["ALL"], "add": ["SYS_ADMIN"]}}}));
+        let mut spec = hardened(&json!({"securityContext": {"capabilities": {"drop": ["ALL"], "add": ["SYS_ADMIN"]}}}));
         spec["volumes"] = json!([{"name": "v", "hostPath": {"path": "/"}}, {"name": "w", "nfs": {}}]);
         check(
             Level::Restricted,

@@ -215,7 +215,7 @@ fn named(front: &Front, options: &Options, kind: &Resource, review: &Value) -> O
     let metadata = &tracked["metadata"];
     let mut shown = members(metadata, METADATA.iter().chain(&["finalizers"]));
     let owners = metadata["managedFields"].as_array().into_iter().flatten();
-    let owners: Vec<String> = owners.map(|owner| owner_in_order(owner)).collect();
+    let owners: Vec<String> = owners.map(owner_in_order).collect();
     if !owners.is_empty() {
         shown.push(format!("\"managedFields\":[{}]", owners.join(",")));
     }

@@ -184,7 +184,7 @@ mod tests {
             Some("status"),
             &json!({"f:status": {"f:conditions": {}}}),
         );
-        assert!(trace(ALL, resource::PODS, &object("Job", &[made.clone()])).is_some());
+        assert!(trace(ALL, resource::PODS, &object("Job", std::slice::from_ref(&made))).is_some());
         assert_eq!(trace(ALL, resource::PODS, &object("Job", &[touched, marked])), None);
         assert_eq!(trace(ALL, resource::PODS, &object("ReplicaSet", &[made])), None);
     }

@@ -184,9 +184,8 @@ fn resource_of(path: &str) -> Option<&'static Resource> {
         ["apis", group, version, rest @ ..] => (*group, *version, rest),
         _ => return None,
     };
-    let plural = match rest {
-        ["namespaces", _, plural, ..] | [plural, ..] => plural,
-        [] => return None,
+    let (["namespaces", _, plural, ..] | [plural, ..]) = rest else {
+        return None;
     };
     resource::find(group, version, plural)
 }

@@ -10,6 +10,10 @@ use serde_json::{Value, json};
 const FIVE_MINUTES: Duration = Duration::from_secs(300);
 
 /// A CronJob as the tests make it.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the caller writes the value where it is used"
+)]
 fn cron_job(name: &str, schedule: &str, policy: &str, spec: Value) -> Value {
     let mut whole = json!({
         "schedule": schedule,
@@ -170,7 +174,7 @@ fn cron_jobs_support_the_operations_of_the_api() {
     assert_eq!(status["metadata"]["uid"], get["metadata"]["uid"]);
     // The minute that is due by now may have been run meanwhile; what was written is a time of that form either way.
     let last = status["status"]["lastScheduleTime"].as_str().expect("a time");
-    assert!(last == time || last > time, "{last}");
+    assert!(last >= time, "{last}");
 
     cluster.run(&["delete", "cronjob", "ops"]);
     create(

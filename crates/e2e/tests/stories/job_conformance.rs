@@ -14,6 +14,10 @@ const FAILS_ONCE: &str = "if [[ -r /data/foo ]]; then exit 0; fi; touch /data/fo
 const STAYS: &str = "trap exit TERM; while true; do sleep 1; done";
 
 /// A Job as the tests make it: a volume for its pods, a label by which they are found.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the caller writes the value where it is used"
+)]
 fn job(name: &str, spec: Value, restart_policy: &str, script: &str) -> Value {
     let mut whole = json!({
         "template": {

@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn runs_of_only_one_timetable_are_told_apart_from_those_of_both() {
         let old = cron_job("0 * * * *", |c| {
-            c["status"] = json!({"lastScheduleTime": "2026-01-01T10:00:00Z"})
+            c["status"] = json!({"lastScheduleTime": "2026-01-01T10:00:00Z"});
         });
         let found = compare(Some(&old), &cron_job("30 */2 * * *", |_| {}));
         assert_eq!(found.caused, [at("10:30:00"), at("12:30:00")]);
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn a_run_that_the_new_timetable_had_before_now_is_made_up_for() {
         let daily = cron_job("0 23 * * *", |c| {
-            c["metadata"]["creationTimestamp"] = "2025-12-31T23:30:00Z".into()
+            c["metadata"]["creationTimestamp"] = "2025-12-31T23:30:00Z".into();
         });
         let found = compare(Some(&daily), &cron_job("0 5 * * *", |_| {}));
         assert_eq!(found.made_up, Some(at("05:00:00")));
@@ -202,7 +202,7 @@ mod tests {
         let seoul = cron_job("0 20 * * *", |c| c["spec"]["timeZone"] = "Asia/Seoul".into());
         assert_eq!(next(&seoul), Some(at("11:00:00")));
         let spread = cron_job("0 * * * *", |c| {
-            c["metadata"]["annotations"] = json!({"rota.dev/spread": "20m"})
+            c["metadata"]["annotations"] = json!({"rota.dev/spread": "20m"});
         });
         let delay = next(&spread).map(|at| at.as_second().rem_euclid(3600));
         assert!(delay.is_some_and(|delay| (0..1200).contains(&delay)));

@@ -21,11 +21,10 @@ fn object(kind: &'static Resource, name: &str, mut value: Value) -> Arc<Object> 
 }
 
 fn quota(hard: Value, status: Value) -> Arc<Object> {
-    object(
-        resource::RESOURCE_QUOTAS,
-        "q",
-        json!({"spec": {"hard": hard}, "status": status}),
-    )
+    let mut quota = json!({"spec": {}});
+    quota["spec"]["hard"] = hard;
+    quota["status"] = status;
+    object(resource::RESOURCE_QUOTAS, "q", quota)
 }
 
 fn pod(name: &str, phase: &str) -> Arc<Object> {

@@ -116,7 +116,7 @@ mod tests {
         world
     }
 
-    fn deleted(namespace: Value, finalizer: &str, phase: &str) -> Value {
+    fn deleted(namespace: &str, finalizer: &str, phase: &str) -> Value {
         json!({
             "metadata": {"namespace": namespace, "name": "x", "uid": "u", "finalizers": [finalizer],
                          "deletionTimestamp": "2026-01-01T12:00:00Z"},
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn a_volume_goes_once_it_is_no_longer_bound() {
         let key = Key::new("", "x");
-        let with = |phase: &str| world(&[(resource::PERSISTENT_VOLUMES, deleted(Value::Null, OF_VOLUMES, phase))]);
+        let with = |phase: &str| world(&[(resource::PERSISTENT_VOLUMES, deleted("", OF_VOLUMES, phase))]);
         assert_eq!(plan(&key, &with("Bound")), "");
         assert!(plan(&key, &with("Available")).contains("nobody uses it"));
     }
@@ -147,10 +147,7 @@ mod tests {
                 "status": {"phase": phase},
             });
             world(&[
-                (
-                    resource::PERSISTENT_VOLUME_CLAIMS,
-                    deleted("d".into(), OF_CLAIMS, "Bound"),
-                ),
+                (resource::PERSISTENT_VOLUME_CLAIMS, deleted("d", OF_CLAIMS, "Bound")),
                 (resource::PODS, pod),
             ])
         };

@@ -110,7 +110,6 @@ pub(crate) fn results(session: &Session<'_>, drafts: Vec<Draft>, committed: Opti
     drafts
         .into_iter()
         .map(|draft| {
-            let before = session.revision(draft.place);
             let object = match draft.shown {
                 Some((shown, revision)) => Arc::new(Object::new(shown, revision)),
                 None => session

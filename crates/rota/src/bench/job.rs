@@ -117,7 +117,7 @@ async fn finished(cluster: &RemoteCluster, namespace: &str, name: &str) -> Resul
     };
     let mut end = None;
     let at = until(cluster, resource::JOBS, &selection, JOB_MAX, |seen| {
-        end = seen.get(name).and_then(|job| end_of(job));
+        end = seen.get(name).and_then(end_of);
         end.is_some()
     })
     .await

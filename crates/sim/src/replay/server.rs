@@ -89,7 +89,7 @@ pub async fn connect(kubeconfig: &Path) -> Result<Arc<dyn Cluster>> {
 /// Plays all these scenarios, so many at once; those that need the server for themselves one after another behind the
 /// others.
 pub async fn play_all(cluster: Arc<dyn Cluster>, scenarios: Vec<Value>, at_once: usize) -> Vec<Played> {
-    let server = Server::watch(cluster);
+    let server = Server::watch(&cluster);
     let (alone, together): (Vec<_>, Vec<_>) = scenarios
         .into_iter()
         .partition(|scenario| scenario["exclusive"] == true || scenario["recordNodes"] == true);
@@ -114,9 +114,9 @@ pub async fn play_all(cluster: Arc<dyn Cluster>, scenarios: Vec<Value>, at_once:
 }
 
 impl Server {
-    fn watch(cluster: Arc<dyn Cluster>) -> Arc<Self> {
+    fn watch(cluster: &Arc<dyn Cluster>) -> Arc<Self> {
         let server = Arc::new(Self {
-            cluster: Arc::clone(&cluster),
+            cluster: Arc::clone(cluster),
             runtime: Handle::current(),
             seen: Mutex::default(),
             changed: Condvar::new(),
@@ -124,7 +124,7 @@ impl Server {
         });
         let (sender, mut updates) = mpsc::channel(UPDATES_MAX);
         for kind in KINDS {
-            let (cluster, sender, stop) = (Arc::clone(&cluster), sender.clone(), server.stop.clone());
+            let (cluster, sender, stop) = (Arc::clone(cluster), sender.clone(), server.stop.clone());
             tokio::spawn(reflect(cluster, kind, Selection::all(), sender, stop));
         }
         let watching = Arc::clone(&server);

@@ -333,11 +333,9 @@ fn check_world(sketch: &JobSketch, more: &Value, sketches: &[PodSketch]) {
 }
 
 /// An Indexed Job has completions.
-fn with_completions(sketch: JobSketch) -> JobSketch {
-    JobSketch {
-        completions: sketch.completions.or(Some(4)),
-        ..sketch
-    }
+fn with_completions(mut sketch: JobSketch) -> JobSketch {
+    sketch.completions.get_or_insert(4);
+    sketch
 }
 
 proptest! {
