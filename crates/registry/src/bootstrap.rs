@@ -2,7 +2,7 @@
 //!
 //! Source: `spec/api.md` §8; kubernetes `pkg/controlplane/controller/{systemnamespaces,kubernetesservice}`.
 
-use rota_api::{ApiError, Reason, Write, resource};
+use rota_api::{ApiError, Change, Reason, Write, resource};
 use serde_json::json;
 
 use crate::caller::Caller;
@@ -31,6 +31,10 @@ pub async fn ensure(registry: &Registry, server: Option<&ApiServer>) -> Result<(
         .chain(priority_classes())
         .chain(server.into_iter().flat_map(kubernetes_service))
     {
+        // Asked first: a second Service of an address that is taken is refused for the address, not for its name.
+        if exists(registry, &write) {
+            continue;
+        }
         match registry.write(&caller, write).await {
             Ok(_) => {}
             Err(error) if error.reason() == Reason::AlreadyExists => {}
@@ -38,6 +42,14 @@ pub async fn ensure(registry: &Registry, server: Option<&ApiServer>) -> Result<(
         }
     }
     Ok(())
+}
+
+fn exists(registry: &Registry, write: &Write) -> bool {
+    let Change::Create(object) = &write.change else {
+        return false;
+    };
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+    registry.get(write.resource, text("namespace"), text("name")).is_ok()
 }
 
 fn namespaces() -> impl Iterator<Item = Write> {

@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 
 use rota_api::{DeleteOptions, Propagation, Reason, Revision, Write, resource};
-use rota_registry::{Effect, ListOptions, WatchOptions};
+use rota_registry::{Effect, ListOptions, WatchOptions, bootstrap};
 use rota_store::DurableStore;
 use serde_json::json;
 use support::{NOW, World, config_map, edited, held, merge, pod, seen};
@@ -111,17 +111,31 @@ async fn a_change_that_changes_nothing_is_not_stored() {
 }
 
 #[tokio::test]
-async fn what_only_the_server_sets_survives_a_client_that_sets_it() {
+async fn when_an_object_was_created_survives_a_client_that_says_otherwise() {
     let world = World::new().await;
     let object = world.create(resource::CONFIG_MAPS, config_map("m")).await.object;
     let write = edited(&object, |m| {
         m["metadata"]["creationTimestamp"] = "2000-01-01T00:00:00Z".into();
-        m["metadata"]["deletionTimestamp"] = "2000-01-01T00:00:00Z".into();
         m["data"]["a"] = "2".into();
     });
     let value = world.write(write).await.unwrap().object.to_value();
     assert_eq!(value["metadata"]["creationTimestamp"], NOW);
-    assert_eq!(value["metadata"].get("deletionTimestamp"), None);
+}
+
+#[tokio::test]
+async fn a_client_cannot_mark_an_object_as_deleted() {
+    let world = World::new().await;
+    let object = world.create(resource::CONFIG_MAPS, config_map("m")).await.object;
+    let write = edited(&object, |m| {
+        m["metadata"]["deletionTimestamp"] = "2000-01-01T00:00:00Z".into();
+    });
+    let refused = world.write(write).await.unwrap_err();
+    assert_eq!(refused.code(), 422);
+    assert!(
+        refused.message().ends_with("field is immutable"),
+        "{}",
+        refused.message()
+    );
 }
 
 #[tokio::test]
@@ -394,4 +408,18 @@ async fn a_collection_is_deleted_one_by_one_and_returned_as_it_was() {
         .unwrap();
     assert_eq!(deleted.items.len(), 3);
     assert_eq!(seen(&mut watch), ["+a", "+b", "+c", "-a", "-b", "-c"]);
+}
+
+#[tokio::test]
+async fn the_objects_of_every_cluster_are_made_once() {
+    let world = World::new().await;
+    let server = bootstrap::ApiServer {
+        cluster_ip: "10.96.0.1".to_owned(),
+        address: None,
+        port: 6443,
+    };
+    bootstrap::ensure(&world.registry, Some(&server)).await.unwrap();
+    let before = world.registry.revision();
+    bootstrap::ensure(&world.registry, Some(&server)).await.unwrap();
+    assert_eq!(world.registry.revision(), before);
 }

@@ -104,10 +104,11 @@ impl Api {
             .uid
             .as_ref()
             .is_some_and(|uid| *uid != old.meta().uid);
+        // What this commit has changed already does not count: a precondition is about the state before it.
         let is_newer = write
             .precondition
             .revision
-            .is_some_and(|revision| revision != old.revision());
+            .is_some_and(|revision| revision != old.revision() && old.revision().0 != self.revision);
         if is_other || is_newer {
             return Err(ApiError::modified(write.resource, &write.name));
         }

@@ -34,8 +34,13 @@ pub(super) async fn run(nodes: Vec<NodeFacts>, cluster: Arc<dyn Cluster>, ready:
             }
         }
     };
-    let _ = ready.send(true);
     let slices = SLICES_MAX.min(u32::try_from(nodes.len()).unwrap_or(SLICES_MAX)).max(1);
+    // Each node has its Lease from the start; from then on they are renewed in turn.
+    let now = Timestamp::now();
+    for slice in 0..slices as usize {
+        renew(&mut nodes, slice, slices as usize, &*cluster, now).await;
+    }
+    let _ = ready.send(true);
     let mut tick = tokio::time::interval(LEASE_RENEWAL / slices);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let ticks_per_report = tick_count(STATUS_REPORT, LEASE_RENEWAL / slices);

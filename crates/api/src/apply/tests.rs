@@ -186,9 +186,8 @@ fn list_elements_that_cannot_be_told_apart_are_refused() {
     };
     let cases = [
         (
-            json!({"ownerReferences": [{"uid": "u"}, {"name": "n"}]}),
-            ".metadata.ownerReferences: element 1: associative list with keys has an element that omits key field \"uid\" \
-             (and doesn't have default value)",
+            json!({"ownerReferences": [{"kind": "k"}, {"name": "n"}]}),
+            ".metadata.ownerReferences: duplicate entries for key [uid=\"\"]",
         ),
         (
             json!({"ownerReferences": ["x"]}),

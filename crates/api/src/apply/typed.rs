@@ -114,11 +114,17 @@ fn key_of(item: &Value, keys: &[&str], target: &Target) -> String {
     format!("k:{}", Value::Object(named))
 }
 
+/// What a key that an element leaves out stands for: the default of its field, or else the zero of its type, as upstream's
+/// schema has it for every scalar that is always there.
 fn key_default(key: &str, target: &Target) -> Option<Value> {
-    match target {
-        Target::Type(id) => schema()[*id].field(key).and_then(|field| field.default.clone()),
-        _ => None,
-    }
+    let Target::Type(id) = target else { return None };
+    let field = schema()[*id].field(key)?;
+    field.default.clone().or(match field.target {
+        Target::String | Target::Bytes => Some("".into()),
+        Target::Int32 | Target::Int64 | Target::Double => Some(0.into()),
+        Target::Bool => Some(false.into()),
+        Target::Any | Target::Type(_) | Target::List(_) | Target::Map(_) => None,
+    })
 }
 
 fn is_blank(value: Option<&Value>) -> bool {

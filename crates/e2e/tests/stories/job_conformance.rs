@@ -287,6 +287,7 @@ fn a_job_is_managed_through_its_life() {
         "--no-headers",
     ];
     let watch = cluster.watch(&watch);
+    watch.until("the Job to be seen", |text| text.contains("ADDED"));
     cluster.run(&[
         "patch",
         "job",
