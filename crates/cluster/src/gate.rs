@@ -14,8 +14,8 @@ use rota_api::{Resource, Revision};
 /// What must be seen before work on something may go on.
 #[derive(Debug, Default)]
 pub struct Expectation {
-    /// For each kind the revision up to which it must be known, and how many objects of it that revision holds: the objects
-    /// of one commit share a revision and are seen one after another.
+    /// For each kind the revision up to which it must be known, and how many objects of it that revision holds: 1 where a
+    /// server numbers changes, as ours does; more where it numbers commits, whose objects are seen one after another.
     pub revisions: Vec<(&'static Resource, Revision, usize)>,
     /// Uids of objects that must be gone.
     pub gone: Vec<String>,
