@@ -22,6 +22,8 @@
 //! - [`pod_references`]: the objects that a pod names;
 //! - [`pod_security`]: which pods meet the security levels;
 //! - [`quota`]: what objects use of a namespace's quotas;
+//! - [`owners`]: owners that an object names twice;
+//! - [`disruption`]: the condition of a disruption budget;
 //! - [`table`]: what every API type looks like, as data;
 //! - [`write`]: a change of one object, as a value that can be printed, compared, sent or committed.
 
@@ -29,11 +31,13 @@ pub mod apply;
 pub mod codec;
 pub mod defaults;
 pub mod discovery;
+pub mod disruption;
 pub mod error;
 pub mod names;
 pub mod namespace_objects;
 pub mod object;
 pub mod openapi;
+pub mod owners;
 pub mod patch;
 pub mod placement;
 pub mod pod_references;

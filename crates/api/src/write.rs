@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::{Resource, Revision};
+use crate::{FieldError, FieldErrorKind, Resource, Revision};
 
 /// A change of one object.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,6 +91,24 @@ pub enum Propagation {
     Foreground,
 }
 
+impl Propagation {
+    const ALL: [Self; 3] = [Self::Background, Self::Foreground, Self::Orphan];
+
+    /// The policy of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.as_str() == name)
+    }
+
+    /// The name of the policy.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Orphan => "Orphan",
+            Self::Background => "Background",
+            Self::Foreground => "Foreground",
+        }
+    }
+}
+
 /// Options of a delete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeleteOptions {
@@ -100,6 +118,48 @@ pub struct DeleteOptions {
     pub propagation: Option<Propagation>,
     /// The deprecated spelling of propagation; exclusive with it.
     pub orphan_dependents: Option<bool>,
+}
+
+impl DeleteOptions {
+    /// Reads `metav1.DeleteOptions`: the options, and what must hold for the delete.
+    ///
+    /// Errors: every option that makes no sense. Source: kubernetes `apimachinery/pkg/apis/meta/v1/validation`.
+    pub fn read(options: &Value) -> Result<(Self, Precondition), Vec<FieldError>> {
+        let policy = options["propagationPolicy"].as_str();
+        let orphan = options["orphanDependents"].as_bool();
+        let propagation = policy.and_then(Propagation::parse);
+        let refuse =
+            |kind, detail: &str| FieldError::new(kind, "propagationPolicy", policy.map(Value::from).as_ref(), detail);
+        let mut errors = Vec::new();
+        if policy.is_some() && orphan.is_some() {
+            let detail = "orphanDependents and deletionPropagation cannot be both set";
+            errors.push(refuse(FieldErrorKind::Invalid, detail));
+        }
+        if policy.is_some() && propagation.is_none() {
+            let detail = "supported values: \"Background\", \"Foreground\", \"Orphan\"";
+            errors.push(refuse(FieldErrorKind::NotSupported, detail));
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let options_read = Self {
+            grace_period_secs: options["gracePeriodSeconds"].as_i64(),
+            propagation,
+            orphan_dependents: orphan,
+        };
+        Ok((options_read, Precondition::read(&options["preconditions"])))
+    }
+}
+
+impl Precondition {
+    /// Reads `metav1.Preconditions`. A resource version that is no number is that of no object.
+    pub fn read(preconditions: &Value) -> Self {
+        let revision = preconditions["resourceVersion"].as_str();
+        Self {
+            uid: preconditions["uid"].as_str().map(str::to_owned),
+            revision: revision.map(|version| Revision(version.parse().unwrap_or_default())),
+        }
+    }
 }
 
 /// A value of a later write that an earlier create of the same plan brings about.

@@ -13,6 +13,7 @@ use rota_apiserver::{Config, Kubeconfig, NodeAccess, Pki, Server, authorization}
 use rota_cluster::{LocalCluster, Metrics, Recorder, drive};
 use rota_reconcile::Controller;
 use rota_reconcile::daemonset::DaemonSetController;
+use rota_reconcile::disruption::DisruptionController;
 use rota_reconcile::garbage::GarbageCollector;
 use rota_reconcile::namespace::NamespaceController;
 use rota_reconcile::quota::QuotaController;
@@ -78,6 +79,7 @@ impl Cluster {
         let recorder = Recorder::start(port("system:rota"), cluster.stop.clone());
         let controllers: Vec<Box<dyn Controller>> = vec![
             Box::new(DaemonSetController::default()),
+            Box::new(DisruptionController),
             Box::new(GarbageCollector::default()),
             Box::new(NamespaceController),
             Box::new(QuotaController),

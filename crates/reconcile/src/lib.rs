@@ -10,6 +10,7 @@
 pub mod controller;
 pub mod cronjob;
 pub mod daemonset;
+pub mod disruption;
 pub mod event_ttl;
 pub mod garbage;
 pub mod job;

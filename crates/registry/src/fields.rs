@@ -58,11 +58,19 @@ pub(crate) fn is_deleting(value: &Value) -> bool {
 pub(crate) fn resource_version(value: &Value) -> Result<Option<Revision>, String> {
     match text(value, "resourceVersion") {
         "" | "0" => Ok(None),
-        text => text
-            .parse()
-            .map(|v| Some(Revision(v)))
-            .map_err(|_| format!("strconv.ParseUint: parsing {text:?}: invalid syntax")),
+        text => text.parse().map(|v| Some(Revision(v))).map_err(|_| not_unsigned(text)),
     }
+}
+
+/// What Go says of a text that is no unsigned number of 64 bits.
+pub(crate) fn not_unsigned(text: &str) -> String {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let why = if is_number {
+        "value out of range"
+    } else {
+        "invalid syntax"
+    };
+    format!("strconv.ParseUint: parsing {text:?}: {why}")
 }
 
 /// Sets `metadata.resourceVersion`.

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::cache::{Kind, State};
+use crate::fields::not_unsigned;
 use crate::hub::Change;
 use crate::key;
 use crate::select::Selection;
@@ -321,9 +322,8 @@ pub(crate) fn parse_version(text: &str) -> Result<Revision, String> {
     if text.is_empty() {
         return Ok(Revision(0));
     }
-    text.parse().map(Revision).map_err(|_| {
-        format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax")
-    })
+    let why = || format!("resourceVersion: Invalid value: {text:?}: {}", not_unsigned(text));
+    text.parse().map(Revision).map_err(|_| why())
 }
 
 /// The refusal of options that do not go together.

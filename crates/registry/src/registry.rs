@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
-use rota_api::{ApiError, Object, Reason, Resource, Revision, Write};
+use rota_api::{ApiError, Object, Reason, Resource, Revision, Write, resource};
 use rota_store::{CommitError, RangeQuery, Store};
 use serde_json::json;
 
@@ -163,7 +163,12 @@ impl Registry {
     pub async fn transact(&self, caller: &Caller, writes: Vec<Write>) -> Result<Vec<Written>, Refused> {
         let last = writes.len().saturating_sub(1);
         let refuse_last = |error| Refused { at: last, error };
-        let mut turn = None;
+        // Addresses and ports of Services are given out by a look at all Services: one transaction at a time.
+        let gives_addresses = writes.iter().any(|write| write.resource == resource::SERVICES);
+        let mut turn = match gives_addresses && !caller.dry_run {
+            true => Some(self.turn.lock().await),
+            false => None,
+        };
         for attempt in 0..ATTEMPTS_MAX {
             if attempt >= OVERTAKEN_MAX && turn.is_none() {
                 turn = Some(self.turn.lock().await);

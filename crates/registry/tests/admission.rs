@@ -134,8 +134,11 @@ async fn an_eviction_takes_from_the_budget_and_is_refused_when_it_is_used_up() {
         let mut running = pod(name, "n");
         running["metadata"]["labels"] = json!({"app": "x"});
         world.create(resource::PODS, running).await;
-        let status = Write::merge_status(resource::PODS, "default", name, json!({"status": {"phase": "Running"}}));
-        world.write(status).await.unwrap();
+        let ready = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
+        world
+            .write(Write::merge_status(resource::PODS, "default", name, ready))
+            .await
+            .unwrap();
     }
     let evict = |name: &str| {
         Write::post(
@@ -154,6 +157,131 @@ async fn an_eviction_takes_from_the_budget_and_is_refused_when_it_is_used_up() {
         error.message(),
         "Cannot evict pod as it would violate the pod's disruption budget."
     );
+    let budget = world.get(resource::POD_DISRUPTION_BUDGETS, "b").unwrap().to_value();
+    assert_eq!(budget["status"]["conditions"][0]["reason"], "InsufficientPods");
+    let cause = |error: &rota_api::ApiError| error.details().unwrap()["causes"][0]["message"].clone();
+    let rows = [
+        (
+            json!({"conditions": [{"type": "DisruptionAllowed", "status": "False", "reason": "SyncFailed", "message": "no",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"}]}),
+            "The disruption budget b does not allow evicting pods currently because it failed sync: no",
+        ),
+        (
+            json!({"currentHealthy": 1, "conditions": []}),
+            "The disruption budget b needs 1 healthy pods and has 1 currently",
+        ),
+        (
+            json!({"currentHealthy": 2}),
+            "The disruption budget b does not allow evicting pods currently",
+        ),
+        (
+            json!({"observedGeneration": 0}),
+            "The disruption budget b is still being processed by the server.",
+        ),
+    ];
+    for (status, expected) in rows {
+        let status = Write::merge_status(
+            resource::POD_DISRUPTION_BUDGETS,
+            "default",
+            "b",
+            json!({"status": status}),
+        );
+        world.write(status).await.unwrap();
+        assert_eq!(cause(&world.write(evict("q")).await.unwrap_err()), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_pod_that_is_not_ready_goes_without_using_the_budget_if_enough_others_are_or_the_budget_says_so() {
+    let world = World::new().await;
+    for (name, policy, healthy, evicted) in [
+        ("a", "IfHealthyBudget", 2, true),
+        ("b", "IfHealthyBudget", 1, false),
+        ("c", "AlwaysAllow", 1, true),
+    ] {
+        let labels = json!({"app": name});
+        let budget = json!({"metadata": {"namespace": "default", "name": name},
+            "spec": {"minAvailable": 2, "selector": {"matchLabels": labels}, "unhealthyPodEvictionPolicy": policy}});
+        world.create(resource::POD_DISRUPTION_BUDGETS, budget).await;
+        let observed = json!({"status": {"observedGeneration": 1, "disruptionsAllowed": 0, "currentHealthy": healthy,
+            "desiredHealthy": 2, "expectedPods": 3}});
+        let status = Write::merge_status(resource::POD_DISRUPTION_BUDGETS, "default", name, observed);
+        world.write(status).await.unwrap();
+        let mut running = pod(name, "n");
+        running["metadata"]["labels"] = labels;
+        world.create(resource::PODS, running).await;
+        let running = json!({"status": {"phase": "Running"}});
+        world
+            .write(Write::merge_status(resource::PODS, "default", name, running))
+            .await
+            .unwrap();
+        let body = json!({"metadata": {"name": name}});
+        let answer = world
+            .write(Write::post(resource::PODS, "default", name, "eviction", body))
+            .await;
+        assert_eq!(answer.is_ok(), evicted, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn services_made_at_the_same_time_never_share_an_address_or_a_port() {
+    let world = World::new().await;
+    let service = |name: usize| {
+        let spec = json!({"type": "NodePort", "clusterIP": "10.96.0.77", "ports": [{"port": 80, "nodePort": 30_080}]});
+        json!({"metadata": {"namespace": "default", "name": format!("s{name}")}, "spec": spec})
+    };
+    let creates = (0..8).map(|name| world.write(Write::create(resource::SERVICES, service(name))));
+    let done = futures::future::join_all(creates).await;
+    let codes: Vec<u16> = done
+        .iter()
+        .filter_map(|done| done.as_ref().err().map(|e| e.code()))
+        .collect();
+    assert_eq!(codes, [422; 7]);
+}
+
+#[tokio::test]
+async fn a_service_that_stops_being_reached_from_outside_gives_its_node_ports_back() {
+    let world = World::new().await;
+    let service = json!({"metadata": {"namespace": "default", "name": "s"},
+        "spec": {"type": "NodePort", "ports": [{"port": 80}]}});
+    world.create(resource::SERVICES, service).await;
+    let patch = |kind: &str| {
+        let patch = json!({"spec": {"type": kind, "externalName": (kind == "ExternalName").then_some("a.example")}});
+        Write::merge(resource::SERVICES, "default", "s", patch)
+    };
+    for kind in ["ClusterIP", "NodePort", "ExternalName"] {
+        let value = world.write(patch(kind)).await.unwrap().object.to_value();
+        let port = value["spec"]["ports"][0]["nodePort"].is_null();
+        assert_eq!(port, kind != "NodePort", "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_asks_for_what_this_cluster_has() {
+    let world = World::new().await;
+    let rows = [
+        (
+            json!({"ipFamilies": ["IPv6"]}),
+            "spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster",
+        ),
+        (
+            json!({"ipFamilyPolicy": "RequireDualStack"}),
+            "spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": this cluster is not configured for dual-stack services",
+        ),
+        (
+            json!({"clusterIPs": ["10.96.0.77"]}),
+            "spec.clusterIPs: Invalid value: [\"10.96.0.77\"]: must be empty when `clusterIP` is not specified",
+        ),
+    ];
+    for (mut spec, expected) in rows {
+        spec["ports"] = json!([{"port": 80}]);
+        let service = json!({"metadata": {"namespace": "default", "name": "s"}, "spec": spec});
+        let error = world
+            .write(Write::create(resource::SERVICES, service))
+            .await
+            .unwrap_err();
+        assert_eq!(error.message(), format!("Service \"s\" is invalid: {expected}"));
+    }
 }
 
 #[tokio::test]

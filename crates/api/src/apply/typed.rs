@@ -222,7 +222,9 @@ pub(super) fn fields_of(form: Form, value: &Value) -> Fields {
 pub(super) fn merge(form: Form, live: Option<&Value>, config: &Value) -> Value {
     let Some(live) = live else { return config.clone() };
     let (Some(live_members), Some(config_members)) = (form.members(live), form.members(config)) else {
-        return config.clone();
+        // A null says nothing about the members of a container.
+        let is_kept = config.is_null() && form.members(live).is_some();
+        return if is_kept { live } else { config }.clone();
     };
     if form.is_list() {
         return merge_list(&live_members, &config_members);

@@ -5,14 +5,14 @@
 //!
 //! Source: `sigs.k8s.io/yaml`; `spec/api.md` §1.6.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use granit_parser::{Event, Options, Parser, ScalarStyle, Span};
 
 use super::node::Node;
 use super::{DEPTH_MAX, SyntaxError, scalar};
 
-/// How much aliases may add to a document: nodes and bytes of text together.
+/// How much anchors and aliases may add to a document: nodes and bytes of text together.
 pub(super) const EXPANDED_MAX: usize = 4 << 20;
 
 /// The first document and the reports of its repeated keys. An empty text is a null.
@@ -41,6 +41,8 @@ enum Open {
     },
     Map {
         members: Vec<(String, Node)>,
+        /// Where in `members` each name stands.
+        places: HashMap<String, usize>,
         merged: Vec<Node>,
         key: Option<Key>,
         anchor: usize,
@@ -90,14 +92,11 @@ impl Reader {
                     .anchors
                     .get(&anchor)
                     .ok_or_else(|| SyntaxError("error converting YAML to JSON: yaml: unknown anchor".into()))?;
-                self.expanded += weight(node);
-                let depth = depth(node) + self.open.len();
-                if self.expanded > EXPANDED_MAX || depth > DEPTH_MAX {
-                    return Err(SyntaxError(
-                        "error converting YAML to JSON: yaml: document contains excessive aliasing".into(),
-                    ));
+                if depth(node) + self.open.len() > DEPTH_MAX {
+                    return Err(excessive_aliasing());
                 }
                 let node = node.clone();
+                self.expand(&node)?;
                 self.complete(node, 0, span)
             }
             Event::SequenceStart(_, anchor, _) => self.start(Open::List {
@@ -106,6 +105,7 @@ impl Reader {
             }),
             Event::MappingStart(_, anchor, _) => self.start(Open::Map {
                 members: Vec::new(),
+                places: HashMap::new(),
                 merged: Vec::new(),
                 key: None,
                 anchor,
@@ -149,25 +149,42 @@ impl Reader {
         }
     }
 
+    /// Accounts for a copy of `node`.
+    fn expand(&mut self, node: &Node) -> Result<(), SyntaxError> {
+        self.expanded += weight(node);
+        if self.expanded > EXPANDED_MAX {
+            return Err(excessive_aliasing());
+        }
+        Ok(())
+    }
+
     /// A node is complete: it is a key, a value, an element or the root.
     fn complete(&mut self, node: Node, anchor: usize, span: &Span) -> Result<(), SyntaxError> {
         if anchor > 0 {
+            self.expand(&node)?;
             self.anchors.insert(anchor, node.clone());
         }
         match self.open.last_mut() {
             None => self.root = Some(node),
             Some(Open::List { items, .. }) => items.push(node),
             Some(Open::Map {
-                members, merged, key, ..
+                members,
+                places,
+                merged,
+                key,
+                ..
             }) => match key.take() {
                 Some(Key::Merge) => merged.push(node),
-                Some(Key::Name(name)) => match members.iter_mut().find(|(have, _)| *have == name) {
-                    Some((_, value)) => *value = node,
-                    None => members.push((name, node)),
+                Some(Key::Name(name)) => match places.get(&name) {
+                    Some(place) => members[*place].1 = node,
+                    None => {
+                        places.insert(name.clone(), members.len());
+                        members.push((name, node));
+                    }
                 },
                 None => {
                     let name = key_text(node)?;
-                    if members.iter().any(|(have, _)| *have == name) {
+                    if places.contains_key(&name) {
                         self.repeated
                             .push(format!("line {}: key {name:?} already set in map", span.start.line()));
                     }
@@ -177,6 +194,10 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+fn excessive_aliasing() -> SyntaxError {
+    SyntaxError("error converting YAML to JSON: yaml: document contains excessive aliasing".into())
 }
 
 /// The name of a member, from keys that need not be strings in YAML.
@@ -194,6 +215,10 @@ fn key_text(node: Node) -> Result<String, SyntaxError> {
 
 /// Adds the members that merge keys (`<<`) bring in; the map's own members and earlier merges win.
 fn take_over(mut members: Vec<(String, Node)>, merged: Vec<Node>) -> Vec<(String, Node)> {
+    if merged.is_empty() {
+        return members;
+    }
+    let mut names: HashSet<String> = members.iter().map(|(name, _)| name.clone()).collect();
     let sources = merged.into_iter().flat_map(|node| match node {
         Node::List(items) => items,
         other => vec![other],
@@ -201,7 +226,7 @@ fn take_over(mut members: Vec<(String, Node)>, merged: Vec<Node>) -> Vec<(String
     for source in sources {
         let Node::Map(inherited) = source else { continue };
         for (name, node) in inherited {
-            if !members.iter().any(|(have, _)| *have == name) {
+            if names.insert(name.clone()) {
                 members.push((name, node));
             }
         }

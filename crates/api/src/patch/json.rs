@@ -38,6 +38,19 @@ pub(super) fn apply(original: &Value, patch: &Value) -> Result<Value, ApiError> 
     Ok(document)
 }
 
+/// Completes `reports`, which name repeated members, by the members of operations that none has; operation by operation.
+pub(super) fn report_members(patch: &Value, reports: &mut Vec<String>) {
+    let repeated = std::mem::take(reports);
+    for (index, operation) in patch.as_array().into_iter().flatten().enumerate() {
+        let own = format!("duplicate field \"[{index}]");
+        let own = repeated.iter().filter(|report| report.starts_with(&own));
+        reports.extend(own.map(|report| format!("json patch {report}")));
+        let members = operation.as_object().into_iter().flatten();
+        let unknown = members.filter(|(name, _)| !matches!(name.as_str(), "op" | "path" | "from" | "value"));
+        reports.extend(unknown.map(|(name, _)| format!("json patch unknown field \"[{index}].{name}\"")));
+    }
+}
+
 /// Upstream's answer to every operation that cannot be done: it does not say which one.
 fn rejected() -> ApiError {
     ApiError::new(

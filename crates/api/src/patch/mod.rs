@@ -31,6 +31,9 @@ pub fn read(kind: PatchKind, body: &[u8]) -> Result<Document, ApiError> {
     if matches!(kind, PatchKind::Apply | PatchKind::Strategic) && document.value.is_null() {
         document.value = json!({});
     }
+    if kind == PatchKind::Json {
+        json::report_members(&document.value, &mut document.repeated);
+    }
     let have = match &document.value {
         Value::Object(_) if kind != PatchKind::Json => return Ok(document),
         Value::Array(_) if kind == PatchKind::Json => return Ok(document),
@@ -76,16 +79,18 @@ pub fn patched(
     validation: FieldValidation,
 ) -> Result<Decoded, ApiError> {
     let result = patch(schema_type, kind, original, document)?;
-    let mut decoded = codec::conform(schema_type, result, validation).map_err(|e| unfit(document, &e))?;
-    match validation {
-        FieldValidation::Strict if !repeated.is_empty() => {
-            return Err(unfit(
-                document,
-                &format!("strict decoding error: {}", repeated.join(", ")),
-            ));
-        }
-        FieldValidation::Warn => decoded.warnings.splice(0..0, repeated.iter().cloned()).for_each(drop),
-        FieldValidation::Strict | FieldValidation::Ignore => {}
+    // What strict validation refuses is collected as warnings first, so that all of it is told.
+    let collected = match validation {
+        FieldValidation::Ignore => FieldValidation::Ignore,
+        FieldValidation::Strict | FieldValidation::Warn => FieldValidation::Warn,
+    };
+    let mut decoded = codec::conform(schema_type, result, collected).map_err(|e| unfit(document, &e))?;
+    if validation != FieldValidation::Ignore {
+        decoded.warnings.splice(0..0, repeated.iter().cloned());
+    }
+    if validation == FieldValidation::Strict && !decoded.warnings.is_empty() {
+        let why = format!("strict decoding error: {}", decoded.warnings.join(", "));
+        return Err(unfit(document, &why));
     }
     Ok(decoded)
 }

@@ -2,9 +2,11 @@
 //!
 //! Source: kubernetes `pkg/registry/core/{namespace,service,secret}/strategy.go`.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
-use crate::value::{copy, default_text, ensure_object, list, set, text};
+use crate::value::{copy, default_text, ensure_object, integer, list, list_mut, set, text};
 
 /// The finalizer that keeps a namespace until its content is gone.
 const NAMESPACE_FINALIZER: &str = "kubernetes";
@@ -38,18 +40,28 @@ pub(super) fn update_secret(new: &mut Value, old: &Value) {
     default_text(new, "type", text(old, "type"));
 }
 
-/// The older field for one address and the newer one for several say the same.
+/// Who names one address by the older field means the newer one for several too. Who knows the newer one must name both.
 pub(super) fn create_service(service: &mut Value) {
     let spec = ensure_object(service, "spec");
-    let first = list(spec, "clusterIPs").first().cloned();
-    match (text(spec, "clusterIP"), first) {
-        ("", Some(first)) => set(spec, "clusterIP", first),
-        (ip, None) if !ip.is_empty() => {
-            let ip = ip.to_owned();
-            set(spec, "clusterIPs", json!([ip]));
-        }
-        _ => {}
+    let ip = text(spec, "clusterIP").to_owned();
+    if !ip.is_empty() && list(spec, "clusterIPs").is_empty() {
+        set(spec, "clusterIPs", json!([ip]));
     }
+}
+
+/// True for Services that are reached from outside by ports of the nodes.
+fn needs_node_ports(spec: &Value) -> bool {
+    match text(spec, "type") {
+        "NodePort" => true,
+        "LoadBalancer" => spec["allocateLoadBalancerNodePorts"] != false,
+        _ => false,
+    }
+}
+
+/// The node ports of a Service.
+fn node_ports(spec: &Value) -> BTreeSet<i64> {
+    let numbers = list(spec, "ports").iter().filter_map(|port| integer(port, "nodePort"));
+    numbers.filter(|number| *number != 0).collect()
 }
 
 /// A new kind of Service drops what belonged to the former.
@@ -88,9 +100,16 @@ pub(super) fn update_service(new: &mut Value, old: &Value) {
         ];
         dropped.extend(families.into_iter().filter(|field| same(field)));
     }
+    let frees_ports = needs_node_ports(&old["spec"]) && !needs_node_ports(&new["spec"]);
+    let frees_ports = frees_ports && node_ports(&old["spec"]) == node_ports(&new["spec"]);
     let spec = ensure_object(new, "spec");
     for field in dropped {
         crate::value::remove(spec, field);
+    }
+    if frees_ports {
+        for port in list_mut(spec, "ports") {
+            crate::value::remove(port, "nodePort");
+        }
     }
     if kind != "LoadBalancer" && text(&old["spec"], "type") == "LoadBalancer" {
         set(new, "status", json!({"loadBalancer": {}}));

@@ -34,13 +34,17 @@ fn allocate(session: &Session<'_>, service: &mut Value, old: &Value) -> Result<(
     if kind == "ExternalName" {
         return Ok(());
     }
+    check_families(service, old)?;
     set_families(service);
-    let needs_ports =
-        kind == "NodePort" || (kind == "LoadBalancer" && service["spec"]["allocateLoadBalancerNodePorts"] != false);
+    let needs_ports = needs_node_ports(&service["spec"]);
     let names_ports = list(&service["spec"], "ports")
         .iter()
         .any(|port| number(port, "nodePort") > 0);
     let named = service["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
+    if named.is_empty() && !list(&service["spec"], "clusterIPs").is_empty() {
+        // Nobody may name the newer field alone: the validation says so.
+        return Ok(());
+    }
     let keeps_address = !named.is_empty() && (named == "None" || old["spec"]["clusterIP"].is_string());
     if keeps_address && !needs_ports && !names_ports {
         return Ok(());
@@ -83,7 +87,10 @@ fn allocate_address(
             // Not an address of this cluster's family: the validation has more to say about it.
             return Ok(());
         };
-        return match range.refusal(address, taken).filter(|_| !session.caller.dry_run) {
+        // A rehearsal is only told whether the address could be one. Source: kubernetes `ipallocator.go`, `allocateIP`.
+        let none = BTreeSet::new();
+        let taken = if session.caller.dry_run { &none } else { taken };
+        return match range.refusal(address, taken) {
             None => Ok(()),
             Some(why) => Err(invalid(
                 service,
@@ -216,6 +223,45 @@ impl Ports {
     }
 }
 
+/// True for Services that are reached from outside by ports of the nodes.
+fn needs_node_ports(spec: &Value) -> bool {
+    spec["type"] == "NodePort" || (spec["type"] == "LoadBalancer" && spec["allocateLoadBalancerNodePorts"] != false)
+}
+
+/// Refuses families that this cluster does not have, where they are newly asked for.
+fn check_families(service: &Value, old: &Value) -> Result<(), ApiError> {
+    let (spec, before) = (&service["spec"], &old["spec"]);
+    let is_headless = spec["clusterIP"] == "None" || list(spec, "clusterIPs") == ["None"];
+    if is_headless && spec["selector"].as_object().is_none_or(serde_json::Map::is_empty) {
+        return Ok(());
+    }
+    let mut errors = Vec::new();
+    let mut refuse = |field: &str, value: &Value, why: &str| {
+        errors.push(FieldError::new(FieldErrorKind::Invalid, field, Some(value), why));
+    };
+    if spec["ipFamilyPolicy"] == "RequireDualStack" && before["ipFamilyPolicy"] != spec["ipFamilyPolicy"] {
+        let why = "this cluster is not configured for dual-stack services";
+        refuse("spec.ipFamilyPolicy", &spec["ipFamilyPolicy"], why);
+    }
+    if before["ipFamilies"] != spec["ipFamilies"] {
+        for (index, family) in list(spec, "ipFamilies")
+            .iter()
+            .enumerate()
+            .filter(|(_, f)| *f == "IPv6")
+        {
+            refuse(
+                &format!("spec.ipFamilies[{index}]"),
+                family,
+                "not configured on this cluster",
+            );
+        }
+    }
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(ApiError::invalid("", "Service", text(service, "name"), &errors)),
+    }
+}
+
 /// The cluster has one address family. A headless Service without selector is told that it could have both: nobody allocates
 /// addresses for it.
 fn set_families(service: &mut Value) {
@@ -248,7 +294,9 @@ pub(super) fn admit_change(session: &Session<'_>, service: &mut Value, old: &Val
                 spec.insert(field.to_owned(), kept.clone());
             }
         }
-        keep_node_ports(spec.get_mut("ports"), &old["spec"]["ports"]);
+        if needs_node_ports(&service["spec"]) && needs_node_ports(&old["spec"]) {
+            keep_node_ports(service["spec"].get_mut("ports"), &old["spec"]["ports"]);
+        }
     }
     allocate(session, service, old)
 }

@@ -130,11 +130,7 @@ fn check_options(options: &DeleteOptions) -> Result<(), ApiError> {
     let Some(propagation) = options.propagation else {
         return Ok(());
     };
-    let value = json!(match propagation {
-        Propagation::Orphan => "Orphan",
-        Propagation::Background => "Background",
-        Propagation::Foreground => "Foreground",
-    });
+    let value = json!(propagation.as_str());
     let error = FieldError::new(
         FieldErrorKind::Invalid,
         "propagationPolicy",
@@ -230,7 +226,9 @@ fn mark(value: &mut Value, grace_secs: i64, asked: bool, now: Timestamp) {
 }
 
 fn later(at: Timestamp, secs: i64) -> Timestamp {
-    at.checked_add(jiff::SignedDuration::from_secs(secs)).unwrap_or(at)
+    // Only a grace of thousands of years leaves the calendar.
+    at.saturating_add(jiff::SignedDuration::from_secs(secs))
+        .unwrap_or(Timestamp::MAX)
 }
 
 /// A namespace is marked, and goes when its content is gone and `spec.finalizers` with it.

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use rota_api::selector::LabelSelector;
-use rota_api::{ApiError, DeleteOptions, Object, Propagation, Reason, Revision, Write, resource};
-use serde_json::{Value, json};
+use rota_api::{ApiError, DeleteOptions, Object, Precondition, Reason, Write, disruption, resource};
+use serde_json::{Map, Value, json};
 
 use super::subresource::{check_name, set_condition};
 use super::{Draft, delete};
@@ -18,6 +18,9 @@ use crate::session::Session;
 /// More evictions than this at the same time are refused. Source: `eviction.go`, `MaxDisruptedPodSize`.
 const DISRUPTED_PODS_MAX: usize = 2000;
 
+/// When to ask again about a budget whose status is behind.
+const STALE_RETRY_SECS: u64 = 10;
+
 /// Deletes the pod with the options in `eviction`, taking the disruption from its budget.
 pub(super) fn evict(session: &mut Session<'_>, write: &Write, eviction: &Value) -> Result<Draft, ApiError> {
     check_name(write, eviction, "Eviction")?;
@@ -26,7 +29,7 @@ pub(super) fn evict(session: &mut Session<'_>, write: &Write, eviction: &Value) 
         return Err(ApiError::not_found(write.resource, &write.name));
     };
     admission::check_eviction(session, &pod)?;
-    let (delete, options) = delete_of(write, &eviction["deleteOptions"]);
+    let (delete, options) = delete_of(write, &eviction["deleteOptions"])?;
     super::precondition::check_delete(
         write.resource,
         &write.name,
@@ -38,6 +41,7 @@ pub(super) fn evict(session: &mut Session<'_>, write: &Write, eviction: &Value) 
         let budgets = budgets_of(session, &write.namespace, &pod);
         match budgets.as_slice() {
             [] => {}
+            [budget] if is_unhealthy_surplus(&budget.to_value(), &pod) => {}
             [budget] => disrupt(session, budget, &pod)?,
             _ => {
                 return Err(ApiError::internal(
@@ -45,12 +49,12 @@ pub(super) fn evict(session: &mut Session<'_>, write: &Write, eviction: &Value) 
                 ));
             }
         }
-        let now = whole_seconds(session.now);
-        let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
-            "message": "Eviction API: evicting"});
-        set_condition(&mut pod, condition, &now);
-        session.set(place, pod);
     }
+    let now = whole_seconds(session.now);
+    let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting"});
+    set_condition(&mut pod, condition, &now);
+    session.set(place, pod);
     delete::delete(session, &delete, &options)
 }
 
@@ -60,26 +64,28 @@ fn is_free(pod: &Value) -> bool {
     matches!(phase, "Succeeded" | "Failed" | "Pending") || fields::is_deleting(pod)
 }
 
-fn delete_of(write: &Write, options: &Value) -> (Write, DeleteOptions) {
-    let parsed = DeleteOptions {
-        grace_period_secs: options["gracePeriodSeconds"].as_i64(),
-        propagation: match options["propagationPolicy"].as_str() {
-            Some("Orphan") => Some(Propagation::Orphan),
-            Some("Background") => Some(Propagation::Background),
-            Some("Foreground") => Some(Propagation::Foreground),
-            _ => None,
-        },
-        orphan_dependents: options["orphanDependents"].as_bool(),
+/// True for a pod that is not ready and may go without using the budget: because the budget says so, or because enough
+/// others are healthy.
+fn is_unhealthy_surplus(budget: &Value, pod: &Value) -> bool {
+    let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    if conditions.any(|c| c["type"] == "Ready" && c["status"] == "True") {
+        return false;
+    }
+    let number = |field: &str| budget["status"][field].as_i64().unwrap_or(0);
+    let desired = number("desiredHealthy");
+    budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+        || (desired > 0 && number("currentHealthy") >= desired)
+}
+
+fn delete_of(write: &Write, options: &Value) -> Result<(Write, DeleteOptions), ApiError> {
+    let (options, own) = DeleteOptions::read(options)
+        .map_err(|errors| ApiError::invalid("meta.k8s.io", "DeleteOptions", "", &errors))?;
+    let mut delete = Write::delete(write.resource, &write.namespace, &write.name, options.clone());
+    delete.precondition = Precondition {
+        uid: own.uid.or_else(|| write.precondition.uid.clone()),
+        revision: own.revision.or(write.precondition.revision),
     };
-    let mut delete = Write::delete(write.resource, &write.namespace, &write.name, parsed.clone());
-    delete.precondition = write.precondition.clone();
-    if let Some(uid) = options["preconditions"]["uid"].as_str() {
-        delete.precondition.uid = Some(uid.to_owned());
-    }
-    if let Some(revision) = options["preconditions"]["resourceVersion"].as_str() {
-        delete.precondition.revision = revision.parse().ok().map(Revision);
-    }
-    (delete, parsed)
+    Ok((delete, options))
 }
 
 fn budgets_of(session: &Session<'_>, namespace: &str, pod: &Value) -> Vec<Arc<Object>> {
@@ -105,39 +111,74 @@ fn disrupt(session: &mut Session<'_>, budget: &Object, pod: &Value) -> Result<()
         return Ok(());
     };
     let status = &budget["status"];
-    let observed = status["observedGeneration"].as_i64().unwrap_or(0);
-    if observed < budget["metadata"]["generation"].as_i64().unwrap_or(0) {
-        return Err(refuse(&format!(
+    let number = |field: &str| status[field].as_i64().unwrap_or(0);
+    if number("observedGeneration") < budget["metadata"]["generation"].as_i64().unwrap_or(0) {
+        let cause = format!(
             "The disruption budget {} is still being processed by the server.",
             meta.name
-        )));
+        );
+        return Err(refuse(&cause, Some(STALE_RETRY_SECS)));
     }
-    let number = |field: &str| status[field].as_i64().unwrap_or(0);
+    let forbid = |why: &str| {
+        let message = format!("poddisruptionbudget.policy {:?} is forbidden: {why}", meta.name);
+        let details = json!({"name": meta.name, "group": "policy", "kind": "poddisruptionbudget"});
+        Err(ApiError::new(Reason::Forbidden, message).with_details(details))
+    };
     let allowed = number("disruptionsAllowed");
-    let disrupted = status["disruptedPods"].as_object().map_or(0, serde_json::Map::len);
-    if allowed <= 0 || disrupted > DISRUPTED_PODS_MAX {
-        return Err(refuse(&format!(
-            "The disruption budget {} needs {} healthy pods and has {} currently",
-            meta.name,
-            number("desiredHealthy"),
-            number("currentHealthy")
-        )));
+    if allowed < 0 {
+        return forbid("pdb disruptions allowed is negative");
+    }
+    if status["disruptedPods"].as_object().map_or(0, Map::len) > DISRUPTED_PODS_MAX {
+        return forbid("DisruptedPods map too big - too many evictions not confirmed by PDB controller");
+    }
+    if allowed == 0 {
+        return Err(refuse(&why_none(&meta.name, status), None));
     }
     let now = whole_seconds(session.now);
     let status = fields::object(&mut budget, "status");
     status.insert("disruptionsAllowed".to_owned(), (allowed - 1).into());
     let pods = status.entry("disruptedPods".to_owned()).or_insert_with(|| json!({}));
     if let Some(pods) = pods.as_object_mut() {
-        pods.insert(text(pod, "name").to_owned(), now.into());
+        pods.insert(text(pod, "name").to_owned(), now.as_str().into());
+    }
+    if allowed == 1 {
+        let condition = disruption::allowed_condition(status);
+        disruption::set_condition(status, condition, &now);
     }
     session.set(place, budget);
     Ok(())
 }
 
-fn refuse(cause: &str) -> ApiError {
+/// Why a budget allows no disruption. Its counts mean nothing when they could not be computed.
+fn why_none(name: &str, status: &Value) -> String {
+    let refusal = status
+        .as_object()
+        .and_then(disruption::condition_of)
+        .filter(|c| c["status"] == "False" && c["message"].as_str().is_some_and(|message| !message.is_empty()));
+    let said = |c: &Value, field: &str| c[field].as_str().unwrap_or_default().to_owned();
+    let number = |field: &str| status[field].as_i64().unwrap_or(0);
+    let (desired, current) = (number("desiredHealthy"), number("currentHealthy"));
+    let not_now = format!("The disruption budget {name} does not allow evicting pods currently");
+    match refusal {
+        Some(c) if c["reason"] == disruption::SYNC_FAILED => {
+            format!("{not_now} because it failed sync: {}", said(c, "message"))
+        }
+        _ if current <= desired => {
+            format!("The disruption budget {name} needs {desired} healthy pods and has {current} currently")
+        }
+        Some(c) => format!("{not_now} ({}): {}", said(c, "reason"), said(c, "message")),
+        None => not_now,
+    }
+}
+
+fn refuse(cause: &str, retry_after_secs: Option<u64>) -> ApiError {
+    let mut details = json!({"causes": [{"reason": "DisruptionBudget", "message": cause}]});
+    if let Some(secs) = retry_after_secs {
+        details["retryAfterSeconds"] = secs.into();
+    }
     ApiError::new(
         Reason::TooManyRequests,
         "Cannot evict pod as it would violate the pod's disruption budget.",
     )
-    .with_details(json!({"causes": [{"reason": "DisruptionBudget", "message": cause}]}))
+    .with_details(details)
 }

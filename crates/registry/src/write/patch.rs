@@ -4,7 +4,7 @@
 //! evaluates it afresh. Source: `spec/api.md` §2.5; kubernetes `apiserver/pkg/endpoints/handlers/patch.go`.
 
 use rota_api::codec::Decoded;
-use rota_api::{ApiError, PatchKind, Resource, Write, patch as patches};
+use rota_api::{ApiError, PatchKind, Resource, Write, owners, patch as patches};
 use serde_json::Value;
 
 use super::create::{check_namespace, create};
@@ -33,7 +33,7 @@ pub(super) fn patch(
     };
     let Decoded {
         value: mut new,
-        warnings,
+        mut warnings,
     } = if resource == resource.stored() {
         changed(session, resource, kind, &old, document, subresource)?
     } else {
@@ -44,6 +44,7 @@ pub(super) fn patch(
     view::to_stored(resource, &mut new);
     check_name(&write.name, &new)?;
     check_namespace(resource, &write.namespace, &new)?;
+    warnings.extend(owners::drop_repeated(&mut new, " after mutating admission happens"));
     let mut draft = change(session, write, place, &old, new, subresource)?;
     draft.warnings.splice(0..0, warnings);
     Ok(draft)

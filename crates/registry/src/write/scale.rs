@@ -63,8 +63,16 @@ pub(super) fn patch(
         let merged = ownership::merged(session, write.resource, Some(&object), &config, Some("scale"))?;
         return update::change(session, write, place, &object, merged.value, Some("scale"));
     }
-    let scale = patches::patch(SCHEMA, kind, &from_value(&object), document)?;
-    update(session, write, &scale)
+    let (caller, scale) = (session.caller, from_value(&object));
+    let Some(validation) = caller.field_validation else {
+        let scale = patches::patch(SCHEMA, kind, &scale, document)?;
+        return update(session, write, &scale);
+    };
+    let repeated = &caller.repeated_fields;
+    let patched = patches::patched(SCHEMA, kind, &scale, document, repeated, validation)?;
+    let mut draft = update(session, write, &patched.value)?;
+    draft.warnings.splice(0..0, patched.warnings);
+    Ok(draft)
 }
 
 /// What the apply configuration of a scale means for its workload.

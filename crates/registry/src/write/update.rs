@@ -152,7 +152,7 @@ pub(super) fn change(
         // The answer shows what was asked for; watchers are shown what was stored last, as upstream does.
         draft.shown = Some((Arc::new(Encoded::new(stored, new)), revision));
         session.remove(place, None);
-    } else if new == *old {
+    } else if new == *old || differs_in_times_only(&new, old) {
         draft.effect = Effect::Unchanged;
     } else {
         session.set(place, new);
@@ -210,6 +210,32 @@ fn keep_system_fields(new: &mut Value, old: &Value) {
             metadata.insert(filled.to_owned(), value.clone());
         }
     }
+}
+
+/// True when the objects are the same but for the times of `managedFields`: a write that repeats what is there changes
+/// nothing. Source: `apimachinery/pkg/util/managedfields`, kubernetes `handlers/fieldmanager/equality.go`.
+fn differs_in_times_only(new: &Value, old: &Value) -> bool {
+    fn same_but_for(new: &Value, old: &Value, field: &str, same: fn(&Value, &Value) -> bool) -> bool {
+        let (Value::Object(new), Value::Object(old)) = (new, old) else {
+            return false;
+        };
+        new.len() == old.len()
+            && new.iter().all(|(key, value)| {
+                old.get(key).is_some_and(|other| match key == field {
+                    true => value == other || same(value, other),
+                    false => value == other,
+                })
+            })
+    }
+    same_but_for(new, old, "metadata", |new, old| {
+        same_but_for(new, old, "managedFields", |new, old| match (new, old) {
+            (Value::Array(new), Value::Array(old)) => {
+                let same = |(new, old)| same_but_for(new, old, "time", |_, _| true);
+                new.len() == old.len() && new.iter().zip(old).all(same)
+            }
+            _ => false,
+        })
+    })
 }
 
 /// `/finalize` of a namespace changes `spec.finalizers` and nothing else.

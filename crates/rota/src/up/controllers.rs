@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use rota_reconcile::Controller;
 use rota_reconcile::cronjob::CronJobController;
 use rota_reconcile::daemonset::DaemonSetController;
+use rota_reconcile::disruption::{DisruptionController, StaleDisruptions};
 use rota_reconcile::event_ttl::EventExpiry;
 use rota_reconcile::garbage::GarbageCollector;
 use rota_reconcile::job::{JobController, OrphanPods};
@@ -51,6 +52,8 @@ fn all(facts: &Facts<'_>) -> Vec<Box<dyn Controller>> {
         Box::new(RoleAggregation),
         Box::new(NodeLifecycleController::new(facts.node_grace_secs.into())),
         Box::new(TaintEvictionController::default()),
+        Box::new(DisruptionController),
+        Box::new(StaleDisruptions),
         Box::new(StorageProtection),
         Box::new(EventExpiry),
     ]
@@ -82,10 +85,17 @@ pub(crate) fn choose(list: &str, facts: &Facts<'_>) -> Result<Vec<Box<dyn Contro
         .collect())
 }
 
-/// True when `word` names the controller `name`. Upstream's job controller lets orphaned pods go as well.
+/// True when `word` names the controller `name`. Upstream's job controller lets orphaned pods go as well, its disruption
+/// controller takes back stale marks.
 fn means(word: &str, name: &str) -> bool {
     let word = word.strip_suffix("-controller").unwrap_or(word);
-    word == name || (word == "ttl" && name == "ttl-after-finished") || (word == "job" && name == "job-orphan-pod")
+    let also = match word {
+        "ttl" => "ttl-after-finished",
+        "job" => "job-orphan-pod",
+        "disruption" => "stale-pod-disruption",
+        _ => return word == name,
+    };
+    word == name || also == name
 }
 
 #[cfg(test)]
