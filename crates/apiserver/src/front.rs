@@ -6,7 +6,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::FutureExt;
 use http::header::{CACHE_CONTROL, HeaderName};
@@ -24,6 +23,7 @@ use crate::authentication::user::User;
 use crate::authentication::{Authenticator, impersonation};
 use crate::authorization::rbac::Decision;
 use crate::authorization::{self, Attributes, Authorizer, ResourceAttributes};
+use crate::deadline;
 use crate::documents::Documents;
 use crate::handler;
 use crate::join;
@@ -34,9 +34,6 @@ use crate::path::RequestInfo;
 use crate::pki::Pki;
 use crate::query::Query;
 use crate::reply::{self, Reply};
-
-/// How long a request may take that is not meant to stay open.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
@@ -151,6 +148,7 @@ impl Front {
         if stays_open(&request.info, &request.query) {
             return handler::handle(self, request).await;
         }
+        let deadline = deadline::of(&request.query)?;
         let Ok(_permit) = self.in_flight.try_acquire() else {
             return Err(ApiError::new(
                 Reason::TooManyRequests,
@@ -164,12 +162,10 @@ impl Front {
                 false => handler::handle(self, request).await,
             }
         };
-        tokio::time::timeout(REQUEST_TIMEOUT, answered)
-            .await
-            .unwrap_or_else(|_| {
-                let message = "Timeout: request did not complete within the allotted timeout";
-                Err(ApiError::new(Reason::Timeout, message).with_details(json!({})))
-            })
+        tokio::time::timeout(deadline, answered).await.unwrap_or_else(|_| {
+            let message = "Timeout: request did not complete within the allotted timeout";
+            Err(ApiError::new(Reason::Timeout, message).with_details(json!({})))
+        })
     }
 
     /// Makes the request one of the user it wants to act as, if its sender may.

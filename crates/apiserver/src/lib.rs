@@ -8,6 +8,7 @@
 //! the server reaches their containers.
 
 mod body;
+mod deadline;
 mod documents;
 mod front;
 mod handler;

@@ -24,9 +24,11 @@ pub(crate) type Reply = http::Response<Body>;
 /// Bodies longer than this are compressed for clients that understand it. Unit: bytes.
 const COMPRESSION_SIZE_MIN: usize = 128 * 1024;
 
-/// Warnings: how long each may be, and all of them together. Unit: bytes.
-const WARNING_SIZE_MAX: usize = 256;
+/// Warnings: how long all of them together may be, and each once they are not all sent whole. Unit: characters.
+///
+/// Source: kubernetes `apiserver/pkg/endpoints/filters/warning.go`.
 const WARNINGS_SIZE_MAX: usize = 4096;
+const WARNING_SIZE_MAX: usize = 256;
 
 /// A reply of plain text.
 pub(crate) fn text(code: StatusCode, text: impl Into<Bytes>) -> Reply {
@@ -95,17 +97,30 @@ pub(crate) fn error(error: &ApiError, answer: &Answer) -> Reply {
     reply
 }
 
-/// Adds `Warning` headers: each text once, shortened, as many as fit.
+/// Adds `Warning` headers: each text once; if all of them are too much, each is shortened, and as many are sent as fit.
 pub(crate) fn warn(reply: &mut Reply, warnings: &[impl AsRef<str>]) {
-    let mut sent: Vec<&str> = Vec::new();
-    let mut size = 0;
-    for warning in warnings {
-        let text = shortened(warning.as_ref());
-        size += text.len();
-        if sent.contains(&text) || size > WARNINGS_SIZE_MAX {
-            continue;
+    let mut texts: Vec<&str> = Vec::new();
+    for warning in warnings.iter().map(AsRef::as_ref) {
+        if !warning.is_empty() && !texts.contains(&warning) {
+            texts.push(warning);
         }
-        sent.push(text);
+    }
+    let size = |text: &str| text.chars().count();
+    if texts.iter().map(|text| size(text)).sum::<usize>() > WARNINGS_SIZE_MAX {
+        let mut left = WARNINGS_SIZE_MAX;
+        texts = texts.into_iter().map(shortened).collect();
+        texts.retain(|text| match left.checked_sub(size(text)) {
+            Some(rest) => {
+                left = rest;
+                true
+            }
+            None => {
+                left = 0;
+                false
+            }
+        });
+    }
+    for text in texts {
         let quoted: String = text.chars().flat_map(escaped).collect();
         if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
             reply.headers_mut().append(http::header::WARNING, value);
@@ -120,11 +135,10 @@ fn escaped(c: char) -> impl Iterator<Item = char> {
 }
 
 fn shortened(text: &str) -> &str {
-    let mut end = text.len().min(WARNING_SIZE_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
+    match text.char_indices().nth(WARNING_SIZE_MAX) {
+        Some((end, _)) => &text[..end],
+        None => text,
     }
-    &text[..end]
 }
 
 /// Compresses a long body for a client that understands it.
@@ -178,8 +192,12 @@ mod tests {
     }
 
     #[test]
-    fn long_warnings_are_cut() {
-        assert_eq!(warnings(&["x".repeat(300).as_str()])[0].len(), 256 + "299 - \"\"".len());
+    fn warnings_are_cut_once_they_are_too_much_together() {
+        let whole = |size: usize| size + "299 - \"\"".len();
+        assert_eq!(warnings(&["x".repeat(300).as_str()])[0].len(), whole(300));
+        let many: Vec<String> = (0..20).map(|n| format!("{n:300}")).collect();
+        let sent = warnings(&many.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!((sent.len(), sent[0].len()), (4096 / 256, whole(256)));
     }
 
     #[test]

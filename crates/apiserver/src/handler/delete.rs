@@ -7,10 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::StatusCode;
 use rota_api::codec::{self, FieldValidation};
-use rota_api::{
-    ApiError, DeleteOptions, FieldError, FieldErrorKind, Object, Precondition, Propagation, Reason, Resource, Revision,
-    Write, resource,
-};
+use rota_api::{ApiError, DeleteOptions, Object, Precondition, Reason, Resource, Write, resource};
 use rota_registry::{Caller, Effect};
 use serde_json::{Value, json};
 
@@ -155,54 +152,17 @@ async fn wish(request: &mut Request) -> Result<Wish, ApiError> {
         .flatten()
         .filter_map(Value::as_str)
         .collect();
-    let policy = options["propagationPolicy"].as_str();
-    let orphan = options["orphanDependents"].as_bool();
-    let mut errors = Vec::new();
-    if let (Some(policy), Some(_)) = (policy, orphan) {
-        let detail = "orphanDependents and deletionPropagation cannot be both set";
-        errors.push(FieldError::new(
-            FieldErrorKind::Invalid,
-            "propagationPolicy",
-            Some(&json!(policy)),
-            detail,
-        ));
-    }
-    let propagation = match policy {
-        None => None,
-        Some("Orphan") => Some(Propagation::Orphan),
-        Some("Background") => Some(Propagation::Background),
-        Some("Foreground") => Some(Propagation::Foreground),
-        Some(other) => {
-            errors.push(FieldError::new(
-                FieldErrorKind::NotSupported,
-                "propagationPolicy",
-                Some(&json!(other)),
-                "supported values: \"Background\", \"Foreground\", \"Orphan\"",
-            ));
-            None
-        }
-    };
+    let read = DeleteOptions::read(&options);
+    let mut errors = read.as_ref().err().cloned().unwrap_or_default();
     errors.extend(broken_dry_run(&dry_runs));
-    if !errors.is_empty() {
-        return Err(ApiError::invalid("meta.k8s.io", "DeleteOptions", "", &errors));
+    match read {
+        Ok((options, precondition)) if errors.is_empty() => Ok(Wish {
+            dry_run: !dry_runs.is_empty(),
+            precondition,
+            options,
+        }),
+        _ => Err(ApiError::invalid("meta.k8s.io", "DeleteOptions", "", &errors)),
     }
-    let preconditions = &options["preconditions"];
-    let revision = preconditions["resourceVersion"].as_str().map(|version| {
-        // No object has a revision that is not a number: the precondition then cannot hold.
-        Revision(version.parse().unwrap_or_default())
-    });
-    Ok(Wish {
-        dry_run: !dry_runs.is_empty(),
-        precondition: Precondition {
-            uid: preconditions["uid"].as_str().map(str::to_owned),
-            revision,
-        },
-        options: DeleteOptions {
-            grace_period_secs: options["gracePeriodSeconds"].as_i64(),
-            propagation,
-            orphan_dependents: orphan,
-        },
-    })
 }
 
 fn from_body(request: &Request, body: &Bytes) -> Result<Value, ApiError> {

@@ -29,7 +29,7 @@ pub(super) fn handle(front: &Arc<Front>, request: &Request) -> Result<Reply, Api
     let path = request.info.path.trim_end_matches('/');
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     match parts.as_slice() {
-        ["healthz" | "livez" | "readyz", check @ ..] => return health::handle(front, request, parts[0], check),
+        ["healthz" | "livez" | "readyz", check @ ..] => return Ok(health::handle(front, request, parts[0], check)),
         ["openapi", rest @ ..] => return openapi::handle(front, request, rest),
         _ => {}
     }
@@ -48,7 +48,8 @@ pub(super) fn handle(front: &Arc<Front>, request: &Request) -> Result<Reply, Api
             Ok(not_found_page())
         };
     }
-    if !reads(&request.method) {
+    // Pages that are no part of the API are shown whatever the method.
+    if matches!(parts.first(), Some(&("api" | "apis" | "version"))) && !reads(&request.method) {
         return Err(method_not_allowed());
     }
     match parts.as_slice() {
@@ -81,7 +82,7 @@ pub(super) fn handle(front: &Arc<Front>, request: &Request) -> Result<Reply, Api
                 .and_then(|host| host.to_str().ok());
             let value = discovery::versions(served, address.unwrap_or_default());
             let answer = Answer::choose(&request.headers, &request.query, Route::Objects)?;
-            reply::value(StatusCode::OK, &value, &answer)
+            reply::value(StatusCode::OK, &value, &plain(answer))
         }
         ["apis"] => shared(front, request, "/apis", || discovery::groups(served)),
         ["api", version] => listed(front, request, path, || discovery::resources(served, "", version)),
@@ -153,14 +154,25 @@ fn document(front: &Front, request: &Request, name: &str, make: impl FnOnce() ->
     shared(front, request, name, make)
 }
 
-/// The version, always in lines of its own: people read it.
+/// The version, always as JSON in lines of its own: people read it.
 ///
 /// Source: kubernetes `apiserver/pkg/server/routes/version.go`.
 fn version_page(request: &Request) -> Result<Reply, ApiError> {
     negotiation::offer(&request.headers, Route::Objects)?;
     let mut answer = Answer::choose(&request.headers, &request.query, Route::Objects)?;
     answer.pretty = true;
-    reply::value(StatusCode::OK, &version(), &answer)
+    reply::value(StatusCode::OK, &version(), &plain(answer))
+}
+
+/// The answer without protobuf: documents that have no such form are sent as JSON, which everyone reads who asks for both.
+fn plain(answer: Answer) -> Answer {
+    match answer.format {
+        Format::Protobuf => Answer {
+            format: Format::Json,
+            ..answer
+        },
+        Format::Json | Format::Yaml => answer,
+    }
 }
 
 /// A document in the encoding that the client wants.

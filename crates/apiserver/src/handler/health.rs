@@ -3,9 +3,8 @@
 //! Source: `spec/api.md` §1.4; kubernetes `apiserver/pkg/server/healthz`.
 
 use http::StatusCode;
-use rota_api::{ApiError, resource};
+use rota_api::resource;
 
-use super::{method_not_allowed, reads};
 use crate::front::{Front, Request, not_found_page};
 use crate::reply::{self, Reply};
 
@@ -21,7 +20,8 @@ const CHECKS: [Check; 3] = [
         passes: |_| true,
     },
     Check {
-        name: "store",
+        // Upstream's name for the store, which probes of other makers ask for.
+        name: "etcd",
         passes: |_| true,
     },
     Check {
@@ -40,13 +40,8 @@ const READY_CHECKS: [Check; 1] = [Check {
     },
 }];
 
-/// Answers for `endpoint` or for the check named behind it.
-///
-/// Errors: 405.
-pub(super) fn handle(front: &Front, request: &Request, endpoint: &str, check: &[&str]) -> Result<Reply, ApiError> {
-    if !reads(&request.method) {
-        return Err(method_not_allowed());
-    }
+/// Answers for `endpoint` or for the check named behind it, whatever the method: balancers of load ask in many ways.
+pub(super) fn handle(front: &Front, request: &Request, endpoint: &str, check: &[&str]) -> Reply {
     let ready = if endpoint == "readyz" {
         READY_CHECKS.as_slice()
     } else {
@@ -56,13 +51,13 @@ pub(super) fn handle(front: &Front, request: &Request, endpoint: &str, check: &[
     if !check.is_empty() {
         let name = check.join("/");
         let Some(check) = checks().find(|check| check.name == name) else {
-            return Ok(not_found_page());
+            return not_found_page();
         };
-        return Ok(if (check.passes)(front) {
-            reply::text(StatusCode::OK, "ok")
+        return if (check.passes)(front) {
+            page(StatusCode::OK, "ok".to_owned())
         } else {
-            reply::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{name} failed\n"))
-        });
+            page(StatusCode::INTERNAL_SERVER_ERROR, format!("{name} failed\n"))
+        };
     }
     let excluded: Vec<&str> = request.query.all("exclude").collect();
     let mut lines = String::new();
@@ -79,18 +74,28 @@ pub(super) fn handle(front: &Front, request: &Request, endpoint: &str, check: &[
         }
     }
     if !healthy {
-        return Ok(reply::text(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            format!("{lines}{endpoint} check failed\n"),
+        let failed = format!("{lines}{endpoint} check failed\n");
+        return page(StatusCode::INTERNAL_SERVER_ERROR, failed);
+    }
+    let unknown: Vec<String> = excluded
+        .iter()
+        .filter(|name| !checks().any(|check| check.name == **name))
+        .map(|name| format!("{name:?}"))
+        .collect();
+    if !unknown.is_empty() {
+        let unknown = unknown.join(",");
+        lines.push_str(&format!(
+            "warn: some health checks cannot be excluded: no matches for {unknown}\n"
         ));
     }
-    let verbose = request.query.get("verbose").is_some();
-    Ok(reply::text(
-        StatusCode::OK,
-        if verbose {
-            format!("{lines}{endpoint} check passed\n")
-        } else {
-            "ok".to_owned()
-        },
-    ))
+    match request.query.get("verbose") {
+        Some(_) => page(StatusCode::OK, format!("{lines}{endpoint} check passed\n")),
+        None => page(StatusCode::OK, "ok".to_owned()),
+    }
+}
+
+fn page(code: StatusCode, text: String) -> Reply {
+    let mut page = reply::text(code, text);
+    reply::set(&mut page, http::header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    page
 }

@@ -70,9 +70,16 @@ pub(crate) fn namespace(request: &Request) -> Option<String> {
 ///
 /// Errors: 400 with the words of upstream's number parser.
 pub(crate) fn integer(query: &Query, name: &str) -> Result<Option<i64>, ApiError> {
-    query
-        .integer(name)
-        .map_err(|text| ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))
+    query.integer(name).map_err(|text| {
+        let digits = text.strip_prefix(['-', '+']).unwrap_or(&text);
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let why = if is_number {
+            "value out of range"
+        } else {
+            "invalid syntax"
+        };
+        ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: {why}"))
+    })
 }
 
 /// A reply with a list.

@@ -16,21 +16,29 @@ use crate::front::{Front, Request};
 use crate::node_access::{LogOptions, LogStream};
 use crate::query::Query;
 use crate::reply::{self, Reply};
+use crate::stream::{serve, websocket};
 
 const PLAIN_TEXT: &str = "text/plain";
 
 /// Answers a request for a log.
 ///
 /// Errors: 400 and 422 for options and containers, and what the node says.
-pub(super) async fn handle(front: &Arc<Front>, request: &Request, pod: &Object) -> Result<Reply, ApiError> {
+pub(super) async fn handle(front: &Arc<Front>, request: &mut Request, pod: &Object) -> Result<Reply, ApiError> {
     let options = options(&request.query, front.registry.env().now())?;
     let container = pod::locate(pod, request.query.text("container"), Connection::Log)?;
+    let in_messages = websocket::is_wanted(&request.headers);
     let Some(container) = container else {
+        if in_messages {
+            return serve::log(pod::switch(front, request), futures::stream::empty());
+        }
         return Ok(reply::with_type(StatusCode::OK, PLAIN_TEXT, Body::empty()));
     };
     let log = front.nodes.logs(&container, options).await?;
     let ending = front.ending.clone();
     let pieces = futures::StreamExt::take_until(log, async move { ending.cancelled().await });
+    if in_messages {
+        return serve::log(pod::switch(front, request), pieces);
+    }
     let mut reply = reply::with_type(StatusCode::OK, PLAIN_TEXT, Body::stream(pieces));
     reply::set(&mut reply, CACHE_CONTROL, "no-cache, private");
     reply.headers_mut().remove(TRANSFER_ENCODING);

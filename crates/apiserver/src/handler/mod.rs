@@ -56,11 +56,14 @@ pub(crate) async fn handle(front: &Arc<Front>, request: Request) -> Result<Reply
     Ok(reply)
 }
 
-/// What readers of a kind that is on its way out are told. Those who write are told by the kind's own rules.
+/// What users of a kind or version that is on its way out are told. Of a kind, those who write are told by its own rules.
 ///
 /// Source: kubernetes `apiserver/pkg/endpoints/installer.go`; the lifecycle markers of the types.
 fn deprecation(resource: &Resource, verb: &str) -> &'static [&'static str] {
     match (resource.kind, verb) {
+        ("CronJob", _) if resource.version == "v1beta1" => {
+            &["batch/v1beta1 CronJob is deprecated in v1.21+, unavailable in v1.25+; use batch/v1 CronJob"]
+        }
         (_, "create" | "update" | "patch") => &[],
         ("Endpoints", _) => &["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"],
         ("ComponentStatus", _) => &["v1 ComponentStatus is deprecated in v1.19+"],
@@ -68,7 +71,7 @@ fn deprecation(resource: &Resource, verb: &str) -> &'static [&'static str] {
     }
 }
 
-async fn carry_out(front: &Arc<Front>, request: Request, target: Target) -> Result<Reply, ApiError> {
+async fn carry_out(front: &Arc<Front>, mut request: Request, target: Target) -> Result<Reply, ApiError> {
     let stored = target.resource.is_stored();
     match (target.subresource, request.info.verb.as_str()) {
         (None, "create") if !stored && target.resource != resource::BINDINGS => {
@@ -78,7 +81,7 @@ async fn carry_out(front: &Arc<Front>, request: Request, target: Target) -> Resu
         (None, "list" | "watch") => {
             negotiation::offer(&request.headers, Route::ObjectsAndEvents)?;
             if request.info.verb == "watch" {
-                watch::handle(front, &request, target.resource).await
+                watch::handle(front, &mut request, target.resource).await
             } else {
                 list::handle(front, &request, target.resource).await
             }
@@ -86,7 +89,7 @@ async fn carry_out(front: &Arc<Front>, request: Request, target: Target) -> Resu
         (Some(subresource), _) if pod::is_connection(target.resource, subresource) => {
             pod::handle(front, request, subresource.name).await
         }
-        (Some(subresource), _) if subresource.name == "token" => token::handle(front, request).await,
+        (Some(subresource), _) if subresource.name == "token" => token::handle(front, request, target).await,
         (subresource, verb) => {
             negotiation::offer(&request.headers, Route::Objects)?;
             match verb {

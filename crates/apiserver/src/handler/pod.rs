@@ -26,7 +26,7 @@ pub(super) fn is_connection(resource: &Resource, subresource: &Subresource) -> b
 /// Answers a request for a connection.
 ///
 /// Errors: 404 without the pod, 400 for pods and containers that cannot be reached.
-pub(super) async fn handle(front: &Arc<Front>, request: Request, subresource: &str) -> Result<Reply, ApiError> {
+pub(super) async fn handle(front: &Arc<Front>, mut request: Request, subresource: &str) -> Result<Reply, ApiError> {
     let info = &request.info;
     if subresource == "proxy" {
         return Err(not_offered("proxying to nodes, pods and services"));
@@ -41,7 +41,7 @@ pub(super) async fn handle(front: &Arc<Front>, request: Request, subresource: &s
         front.authorizer.authorize(&request.user, &attributes).await?;
     }
     match subresource {
-        "log" => log::handle(front, &request, &pod).await,
+        "log" => log::handle(front, &mut request, &pod).await,
         "exec" | "attach" => run(front, request, &pod, subresource == "attach").await,
         _ => port_forward(front, request, &pod),
     }
@@ -75,7 +75,8 @@ fn port_forward(front: &Arc<Front>, mut request: Request, pod: &Object) -> Resul
     serve::ports(switch(front, &mut request), container, &asked)
 }
 
-fn switch<'a>(front: &Front, request: &'a mut Request) -> Switch<'a> {
+/// What it takes to go on in another protocol.
+pub(super) fn switch<'a>(front: &Front, request: &'a mut Request) -> Switch<'a> {
     Switch {
         headers: &request.headers,
         upgrade: request.upgrade.take(),

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use rota_api::apply::{self, Writer};
-use rota_api::codec;
 use rota_api::k8s::api::rbac::v1::PolicyRule;
 use rota_api::{ApiError, FieldError, FieldErrorKind, Resource, resource};
 use serde_json::{Map, Value, json};
 
+use super::Target;
 use super::options::Options;
+use super::write::{Kind, check_place};
 use crate::authentication::token::ISSUER;
 use crate::authentication::user::User;
 use crate::authorization::rbac::Decision;
@@ -32,13 +33,20 @@ pub(super) async fn handle(
     let options = Options::parse("CreateOptions", &request.query, &request.headers, false)?;
     let format = negotiation::body_format(&request.headers)?;
     let body = request.read_body().await?;
-    let decoded = codec::decode(resource.schema, &body, format, options.validation)?;
+    let target = Target {
+        resource,
+        subresource: None,
+    };
+    let decoded = Kind::of(target).decode(&body, format, options.validation)?;
     let mut review = decoded.value;
+    if resource.is_namespaced() {
+        check_place(&request.info.namespace, &review)?;
+    }
     if resource == resource::SELF_SUBJECT_ACCESS_REVIEWS
         || resource == resource::SUBJECT_ACCESS_REVIEWS
         || resource == resource::LOCAL_SUBJECT_ACCESS_REVIEWS
     {
-        check_access(front, &options, resource, &review)?;
+        check_access(front, &request, &options, resource, &review)?;
         review["status"] = access(front, &request, resource, &review).await?;
         review["metadata"] = json!({});
     } else if resource == resource::SELF_SUBJECT_RULES_REVIEWS {
@@ -81,12 +89,6 @@ async fn access(front: &Front, request: &Request, kind: &Resource, review: &Valu
         subject(spec)
     };
     let object = &spec["resourceAttributes"];
-    if kind == resource::LOCAL_SUBJECT_ACCESS_REVIEWS && text(object, "namespace") != request.info.namespace {
-        return Err(ApiError::bad_request(format!(
-            "spec.resourceAttributes.namespace must match namespace: {}",
-            request.info.namespace
-        )));
-    }
     let fields = field_selector(&object["fieldSelector"]);
     let attributes = if object.is_object() {
         Attributes {
@@ -138,7 +140,13 @@ fn field_selector(selector: &Value) -> String {
 /// A question is about an object or about a path, asks about somebody, and has no name of its own.
 ///
 /// Errors: 422.
-fn check_access(front: &Front, options: &Options, kind: &Resource, review: &Value) -> Result<(), ApiError> {
+fn check_access(
+    front: &Front,
+    request: &Request,
+    options: &Options,
+    kind: &Resource,
+    review: &Value,
+) -> Result<(), ApiError> {
     let spec = &review["spec"];
     let (object, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
     let invalid =
@@ -162,7 +170,20 @@ fn check_access(front: &Front, options: &Options, kind: &Resource, review: &Valu
         let detail = "at least one of user or group must be specified";
         errors.push(invalid("spec.user", &json!(""), detail));
     }
+    for field in ["fieldSelector", "labelSelector"] {
+        selection(&object[field], &format!("spec.resourceAttributes.{field}"), &mut errors);
+    }
     errors.extend(named(front, options, kind, review));
+    if kind == resource::LOCAL_SUBJECT_ACCESS_REVIEWS {
+        if object.is_object() && text(object, "namespace") != request.info.namespace {
+            let (field, asked) = ("spec.resourceAttributes.namespace", json!(text(object, "namespace")));
+            errors.push(invalid(field, &asked, "must match metadata.namespace"));
+        }
+        if path.is_object() {
+            let detail = "disallowed on this kind of request";
+            errors.push(invalid("spec.nonResourceAttributes", path, detail));
+        }
+    }
     if errors.is_empty() {
         return Ok(());
     }
@@ -173,6 +194,54 @@ fn check_access(front: &Front, options: &Options, kind: &Resource, review: &Valu
         details.remove("kind");
     }
     Err(refused.with_details(details))
+}
+
+/// A selector of a question is written in one of two ways.
+fn selection(selector: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    if !selector.is_object() {
+        return;
+    }
+    let raw = &selector["rawSelector"];
+    let is_raw = raw.as_str().is_some_and(|raw| !raw.is_empty());
+    let requirements = selector["requirements"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut refuse = |kind, field: String, value: Option<&Value>, detail: &str| {
+        errors.push(FieldError::new(kind, format!("{path}.{field}"), value, detail));
+    };
+    match (is_raw, requirements.is_empty()) {
+        (true, false) => {
+            let detail = "may not specified at the same time as requirements";
+            refuse(FieldErrorKind::Invalid, "rawSelector".to_owned(), Some(raw), detail);
+        }
+        (false, true) => {
+            let detail = format!("when {path} is specified, requirements or rawSelector is required");
+            refuse(FieldErrorKind::Required, "requirements".to_owned(), None, &detail);
+        }
+        _ => {}
+    }
+    for (index, requirement) in requirements.iter().enumerate() {
+        let values = &requirement["values"];
+        let count = values.as_array().map_or(0, Vec::len);
+        let at = |field: &str| format!("requirements[{index}].{field}");
+        match text(requirement, "operator") {
+            "In" | "NotIn" if count == 0 => {
+                let detail = "must be specified when `operator` is 'In' or 'NotIn'";
+                refuse(FieldErrorKind::Required, at("values"), None, detail);
+            }
+            "Exists" | "DoesNotExist" if count > 0 => {
+                let detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+                refuse(FieldErrorKind::Forbidden, at("values"), None, detail);
+            }
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            _ => {
+                let operator = requirement["operator"].clone();
+                let detail = "not a valid selector operator";
+                refuse(FieldErrorKind::Invalid, at("operator"), Some(&operator), detail);
+            }
+        }
+        if text(requirement, "key").is_empty() {
+            refuse(FieldErrorKind::Required, at("key"), None, "must be specified");
+        }
+    }
 }
 
 /// The members of metadata in upstream's order, those that every object may have left out.

@@ -5,19 +5,18 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use rota_api::codec;
 use rota_api::{ApiError, FieldError, FieldErrorKind, Object, Reason, Resource, Timestamp, resource};
 use serde_json::{Value, json};
 
+use super::Target;
 use super::options::Options;
+use super::write::{Kind, check_place};
 use crate::authentication::token::{Bindings, Claims, ISSUER, Reference};
 use crate::authentication::user::service_account_user;
 use crate::authorization::node;
 use crate::front::{Front, Request};
 use crate::negotiation::{self, Answer, Route};
 use crate::reply::{self, Reply};
-
-const SCHEMA: &str = "io.k8s.api.authentication.v1.TokenRequest";
 
 /// How long tokens are valid. Unit: seconds.
 const LIFETIME_SECS_DEFAULT: i64 = 3600;
@@ -31,14 +30,15 @@ const MOUNTED_SECS_EXTENDED: i64 = 365 * 24 * 3600;
 /// Answers a token request.
 ///
 /// Errors: 404 without the account or the bound object, 400, 409 and 422 for requests that cannot be met.
-pub(super) async fn handle(front: &Arc<Front>, mut request: Request) -> Result<Reply, ApiError> {
+pub(super) async fn handle(front: &Arc<Front>, mut request: Request, target: Target) -> Result<Reply, ApiError> {
     negotiation::offer(&request.headers, Route::Objects)?;
     let answer = Answer::choose(&request.headers, &request.query, Route::Objects)?;
     let options = Options::parse("CreateOptions", &request.query, &request.headers, false)?;
     let format = negotiation::body_format(&request.headers)?;
     let body = request.read_body().await?;
-    let decoded = codec::decode(SCHEMA, &body, format, options.validation)?;
+    let decoded = Kind::of(target).decode(&body, format, options.validation)?;
     let wanted = decoded.value;
+    check_place(&request.info.namespace, &wanted)?;
     let (namespace, name) = (&request.info.namespace, &request.info.name);
     let account = front.registry.get(resource::SERVICE_ACCOUNTS, namespace, name)?;
     check(name, &wanted)?;

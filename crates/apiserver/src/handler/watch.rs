@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::stream;
+use futures::stream::{self, Stream, StreamExt};
 use http::StatusCode;
 use rota_api::codec::{self, FieldValidation, Format};
 use rota_api::{ApiError, Object, Resource};
@@ -19,15 +19,19 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use super::list::{integer, namespace};
-use super::{convert, runs};
+use super::{convert, pod, runs};
 use crate::body::Body;
 use crate::front::{Front, Request};
 use crate::negotiation::{Answer, Route, Transform, media_type};
 use crate::query::Query;
 use crate::reply::{self, Reply};
+use crate::stream::messages::Form;
+use crate::stream::{serve, websocket};
 
 /// How long a watch stays open that does not say: at least this, and at most twice as much.
 const LIFETIME_SECS_MIN: u64 = 1800;
+/// The longest that a watch stays open, whatever it asks for.
+const LIFETIME_SECS_MAX: u64 = 24 * 3600;
 /// How often a watch that understands bookmarks gets one.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 /// How long before its end a watch gets its last bookmark.
@@ -40,17 +44,14 @@ const PIECE_SIZE: usize = 64 * 1024;
 /// Errors: those of the options, 406. A revision that is no longer known is an event.
 pub(crate) async fn handle(
     front: &Arc<Front>,
-    request: &Request,
+    request: &mut Request,
     resource: &'static Resource,
 ) -> Result<Reply, ApiError> {
     let answer = Answer::choose(&request.headers, &request.query, Route::Events)?;
     let query = &request.query;
-    let mut fields = query.text("fieldSelector").to_owned();
-    if !request.info.name.is_empty() {
-        fields = format!("metadata.name={}", request.info.name);
-    }
+    let fields = fields(query.text("fieldSelector"), &request.info.name)?;
     let options = WatchOptions {
-        namespace: namespace(request),
+        namespace: namespace(request).filter(|_| resource.is_namespaced()),
         labels: query.text("labelSelector").to_owned(),
         fields,
         resource_version: query.text("resourceVersion").to_owned(),
@@ -69,12 +70,24 @@ pub(crate) async fn handle(
         answer: answer.clone(),
         query: query.clone(),
         columns_sent: false,
+        in_messages: websocket::is_wanted(&request.headers),
     };
-    let body = match front.registry.watch(resource, &options).await {
-        Ok(watch) => stream_of(frames, watch, options.bookmarks, lifetime),
-        Err(error) if error.code() == StatusCode::GONE.as_u16() => frames.error(&error).into(),
+    let in_messages = frames.in_messages;
+    let pieces = match front.registry.watch(resource, &options).await {
+        Ok(watch) => stream_of(frames, watch, options.bookmarks, lifetime).left_stream(),
+        Err(error) if error.code() == StatusCode::GONE.as_u16() => {
+            stream::iter([Bytes::from(frames.error(&error))]).right_stream()
+        }
         Err(error) => return Err(error),
     };
+    if in_messages {
+        let form = match answer.format {
+            Format::Protobuf => Form::Binary,
+            Format::Json | Format::Yaml => Form::Text,
+        };
+        return serve::watch(pod::switch(front, request), form, pieces);
+    }
+    let body = Body::stream(pieces);
     let content_type = match answer.format {
         Format::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
         format => media_type(format),
@@ -82,13 +95,30 @@ pub(crate) async fn handle(
     Ok(reply::with_type(StatusCode::OK, content_type, body))
 }
 
+/// The field selector of a watch: of a collection that of the request; of one object its name, which the request's own may
+/// repeat.
+///
+/// Errors: 400. Source: kubernetes `apiserver/pkg/endpoints/handlers/get.go`.
+fn fields(asked: &str, name: &str) -> Result<String, ApiError> {
+    if name.is_empty() {
+        return Ok(asked.to_owned());
+    }
+    let named = format!("metadata.name={name}");
+    let repeats = asked.split(',').any(|term| term.replacen("==", "=", 1) == named);
+    if !asked.is_empty() && !repeats {
+        return Err(ApiError::bad_request(
+            "fieldSelector metadata.name doesn't match requested name",
+        ));
+    }
+    Ok(named)
+}
+
 /// A watch that does not say how long it wants to stay gets a random time, so that not all come back at once.
 fn lifetime(front: &Front, query: &Query) -> Result<Duration, ApiError> {
     let asked = integer(query, "timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok());
     let seconds = asked.filter(|seconds| *seconds > 0);
-    Ok(Duration::from_secs(seconds.unwrap_or_else(|| {
-        LIFETIME_SECS_MIN + front.registry.env().random() % LIFETIME_SECS_MIN
-    })))
+    let seconds = seconds.unwrap_or_else(|| LIFETIME_SECS_MIN + front.registry.env().random() % LIFETIME_SECS_MIN);
+    Ok(Duration::from_secs(seconds.min(LIFETIME_SECS_MAX)))
 }
 
 /// A watch that is being sent.
@@ -100,7 +130,12 @@ struct Sending {
     bookmark: Option<Instant>,
 }
 
-fn stream_of(frames: Frames, watch: Watch, bookmarks: bool, lifetime: Duration) -> Body {
+fn stream_of(
+    frames: Frames,
+    watch: Watch,
+    bookmarks: bool,
+    lifetime: Duration,
+) -> impl Stream<Item = Bytes> + Send + use<> {
     let now = Instant::now();
     let end = now + lifetime;
     let sending = Sending {
@@ -109,10 +144,10 @@ fn stream_of(frames: Frames, watch: Watch, bookmarks: bool, lifetime: Duration) 
         end,
         bookmark: bookmarks.then(|| next_bookmark(now, end)),
     };
-    Body::stream(stream::unfold(sending, |mut sending| async {
+    stream::unfold(sending, |mut sending| async {
         let piece = sending.next().await?;
         Some((piece, sending))
-    }))
+    })
 }
 
 /// The next bookmark comes with the interval, the last one shortly before the end.
@@ -123,15 +158,15 @@ fn next_bookmark(now: Instant, end: Instant) -> Instant {
 }
 
 impl Sending {
-    /// The next frames; `None` at the end.
+    /// The next frames; `None` at the end, which comes in time however many events there are.
     async fn next(&mut self) -> Option<Bytes> {
         let ending = self.frames.front.ending.clone();
         let bookmark = self.bookmark.unwrap_or(self.end);
         tokio::select! {
             biased;
-            event = self.watch.next() => self.piece(event?),
-            () = sleep_until(self.end) => None,
             () = ending.cancelled() => None,
+            () = sleep_until(self.end) => None,
+            event = self.watch.next() => self.piece(event?),
             () = sleep_until(bookmark) => {
                 self.bookmark = Some(next_bookmark(Instant::now(), self.end));
                 let revision = self.watch.progress();
@@ -151,7 +186,7 @@ impl Sending {
                 self.end = Instant::now();
                 break;
             }
-            next = if out.len() < PIECE_SIZE {
+            next = if out.len() < PIECE_SIZE && !self.frames.in_messages {
                 self.watch.try_next()
             } else {
                 None
@@ -169,6 +204,8 @@ struct Frames {
     query: Query,
     /// Clients keep the columns of the first table.
     columns_sent: bool,
+    /// Each event is a message of its own, which says how long it is.
+    in_messages: bool,
 }
 
 impl Frames {
@@ -209,10 +246,12 @@ impl Frames {
                 self.columns_sent = true;
                 json_frame(kind, out, |out| out.extend_from_slice(table.to_string().as_bytes()));
             }
-            (Transform::None, format) => protobuf_frame(kind, &codec::encode(&object.to_value(), format)?, out),
+            (Transform::None, format) => {
+                self.protobuf_frame(kind, &codec::encode(&object.to_value(), format)?, out);
+            }
             (Transform::Partial(version) | Transform::PartialList(version), format) => {
                 let partial = codec::encode(&convert::partial(object, version), format)?;
-                protobuf_frame(kind, &partial, out);
+                self.protobuf_frame(kind, &partial, out);
             }
         }
         Ok(())
@@ -230,6 +269,14 @@ impl Frames {
         Ok(table)
     }
 
+    fn protobuf_frame(&self, kind: &str, object: &[u8], out: &mut Vec<u8>) {
+        if self.in_messages {
+            out.extend_from_slice(&protobuf_event(kind, object));
+        } else {
+            protobuf_frame(kind, object, out);
+        }
+    }
+
     /// The frame of a fault.
     fn error(&self, error: &ApiError) -> Vec<u8> {
         let status = error.to_value();
@@ -237,7 +284,7 @@ impl Frames {
         match self.answer.format {
             Format::Protobuf => {
                 if let Ok(status) = codec::encode(&status, Format::Protobuf) {
-                    protobuf_frame("ERROR", &status, &mut out);
+                    self.protobuf_frame("ERROR", &status, &mut out);
                 }
             }
             Format::Json | Format::Yaml => {
@@ -258,16 +305,22 @@ fn json_frame(kind: &str, out: &mut Vec<u8>, object: impl FnOnce(&mut Vec<u8>)) 
     out.extend_from_slice(b"}\n");
 }
 
-/// A length of four bytes, then a bare `WatchEvent {type = 1, object = 2 {raw = 1}}`.
+/// A length of four bytes, then the event.
 fn protobuf_frame(kind: &str, object: &[u8], out: &mut Vec<u8>) {
+    let event = protobuf_event(kind, object);
+    let length = u32::try_from(event.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(&event);
+}
+
+/// A bare `WatchEvent {type = 1, object = 2 {raw = 1}}`.
+fn protobuf_event(kind: &str, object: &[u8]) -> Vec<u8> {
     let mut raw = Vec::with_capacity(object.len() + 8);
     field(1, object, &mut raw);
     let mut event = Vec::with_capacity(raw.len() + 24);
     field(1, kind.as_bytes(), &mut event);
     field(2, &raw, &mut event);
-    let length = u32::try_from(event.len()).unwrap_or(u32::MAX);
-    out.extend_from_slice(&length.to_be_bytes());
-    out.extend_from_slice(&event);
+    event
 }
 
 /// A length-delimited field of a protobuf message.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use rota_api::codec::{self, Decoded, FieldValidation, Format};
-use rota_api::{ApiError, Change, PatchKind, Precondition, Resource, Write, patch, resource};
+use rota_api::{ApiError, Change, PatchKind, Precondition, Resource, Write, owners, patch, resource};
 use rota_registry::{Caller, Effect, Written, scale};
 use serde_json::{Value, json};
 
@@ -42,12 +42,16 @@ pub(super) async fn create(front: &Arc<Front>, mut request: Request, target: Tar
     let format = negotiation::body_format(&request.headers)?;
     let body = request.read_body().await?;
     let kind = Kind::of(target);
-    let decoded = kind.decode(&body, format, options.validation)?;
+    let Decoded {
+        mut value,
+        mut warnings,
+    } = kind.decode(&body, format, options.validation)?;
     let mut caller = caller(&request, &options);
-    let mut value = decoded.value;
+    warnings.extend(owners::drop_repeated(&mut value, ""));
     if let Some(subresource) = target.subresource {
         // An eviction may be a dry run by its own options as well. Source: `eviction.go`, `propagateDryRun`.
         let own = &value["deleteOptions"]["dryRun"];
+        check_place(&request.info.namespace, &value)?;
         caller.dry_run |= kind.kind == "Eviction" && own.as_array().is_some_and(|own| !own.is_empty());
         let write = Write::post(
             target.resource,
@@ -57,7 +61,7 @@ pub(super) async fn create(front: &Arc<Front>, mut request: Request, target: Tar
             value,
         );
         let written = front.registry.write(&caller, write).await?;
-        return finish_action(&written, &answer, decoded.warnings);
+        return finish_action(&written, &answer, warnings);
     }
     if target.resource == resource::BINDINGS {
         return bind(front, &caller, &request, value, &answer).await;
@@ -67,7 +71,7 @@ pub(super) async fn create(front: &Arc<Front>, mut request: Request, target: Tar
     write.namespace.clone_from(&request.info.namespace);
     check_escalation(front, &request, target.resource, &caller, &write).await?;
     let written = front.registry.write(&caller, write).await?;
-    finish(front, &request, target, &written, &answer, decoded.warnings)
+    finish(front, &request, target, &written, &answer, warnings)
 }
 
 /// Answers `update`.
@@ -78,7 +82,11 @@ pub(super) async fn update(front: &Arc<Front>, mut request: Request, target: Tar
     let options = Options::parse("UpdateOptions", &request.query, &request.headers, false)?;
     let format = negotiation::body_format(&request.headers)?;
     let body = request.read_body().await?;
-    let Decoded { mut value, warnings } = Kind::of(target).decode(&body, format, options.validation)?;
+    let Decoded {
+        mut value,
+        mut warnings,
+    } = Kind::of(target).decode(&body, format, options.validation)?;
+    warnings.extend(owners::drop_repeated(&mut value, ""));
     place(target.resource, &request.info.namespace, &mut value)?;
     let name = &request.info.name;
     if value["metadata"]["name"].as_str().unwrap_or_default().is_empty() {
@@ -132,14 +140,15 @@ pub(super) async fn patch(front: &Arc<Front>, mut request: Request, target: Targ
 }
 
 /// The type of the bodies of a resource or subresource.
-struct Kind {
+pub(super) struct Kind {
     kind: &'static str,
     api_version: String,
     schema: String,
 }
 
 impl Kind {
-    fn of(target: Target) -> Self {
+    /// The type of the bodies of `target`.
+    pub(super) fn of(target: Target) -> Self {
         let resource = target.resource;
         let own = Self {
             kind: resource.kind,
@@ -169,7 +178,9 @@ impl Kind {
     }
 
     /// Reads a body. Its `apiVersion` and `kind` may be absent, and must be the expected ones otherwise.
-    fn decode(&self, body: &[u8], format: Format, validation: FieldValidation) -> Result<Decoded, ApiError> {
+    ///
+    /// Errors: 400.
+    pub(super) fn decode(&self, body: &[u8], format: Format, validation: FieldValidation) -> Result<Decoded, ApiError> {
         let mut decoded = codec::decode(&self.schema, body, format, validation)?;
         let said = |field: &str| {
             decoded.value[field]
@@ -240,17 +251,23 @@ fn place(resource: &'static Resource, namespace: &str, object: &mut Value) -> Re
         }
         return Ok(());
     }
-    let said = object["metadata"]["namespace"].as_str().unwrap_or_default();
-    if !said.is_empty() && said != namespace {
-        return Err(ApiError::bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request",
-        ));
-    }
+    check_place(namespace, object)?;
     if !object["metadata"].is_object() {
         object["metadata"] = json!({});
     }
     object["metadata"]["namespace"] = namespace.into();
     Ok(())
+}
+
+/// Refuses an object that says another namespace than that of the request.
+pub(super) fn check_place(namespace: &str, object: &Value) -> Result<(), ApiError> {
+    let said = object["metadata"]["namespace"].as_str().unwrap_or_default();
+    if said.is_empty() || said == namespace {
+        return Ok(());
+    }
+    Err(ApiError::bad_request(
+        "the namespace of the provided object does not match the namespace sent on the request",
+    ))
 }
 
 fn addressed(resource: &'static Resource, request: &Request) -> Write {

@@ -2,9 +2,10 @@
 //!
 //! Two protocols carry them. [`websocket`] is one stream of messages: [`session`] numbers the streams of a process in them,
 //! [`channels`] those of connections to ports. [`spdy`] is many streams: [`streams`] gives each of a process its own, [`ports`]
-//! each connection to a port two. [`serve`] finds out which of them a request wants.
+//! each connection to a port two. [`messages`] are the pieces of a watch or a log. [`serve`] finds out which of them a request wants.
 
 pub(crate) mod channels;
+pub(crate) mod messages;
 pub(crate) mod ports;
 pub(crate) mod serve;
 pub(crate) mod session;

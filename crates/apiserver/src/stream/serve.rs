@@ -4,12 +4,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures::Stream;
 use http::HeaderMap;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use rota_api::ApiError;
 use tokio_util::sync::CancellationToken;
 
+use super::messages::{self, Form};
 use super::session::Protocol;
 use super::{channels, ports, session, streams, websocket};
 use crate::node_access::{ContainerRef, NodeAccess, SessionOptions};
@@ -112,6 +115,36 @@ pub(crate) fn ports(mut switch: Switch<'_>, container: ContainerRef, asked: &[u1
     switch.go_on(reply, move |connection| {
         channels::forward(connection, protocol, asked, nodes, container, ending)
     })
+}
+
+/// Sends the pieces of a log as messages of a WebSocket.
+///
+/// Errors: 400 and 403 for requests that are no handshake.
+pub(crate) fn log(
+    mut switch: Switch<'_>,
+    pieces: impl Stream<Item = Bytes> + Send + 'static,
+) -> Result<Reply, ApiError> {
+    let protocol = websocket::choose_protocol(switch.headers, &messages::PROTOCOLS)?;
+    let reply = websocket::accept(switch.headers, protocol)?;
+    let form = Form::of(protocol);
+    switch.go_on(reply, move |connection| messages::carry(connection, form, pieces))
+}
+
+/// Sends the events of a watch as messages of a WebSocket. Whatever single protocol the client names is agreed to.
+///
+/// Errors: 400 for requests that are no handshake.
+pub(crate) fn watch(
+    mut switch: Switch<'_>,
+    form: Form,
+    events: impl Stream<Item = Bytes> + Send + 'static,
+) -> Result<Reply, ApiError> {
+    let named: Vec<&str> = websocket::offered(switch.headers);
+    let protocol = match named.as_slice() {
+        [one] => Some(*one),
+        _ => None,
+    };
+    let reply = websocket::accept(switch.headers, protocol)?;
+    switch.go_on(reply, move |connection| messages::carry(connection, form, events))
 }
 
 /// The ports that a request names, in lists separated by commas.

@@ -52,6 +52,18 @@ pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
     super::wants(headers, "websocket")
 }
 
+/// The protocols that the client names, in its order.
+pub(crate) fn offered(headers: &HeaderMap) -> Vec<&str> {
+    headers
+        .get_all(SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|protocol| !protocol.is_empty() && !protocol.starts_with(TOKEN_PROTOCOL_PREFIX))
+        .collect()
+}
+
 /// The first protocol of the client that is among `supported`; `None` inside when the client names none.
 ///
 /// Errors: 403 when the client names others only.
@@ -59,14 +71,7 @@ pub(crate) fn choose_protocol(
     headers: &HeaderMap,
     supported: &[&'static str],
 ) -> Result<Option<&'static str>, ApiError> {
-    let offered: Vec<&str> = headers
-        .get_all(SEC_WEBSOCKET_PROTOCOL)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .filter(|protocol| !protocol.is_empty() && !protocol.starts_with(TOKEN_PROTOCOL_PREFIX))
-        .collect();
+    let offered = offered(headers);
     let chosen = offered
         .iter()
         .find_map(|protocol| supported.iter().find(|name| *name == protocol));
