@@ -74,7 +74,7 @@ pub async fn settle(cluster: &dyn Cluster, writes: Vec<Write>) -> Vec<Outcome> {
         if stretch.is_empty() {
             continue;
         }
-        match cluster.transact(stretch.clone()).await {
+        match cluster.transact(&stretch.iter().collect::<Vec<_>>()).await {
             Ok(written) => outcomes.extend(written.into_iter().map(Ok)),
             Err(Refusal { at, error }) if at < stretch.len() && !is_outage(&error) => {
                 // The writes before the refused one are good: where nothing took effect they are made again without it.

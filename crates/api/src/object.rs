@@ -144,8 +144,20 @@ struct Cuts {
     splice: usize,
     /// True when the metadata object has no other field, so that no comma follows the spliced one.
     alone: bool,
-    /// Behind the closing brace of the metadata object.
+    /// Behind the closing brace of the metadata object. 0 when there is no metadata.
     metadata_end: usize,
+}
+
+impl Cuts {
+    /// Appends the metadata as the first of the fields behind the type fields.
+    fn write_metadata(&mut self, json: &mut Vec<u8>, metadata: &Value) {
+        write_field(json, "metadata", metadata);
+        self.metadata_end = json.len();
+        if let Some(map) = metadata.as_object() {
+            self.splice = self.fields + "\"metadata\":{".len();
+            self.alone = map.is_empty();
+        }
+    }
 }
 
 impl Encoded {
@@ -155,7 +167,7 @@ impl Encoded {
             metadata.remove("resourceVersion");
         }
         let meta = Meta::of(&value);
-        let mut json = Vec::with_capacity(2048);
+        let mut json = Vec::with_capacity(4096);
         let mut cuts = Cuts::default();
         json.push(b'{');
         for name in TYPE_FIELDS {
@@ -166,12 +178,7 @@ impl Encoded {
         // A comma that follows the type fields belongs to them: what is cut off in front of `fields` ends with it.
         cuts.fields = json.len() + usize::from(json.len() > 1);
         if let Some(metadata) = value.get("metadata") {
-            write_field(&mut json, "metadata", metadata);
-            cuts.metadata_end = json.len();
-            if let Some(map) = metadata.as_object() {
-                cuts.splice = cuts.fields + "\"metadata\":{".len();
-                cuts.alone = map.is_empty();
-            }
+            cuts.write_metadata(&mut json, metadata);
         }
         for (name, field) in value.as_object().into_iter().flatten() {
             if name != "metadata" && !TYPE_FIELDS.contains(&name.as_str()) {
@@ -182,8 +189,45 @@ impl Encoded {
             cuts.fields = json.len();
         }
         json.push(b'}');
+        // Kept for long, many at a time: without room to grow.
+        json.shrink_to_fit();
         Self {
             resource,
+            meta,
+            json: json.into(),
+            cuts,
+        }
+    }
+
+    /// The same object with other metadata, which must name the same object; `metadata.resourceVersion` is left out. What
+    /// else the object holds is not looked at. An object that has no metadata stays as it is.
+    #[must_use]
+    pub fn with_metadata(&self, metadata: &Value) -> Self {
+        if self.cuts.metadata_end == 0 {
+            return Self::decode(self.resource, &self.json).expect("stored bytes were made by encoding a JSON value");
+        }
+        let mut metadata = metadata.clone();
+        if let Some(members) = metadata.as_object_mut() {
+            members.remove("resourceVersion");
+        }
+        let head = Value::Object([("metadata".to_owned(), metadata)].into_iter().collect());
+        let meta = Meta {
+            node: self.meta.node.clone(),
+            phase: self.meta.phase.clone(),
+            ..Meta::of(&head)
+        };
+        let mut json = Vec::with_capacity(self.json.len() + 256);
+        let types_end = self.cuts.fields - usize::from(self.cuts.fields > 1);
+        json.extend_from_slice(&self.json[..types_end]);
+        let mut cuts = Cuts {
+            fields: self.cuts.fields,
+            ..Cuts::default()
+        };
+        cuts.write_metadata(&mut json, &head["metadata"]);
+        json.extend_from_slice(&self.json[self.cuts.metadata_end..]);
+        json.shrink_to_fit();
+        Self {
+            resource: self.resource,
             meta,
             json: json.into(),
             cuts,
@@ -335,6 +379,19 @@ impl Object {
         value
     }
 
+    /// The object without what stands beside type and metadata, decoded afresh, resource version included. `None` when it
+    /// has no metadata.
+    pub fn head(&self) -> Option<Value> {
+        let end = self.encoded.cuts.metadata_end;
+        if end == 0 {
+            return None;
+        }
+        let mut json = Vec::with_capacity(end + 48);
+        self.write_range(&mut json, 0, end);
+        json.push(b'}');
+        serde_json::from_slice(&json).ok()
+    }
+
     /// The same object without the decoded view that readers of this one share: for keeping many that few will read.
     #[must_use]
     pub fn without_view(&self) -> Self {
@@ -437,6 +494,35 @@ mod tests {
             assert_eq!(
                 written(|out| object.write_partial(out, "v1")),
                 json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": whole["metadata"]})
+            );
+        }
+    }
+
+    #[test]
+    fn metadata_is_replaced_without_touching_the_rest() {
+        let bare = json!({"metadata": {"name": "p"}, "data": {"a": "b"}});
+        let empty = json!({"kind": "Pod", "metadata": {}});
+        for value in [pod(), bare, empty] {
+            let object = Object::new(Arc::new(Encoded::new(resource::PODS, value.clone())), Revision(3));
+            let mut head = object.head().unwrap();
+            assert_eq!(head["metadata"]["resourceVersion"], "3");
+            assert!(head.get("spec").is_none() && head.get("data").is_none());
+            head["metadata"]["labels"] = json!({"x": "y"});
+            let mut whole = object.to_value();
+            whole["metadata"] = head["metadata"].clone();
+            let changed = object.encoded().with_metadata(&head["metadata"]);
+            let expected = Encoded::new(resource::PODS, whole);
+            assert_eq!(changed.json, expected.json);
+            assert_eq!(changed.meta, expected.meta);
+            let changed = Object::new(Arc::new(changed), Revision(4));
+            let expected = Object::new(Arc::new(expected), Revision(4));
+            assert_eq!(
+                written(|out| changed.write_partial(out, "v1")),
+                written(|out| expected.write_partial(out, "v1"))
+            );
+            assert_eq!(
+                written(|out| changed.write_item(out)),
+                written(|out| expected.write_item(out))
             );
         }
     }

@@ -78,7 +78,7 @@ impl Cluster for LocalCluster {
         true
     }
 
-    async fn transact(&self, writes: Vec<Write>) -> Result<Vec<Written>, Refusal> {
+    async fn transact(&self, writes: &[&Write]) -> Result<Vec<Written>, Refusal> {
         match self.registry.transact(&self.caller, writes).await {
             Ok(done) => Ok(done.into_iter().map(written).collect()),
             Err(refused) => Err(Refusal {

@@ -128,5 +128,5 @@ pub trait Cluster: Send + Sync + 'static {
     /// Makes all changes, in order. All or nothing where [`Cluster::is_transactional`], otherwise up to the first refusal.
     ///
     /// Errors: the first refused write and why.
-    async fn transact(&self, writes: Vec<Write>) -> Result<Vec<Written>, Refusal>;
+    async fn transact(&self, writes: &[&Write]) -> Result<Vec<Written>, Refusal>;
 }

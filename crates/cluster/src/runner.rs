@@ -57,8 +57,8 @@ pub async fn carry_out(cluster: &dyn Cluster, plan: &Plan, pace: Pace) -> Outcom
     }
     let mut pace = pace;
     if cluster.is_transactional() {
-        let writes = plan.actions.iter().map(|action| action.write.clone()).collect();
-        match cluster.transact(writes).await {
+        let writes: Vec<&Write> = plan.actions.iter().map(|action| &action.write).collect();
+        match cluster.transact(&writes).await {
             Ok(written) => {
                 return Outcome {
                     written: written.into_iter().map(Some).collect(),

@@ -107,8 +107,8 @@ async fn bind(
     mut bindings: Vec<(PodName, String)>,
 ) {
     while !bindings.is_empty() {
-        let writes = bindings.iter().map(|(pod, node)| binding(pod, node)).collect();
-        let done = match cluster.transact(writes).await {
+        let writes: Vec<Write> = bindings.iter().map(|(pod, node)| binding(pod, node)).collect();
+        let done = match cluster.transact(&writes.iter().collect::<Vec<_>>()).await {
             Ok(_) => bindings.len(),
             Err(refusal) => {
                 let (pod, node) = bindings.remove(refusal.at.min(bindings.len() - 1));

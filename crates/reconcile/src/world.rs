@@ -115,16 +115,23 @@ impl World {
     pub fn apply(&mut self, object: Arc<Object>) -> Option<WorldChange> {
         let kind = self.kinds.get_mut(object.resource())?;
         let key = Key::of(&object);
-        let old = kind.objects.get(&key).cloned();
-        if let Some(old) = &old {
-            if old.meta().uid == object.meta().uid && old.revision() >= object.revision() {
-                return None;
+        let old = match kind.objects.get_mut(&key) {
+            Some(old) if old.meta().uid == object.meta().uid && old.revision() >= object.revision() => return None,
+            Some(place) => Some(std::mem::replace(place, Arc::clone(&object))),
+            None => {
+                kind.objects.insert(key.clone(), Arc::clone(&object));
+                None
             }
-            kind.unlink(&key, old);
-        }
-        kind.link(&key, &object);
+        };
         kind.changes += 1;
-        kind.objects.insert(key, Arc::clone(&object));
+        match &old {
+            Some(old) if kind.is_linked_alike(old, &object) => {}
+            Some(old) => {
+                kind.unlink(&key, old);
+                kind.link(&key, &object);
+            }
+            None => kind.link(&key, &object),
+        }
         Some(WorldChange { old, new: Some(object) })
     }
 
@@ -238,6 +245,15 @@ impl World {
 }
 
 impl Kind {
+    /// True when both are found under the same entries, as most changes leave it.
+    fn is_linked_alike(&self, old: &Object, new: &Object) -> bool {
+        let (before, now) = (old.meta(), new.meta());
+        before.uid == now.uid
+            && before.node == now.node
+            && before.owners == now.owners
+            && self.indexes.iter().all(|index| (index.keys)(old) == (index.keys)(new))
+    }
+
     fn link(&mut self, key: &Key, object: &Object) {
         let meta = object.meta();
         self.by_uid.insert(meta.uid.clone(), key.clone());

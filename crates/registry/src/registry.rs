@@ -146,7 +146,7 @@ impl Registry {
     /// Errors: whatever the rules of the API refuse.
     pub async fn write(&self, caller: &Caller, write: Write) -> Result<Written, ApiError> {
         let mut written = self
-            .transact(caller, vec![write])
+            .transact(caller, &[&write])
             .await
             .map_err(|refused| refused.error)?;
         written
@@ -160,7 +160,7 @@ impl Registry {
     /// precondition that then no longer holds refuses it.
     ///
     /// Errors: the first refused write, and why.
-    pub async fn transact(&self, caller: &Caller, writes: Vec<Write>) -> Result<Vec<Written>, Refused> {
+    pub async fn transact(&self, caller: &Caller, writes: &[&Write]) -> Result<Vec<Written>, Refused> {
         let last = writes.len().saturating_sub(1);
         let refuse_last = |error| Refused { at: last, error };
         // Addresses and ports of Services are given out by a look at all Services: one transaction at a time.
@@ -174,7 +174,7 @@ impl Registry {
                 turn = Some(self.turn.lock().await);
             }
             let mut session = Session::new(self, caller);
-            let drafts = write::evaluate(&mut session, &writes)?;
+            let drafts = write::evaluate(&mut session, writes)?;
             if caller.dry_run {
                 session.encode_txn();
                 return Ok(write::results(&session, drafts, None));

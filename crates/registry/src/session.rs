@@ -50,6 +50,8 @@ struct Slot {
 enum Change {
     /// It is now this.
     Set(Value),
+    /// Its metadata is now this, the rest is as it was.
+    SetMetadata(Value),
     /// It is gone; if it was changed on the way, this is its last state.
     Removed(Option<Value>),
 }
@@ -92,7 +94,7 @@ impl<'a> Session<'a> {
         let slot = &self.slots[place.0];
         match &slot.change {
             None => slot.before.is_some(),
-            Some(Change::Set(_)) => true,
+            Some(Change::Set(_) | Change::SetMetadata(_)) => true,
             Some(Change::Removed(_)) => false,
         }
     }
@@ -100,15 +102,14 @@ impl<'a> Session<'a> {
     /// The object, with its resource version as long as it is unchanged.
     pub(crate) fn value(&self, place: Place) -> Option<Value> {
         let slot = &self.slots[place.0];
-        match &slot.change {
-            None => slot.before.as_ref().map(|object| object.to_value()),
-            Some(Change::Set(value)) => {
-                let mut value = value.clone();
-                crate::fields::set_resource_version(&mut value, slot.revision());
-                Some(value)
-            }
-            Some(Change::Removed(_)) => None,
-        }
+        let mut value = slot.state()?.into_owned();
+        crate::fields::set_resource_version(&mut value, slot.revision());
+        Some(value)
+    }
+
+    /// One field of the object, by its JSON pointer; the resource version does not count as one.
+    pub(crate) fn field(&self, place: Place, pointer: &str) -> Option<Value> {
+        self.slots[place.0].state()?.pointer(pointer).cloned()
     }
 
     /// The object if the session has not changed it.
@@ -127,6 +128,11 @@ impl<'a> Session<'a> {
         self.slots[place.0].change = Some(Change::Set(value));
     }
 
+    /// Changes the metadata of an object that the session has not changed.
+    pub(crate) fn set_metadata(&mut self, place: Place, metadata: Value) {
+        self.slots[place.0].change = Some(Change::SetMetadata(metadata));
+    }
+
     /// Removes the object. `last` is what it became just before, where that differs from the stored state.
     pub(crate) fn remove(&mut self, place: Place, last: Option<Value>) {
         self.slots[place.0].change = Some(Change::Removed(last));
@@ -136,12 +142,7 @@ impl<'a> Session<'a> {
     pub(crate) fn look(&self, resource: &'static Resource, namespace: &str, name: &str) -> Option<Cow<'_, Value>> {
         let key = key::of(resource, namespace, name);
         if let Some(place) = self.places.get(&key) {
-            let slot = &self.slots[place.0];
-            return match &slot.change {
-                None => slot.before.as_ref().map(|object| Cow::Owned(object.to_value())),
-                Some(Change::Set(value)) => Some(Cow::Borrowed(value)),
-                Some(Change::Removed(_)) => None,
-            };
+            return self.slots[place.0].state();
         }
         let object = self.registry.cache().get(resource.stored(), namespace, name)?;
         Some(Cow::Owned(object.to_value()))
@@ -153,14 +154,13 @@ impl<'a> Session<'a> {
         for slot in &mut self.slots {
             let op = match slot.change.take() {
                 None => None,
-                Some(Change::Set(value)) => {
-                    let encoded = Arc::new(Encoded::new(slot.resource, value));
-                    slot.encoded = Some(Arc::clone(&encoded));
-                    Some(Op::Put {
-                        key: slot.key.clone(),
-                        value: encoded.json.clone(),
-                        attachment: Some(encoded),
-                    })
+                Some(Change::Set(value)) => Some(slot.put(Encoded::new(slot.resource, value))),
+                Some(Change::SetMetadata(metadata)) => {
+                    let changed = slot
+                        .before
+                        .as_ref()
+                        .map(|before| before.encoded().with_metadata(&metadata));
+                    changed.map(|encoded| slot.put(encoded))
                 }
                 Some(Change::Removed(last)) => {
                     slot.encoded = match last {
@@ -207,6 +207,30 @@ impl<'a> Session<'a> {
 }
 
 impl Slot {
+    /// The object as the session has it; whether it shows a resource version is open.
+    fn state(&self) -> Option<Cow<'_, Value>> {
+        match &self.change {
+            None => self.before.as_ref().map(|object| Cow::Owned(object.to_value())),
+            Some(Change::Set(value)) => Some(Cow::Borrowed(value)),
+            Some(Change::SetMetadata(metadata)) => {
+                let mut value = self.before.as_ref()?.to_value();
+                value["metadata"] = metadata.clone();
+                Some(Cow::Owned(value))
+            }
+            Some(Change::Removed(_)) => None,
+        }
+    }
+
+    fn put(&mut self, encoded: Encoded) -> Op {
+        let encoded = Arc::new(encoded);
+        self.encoded = Some(Arc::clone(&encoded));
+        Op::Put {
+            key: self.key.clone(),
+            value: encoded.json.clone(),
+            attachment: Some(encoded),
+        }
+    }
+
     fn revision(&self) -> Revision {
         self.before.as_ref().map_or(Revision(0), |object| object.revision())
     }

@@ -170,7 +170,11 @@ async fn a_watch_that_was_cut_off_within_a_commit_goes_on_behind_what_it_saw() {
     let world = world_with(&[]).await;
     let from = world.registry.revision();
     let writes = ["a", "b", "c"].map(|name| Write::create(resource::CONFIG_MAPS, labelled(name, "1")));
-    world.registry.transact(&world.caller, writes.to_vec()).await.unwrap();
+    world
+        .registry
+        .transact(&world.caller, &writes.iter().collect::<Vec<_>>())
+        .await
+        .unwrap();
     let mut watch = world.watch(resource::CONFIG_MAPS, watching(from)).await;
     let Some(Event::Added(first)) = watch.try_next() else {
         panic!("the first object of the commit is seen first");

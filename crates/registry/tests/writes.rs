@@ -276,7 +276,11 @@ async fn a_transaction_is_made_whole_or_not_at_all_and_numbers_its_objects() {
         merge(resource::CONFIG_MAPS, "a", json!({"data": {"b": "2"}})),
         Write::create(resource::CONFIG_MAPS, config_map("b")),
     ];
-    let written = world.registry.transact(&world.caller, writes).await.unwrap();
+    let written = world
+        .registry
+        .transact(&world.caller, &writes.iter().collect::<Vec<_>>())
+        .await
+        .unwrap();
     assert_eq!(world.registry.revision(), Revision(before.0 + 2));
     let revisions: Vec<u64> = written.iter().map(|w| w.object.revision().0 - before.0).collect();
     assert_eq!(revisions, [1, 1, 2]);
@@ -289,7 +293,11 @@ async fn a_transaction_is_made_whole_or_not_at_all_and_numbers_its_objects() {
         Write::create(resource::CONFIG_MAPS, config_map("c")),
         Write::create(resource::CONFIG_MAPS, config_map("a")),
     ];
-    let refused = world.registry.transact(&world.caller, writes).await.unwrap_err();
+    let refused = world
+        .registry
+        .transact(&world.caller, &writes.iter().collect::<Vec<_>>())
+        .await
+        .unwrap_err();
     assert_eq!(refused.at, 1);
     assert!(world.get(resource::CONFIG_MAPS, "c").unwrap_err().is_not_found());
 }
@@ -301,7 +309,11 @@ async fn a_write_can_use_what_an_earlier_create_of_its_transaction_brought_about
         Write::create(resource::CONFIG_MAPS, config_map("a")),
         Write::create(resource::CONFIG_MAPS, config_map("b")).link("/data/uid", 0, "/metadata/uid"),
     ];
-    let written = world.registry.transact(&world.caller, writes).await.unwrap();
+    let written = world
+        .registry
+        .transact(&world.caller, &writes.iter().collect::<Vec<_>>())
+        .await
+        .unwrap();
     assert_eq!(
         written[1].object.to_value()["data"]["uid"],
         json!(written[0].object.meta().uid)

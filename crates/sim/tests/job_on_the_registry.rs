@@ -93,8 +93,8 @@ impl Server {
             if plan.actions.is_empty() {
                 return;
             }
-            let writes = plan.actions.iter().map(|action| action.write.clone()).collect();
-            if let Err(refused) = self.registry.transact(&self.caller, writes).await {
+            let writes: Vec<&Write> = plan.actions.iter().map(|action| &action.write).collect();
+            if let Err(refused) = self.registry.transact(&self.caller, &writes).await {
                 panic!("write {} of\n{plan}{}", refused.at, refused.error.message());
             }
         }

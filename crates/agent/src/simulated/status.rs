@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rota_api::k8s::api::core::v1::{Container, Pod};
 use rota_api::{Object, Timestamp};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::node::seconds;
 
@@ -220,9 +220,10 @@ impl Statuses {
             "hostIP": node, "hostIPs": [{"ip": node}],
             "podIP": address, "podIPs": [{"ip": address}],
             "startTime": seconds(start_time),
-            "conditions": self.conditions(pod, phase, now),
-            "containerStatuses": regular.collect::<Vec<_>>(),
         });
+        // Values that are there already are moved in: the macro would write each out and read it again.
+        status["conditions"] = self.conditions(pod, phase, now);
+        status["containerStatuses"] = regular.collect();
         if let Some(generation) = pod.metadata.generation {
             status["observedGeneration"] = generation.into();
         }
@@ -234,7 +235,7 @@ impl Statuses {
             });
             status["initContainerStatuses"] = inits.collect();
         }
-        json!({"status": status})
+        Map::from_iter([("status".to_owned(), status)]).into()
     }
 
     fn container(&self, pod: &Pod, container: &Container, state: &Value, facts: &Facts, is_regular: bool) -> Value {
@@ -248,7 +249,7 @@ impl Statuses {
             terminated["containerID"] = id.as_str().into();
         }
         let last = facts.last.filter(|_| is_regular).map_or_else(|| json!({}), terminated);
-        json!({
+        let mut status = json!({
             "name": container.name,
             "image": image,
             "imageID": format!("simulated://{image}"),
@@ -256,9 +257,10 @@ impl Statuses {
             "ready": is_running || (!is_regular && state["terminated"]["exitCode"] == 0),
             "started": is_running,
             "restartCount": restarts,
-            "state": state,
-            "lastState": last,
-        })
+        });
+        status["state"] = state;
+        status["lastState"] = last;
+        status
     }
 
     fn conditions(&self, pod: &Pod, phase: &str, now: Timestamp) -> Value {

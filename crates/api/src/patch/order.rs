@@ -15,23 +15,37 @@ pub(super) fn identity<'a>(item: &'a Value, merge_key: Option<&str>) -> Option<&
     }
 }
 
-/// Puts `merged` in order: as `wanted` says for the elements it names, as `server` has them for the rest.
-pub(super) fn arrange(merged: Vec<Value>, wanted: &[Value], server: &[Value], merge_key: Option<&str>) -> Vec<Value> {
-    let place = |list: &[Value], item: &Value| {
+/// What tells the elements of a list apart, to be kept while the list changes.
+pub(super) fn identities(list: &[Value], merge_key: Option<&str>) -> Vec<Option<Value>> {
+    list.iter().map(|item| identity(item, merge_key).cloned()).collect()
+}
+
+/// Puts `merged` in order: as `wanted` says for the elements it names, as `server` had them for the rest. Both are identities.
+pub(super) fn arrange(
+    merged: Vec<Value>,
+    wanted: &[Option<&Value>],
+    server: &[Option<Value>],
+    merge_key: Option<&str>,
+) -> Vec<Value> {
+    let place_wanted = |item: &Value| {
         let id = identity(item, merge_key)?;
-        list.iter().position(|have| identity(have, merge_key) == Some(id))
+        wanted.iter().position(|have| *have == Some(id))
+    };
+    let place = |item: &Value| {
+        let id = identity(item, merge_key)?;
+        server.iter().position(|have| have.as_ref() == Some(id))
     };
     let (mut named, mut others): (Vec<Value>, Vec<Value>) =
-        merged.into_iter().partition(|item| place(wanted, item).is_some());
-    named.sort_by_key(|item| place(wanted, item));
+        merged.into_iter().partition(|item| place_wanted(item).is_some());
+    named.sort_by_key(place_wanted);
     // Elements that the server does not have either go last, in the order in which they came.
-    others.sort_by_key(|item| place(server, item).unwrap_or(usize::MAX));
+    others.sort_by_key(|item| place(item).unwrap_or(usize::MAX));
 
     let mut arranged = Vec::with_capacity(named.len() + others.len());
     let mut others = others.into_iter().peekable();
     for item in named {
         while let Some(other) = others.peek() {
-            match (place(server, other), place(server, &item)) {
+            match (place(other), place(&item)) {
                 (Some(before), Some(after)) if before < after => arranged.extend(others.next()),
                 _ => break,
             }

@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Value};
 
-use super::order::{agrees, arrange, identity};
+use super::order::{agrees, arrange, identities, identity};
 use crate::table::{Field, PatchStrategy, Schema, Target, TypeId, schema};
 use crate::{ApiError, Reason};
 
@@ -79,26 +79,27 @@ impl Merger {
         if let Some(keys) = patch.get(RETAIN_KEYS) {
             retain(&mut original, patch, keys)?;
         }
+        let mut ordered: Vec<&str> = Vec::new();
         for (name, order) in patch {
             if let Some(field) = name.strip_prefix(ELEMENT_ORDER) {
                 self.ordered_list(&mut original, patch, field, order, inside)?;
+                ordered.push(field);
             }
         }
         for (name, value) in patch {
             if let Some(field) = name.strip_prefix(DELETE_PRIMITIVES) {
                 delete_primitives(&mut original, field, value)?;
-            } else if name == RETAIN_KEYS
-                || name.starts_with(ELEMENT_ORDER)
-                || patch.contains_key(&format!("{ELEMENT_ORDER}{name}"))
-            {
+            } else if name == RETAIN_KEYS || name.starts_with(ELEMENT_ORDER) || ordered.contains(&name.as_str()) {
                 // Dealt with above.
             } else if value.is_null() {
                 original.remove(name);
-            } else {
-                let merged = self.member(original.remove(name), value, name, inside)?;
-                if let Some(merged) = merged {
-                    original.insert(name.clone(), merged);
+            } else if let Some(have) = original.get_mut(name) {
+                match self.member(Some(have.take()), value, name, inside)? {
+                    Some(merged) => *have = merged,
+                    None => drop(original.remove(name)),
                 }
+            } else if let Some(merged) = self.member(None, value, name, inside)? {
+                original.insert(name.clone(), merged);
             }
         }
         Ok(original)
@@ -143,18 +144,19 @@ impl Merger {
         field: Option<&'static Field>,
     ) -> Result<Vec<Value>, ApiError> {
         let merge_key = field.and_then(|f| f.patch.merge_key);
-        let server = original.clone();
+        let server = identities(&original, merge_key);
         let (merged, plain) = self.unordered(original, patch, field)?;
-        Ok(arrange(merged, &plain, &server, merge_key))
+        let wanted: Vec<Option<&Value>> = plain.into_iter().map(|item| identity(item, merge_key)).collect();
+        Ok(arrange(merged, &wanted, &server, merge_key))
     }
 
     /// Merges a list; also returns the patch's elements without those that are directives.
-    fn unordered(
+    fn unordered<'p>(
         &self,
         mut original: Vec<Value>,
-        patch: &[Value],
+        patch: &'p [Value],
         field: Option<&'static Field>,
-    ) -> Result<(Vec<Value>, Vec<Value>), ApiError> {
+    ) -> Result<(Vec<Value>, Vec<&'p Value>), ApiError> {
         let Some(merge_key) = field.and_then(|f| f.patch.merge_key) else {
             let mut merged: Vec<Value> = Vec::with_capacity(original.len() + patch.len());
             for item in original.into_iter().chain(patch.iter().cloned()) {
@@ -162,13 +164,13 @@ impl Merger {
                     merged.push(item);
                 }
             }
-            return Ok((merged, patch.to_vec()));
+            return Ok((merged, patch.iter().collect()));
         };
         let mut plain = Vec::with_capacity(patch.len());
         let mut replace = false;
         for item in patch {
             match item.get(PATCH).map(|directive| (directive, directive.as_str())) {
-                None => plain.push(item.clone()),
+                None => plain.push(item),
                 Some((_, Some("replace"))) => replace = true,
                 Some((_, Some("delete"))) => {
                     let Some(id) = item.get(merge_key) else {
@@ -183,13 +185,13 @@ impl Merger {
             }
         }
         if replace {
-            return Ok((plain.clone(), plain));
+            return Ok((plain.iter().copied().cloned().collect(), plain));
         }
         let element = match field.map(|f| &f.target) {
             Some(Target::List(element)) => Inside::of(element),
             _ => Inside::Unknown,
         };
-        for item in &plain {
+        for item in plain.iter().copied() {
             let (Value::Object(patch), Some(id)) = (item, item.get(merge_key)) else {
                 return Err(fault(format!(
                     "map: {item} does not contain declared merge key: {merge_key}"
@@ -241,8 +243,10 @@ impl Merger {
             _ if changes.is_empty() => return Ok(()),
             _ => Vec::new(),
         };
-        let (merged, _) = self.unordered(server.clone(), changes, field)?;
-        original.insert(name.to_owned(), arrange(merged, order, &server, merge_key).into());
+        let before = identities(&server, merge_key);
+        let (merged, _) = self.unordered(server, changes, field)?;
+        let wanted: Vec<Option<&Value>> = order.iter().map(|item| identity(item, merge_key)).collect();
+        original.insert(name.to_owned(), arrange(merged, &wanted, &before, merge_key).into());
         Ok(())
     }
 }

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::value::{list_mut, object_mut, remove};
+use crate::value::{list, list_mut, object_mut, remove};
 
 pub(super) fn drop_at_create(object: &mut Value) {
     if let Some(spec) = pod_spec_mut(object) {
@@ -65,7 +65,12 @@ fn drop_disabled(spec: &mut Value) {
 }
 
 fn uses_disabled(spec: &Value) -> bool {
-    let mut copy = spec.clone();
-    drop_disabled(&mut copy);
-    copy != *spec
+    let mut containers = ["containers", "initContainers", "ephemeralContainers"]
+        .into_iter()
+        .flat_map(|field| list(spec, field));
+    let mut sources = list(spec, "volumes")
+        .iter()
+        .flat_map(|volume| list(&volume["projected"], "sources"));
+    containers.any(|container| container["lifecycle"].get("stopSignal").is_some())
+        || sources.any(|source| source.get("clusterTrustBundle").is_some())
 }

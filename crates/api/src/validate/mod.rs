@@ -65,6 +65,16 @@ pub fn create(resource: &'static Resource, value: &Value, checks: &Checks) -> Ve
     errors.into_list()
 }
 
+/// The rules about the metadata of every kind that a change from `old` to `new` breaks; what both hold besides their metadata
+/// is not looked at.
+pub fn update_metadata(resource: &'static Resource, new: &Value, old: &Value) -> Vec<FieldError> {
+    let (new, old) = (Cursor::root(new), Cursor::root(old));
+    let mut errors = Errors::default();
+    meta::update_every(&new, &old, resource, &mut errors);
+    meta::update(&new, &old, &mut errors);
+    errors.into_list()
+}
+
 /// The rules that a change from `old` to `new` breaks; empty when it is valid.
 ///
 /// `subresource` is the part written to (`status`, …); `None` is the object itself.

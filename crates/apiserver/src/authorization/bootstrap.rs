@@ -28,7 +28,7 @@ pub async fn ensure(registry: &Registry) -> Result<(), ApiError> {
     }
     let caller = Caller::system("system:apiserver");
     registry
-        .transact(&caller, writes)
+        .transact(&caller, &writes.iter().collect::<Vec<_>>())
         .await
         .map_err(|refused| refused.error)?;
     Ok(())

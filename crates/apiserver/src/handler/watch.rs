@@ -36,8 +36,8 @@ const LIFETIME_SECS_MAX: u64 = 24 * 3600;
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 /// How long before its end a watch gets its last bookmark.
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
-/// How much is put together before it is sent. Unit: bytes.
-const PIECE_SIZE: usize = 64 * 1024;
+/// How much is put together before it is sent: what one TLS record holds. Unit: bytes.
+const PIECE_SIZE: usize = 16 * 1024;
 
 /// Answers `watch`.
 ///

@@ -106,7 +106,11 @@ async fn write_all(cluster: Arc<dyn Cluster>, mut sayings: mpsc::Receiver<Saying
                 Verdict::Drop => {}
             }
         }
-        if writes.is_empty() || (cluster.is_transactional() && cluster.transact(writes.clone()).await.is_ok()) {
+        if writes.is_empty() {
+            continue;
+        }
+        let together: Vec<&Write> = writes.iter().collect();
+        if cluster.is_transactional() && cluster.transact(&together).await.is_ok() {
             continue;
         }
         for write in writes {

@@ -297,10 +297,14 @@ impl Cluster for RemoteCluster {
         false
     }
 
-    async fn transact(&self, writes: Vec<Write>) -> Result<Vec<Written>, Refusal> {
+    async fn transact(&self, writes: &[&Write]) -> Result<Vec<Written>, Refusal> {
         let mut written = Vec::with_capacity(writes.len());
-        for (at, write) in writes.into_iter().enumerate() {
-            written.push(self.write(write).await.map_err(|error| Refusal { at, error })?);
+        for (at, write) in writes.iter().enumerate() {
+            written.push(
+                self.write((*write).clone())
+                    .await
+                    .map_err(|error| Refusal { at, error })?,
+            );
         }
         Ok(written)
     }

@@ -41,9 +41,18 @@ impl<'j, 'w> PodMaker<'j, 'w> {
             metadata.insert("annotations".into(), annotations.into());
         }
         metadata.insert("finalizers".into(), self.finalizers());
-        metadata.insert("ownerReferences".into(), json!([owner_reference(self.job)]));
-        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": self.spec(new)});
-        Write::create(resource::PODS, pod)
+        metadata.insert("ownerReferences".into(), vec![owner_reference(self.job)].into());
+        let pod = [
+            ("apiVersion", "v1".into()),
+            ("kind", "Pod".into()),
+            ("metadata", metadata.into()),
+            ("spec", self.spec(new)),
+        ];
+        let pod: Map<String, Value> = pod
+            .into_iter()
+            .map(|(field, value)| (field.to_owned(), value))
+            .collect();
+        Write::create(resource::PODS, pod.into())
     }
 
     fn labels(&self, new: &NewPod) -> Map<String, Value> {

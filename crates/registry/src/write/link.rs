@@ -23,8 +23,7 @@ pub(super) fn fill_in<'w>(
     for link in std::mem::take(&mut write.links) {
         let source = drafts
             .get(link.created_by)
-            .and_then(|draft| session.value(draft.place))
-            .and_then(|object| object.pointer(&link.field).cloned());
+            .and_then(|draft| session.field(draft.place, &link.field));
         let found = match (source, body(&mut write.change)) {
             (Some(value), Some(body)) => set(body, &link.pointer, value),
             _ => false,

@@ -8,6 +8,7 @@
 mod create;
 mod delete;
 mod eviction;
+mod finalizers;
 mod link;
 mod ownership;
 mod patch;
@@ -94,7 +95,7 @@ impl Draft {
 /// Evaluates writes in order.
 ///
 /// Errors: the first that is refused.
-pub(crate) fn evaluate(session: &mut Session<'_>, writes: &[Write]) -> Result<Vec<Draft>, Refused> {
+pub(crate) fn evaluate(session: &mut Session<'_>, writes: &[&Write]) -> Result<Vec<Draft>, Refused> {
     let mut drafts: Vec<Draft> = Vec::with_capacity(writes.len());
     for (at, write) in writes.iter().enumerate() {
         let draft = link::fill_in(session, &drafts, write)
@@ -145,7 +146,10 @@ fn one(session: &mut Session<'_>, write: &Write) -> Result<Draft, ApiError> {
             kind,
             patch,
             subresource,
-        } => patch::patch(session, write, *kind, patch, *subresource),
+        } => match finalizers::patch(session, write)? {
+            Some(draft) => Ok(draft),
+            None => patch::patch(session, write, *kind, patch, *subresource),
+        },
         Change::Delete(options) => delete::delete(session, write, options),
         Change::Post { subresource, body } => subresource::post(session, write, subresource, body),
     }
