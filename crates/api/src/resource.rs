@@ -939,6 +939,95 @@ pub static CRON_JOBS_V1BETA1: &Resource = &Resource {
     stored_version: "v1",
 };
 
+/// `certificatesigningrequests.certificates.k8s.io/v1`.
+pub static CERTIFICATE_SIGNING_REQUESTS: &Resource = &Resource {
+    group: "certificates.k8s.io",
+    version: "v1",
+    kind: "CertificateSigningRequest",
+    plural: "certificatesigningrequests",
+    singular: "certificatesigningrequest",
+    short_names: &["csr"],
+    categories: &[],
+    scope: Scope::Cluster,
+    verbs: ALL_VERBS,
+    subresources: &[
+        Subresource {
+            name: "approval",
+            group: "",
+            version: "",
+            kind: "CertificateSigningRequest",
+            verbs: &["get", "patch", "update"],
+        },
+        Subresource {
+            name: "status",
+            group: "",
+            version: "",
+            kind: "CertificateSigningRequest",
+            verbs: &["get", "patch", "update"],
+        },
+    ],
+    schema: "io.k8s.api.certificates.v1.CertificateSigningRequest",
+    stored_group: "certificates.k8s.io",
+    stored_version: "v1",
+};
+
+/// `ingressclasses.networking.k8s.io/v1`.
+pub static INGRESS_CLASSES: &Resource = &Resource {
+    group: "networking.k8s.io",
+    version: "v1",
+    kind: "IngressClass",
+    plural: "ingressclasses",
+    singular: "ingressclass",
+    short_names: &[],
+    categories: &[],
+    scope: Scope::Cluster,
+    verbs: ALL_VERBS,
+    subresources: &[],
+    schema: "io.k8s.api.networking.v1.IngressClass",
+    stored_group: "networking.k8s.io",
+    stored_version: "v1",
+};
+
+/// `ingresses.networking.k8s.io/v1`.
+pub static INGRESSES: &Resource = &Resource {
+    group: "networking.k8s.io",
+    version: "v1",
+    kind: "Ingress",
+    plural: "ingresses",
+    singular: "ingress",
+    short_names: &["ing"],
+    categories: &[],
+    scope: Scope::Namespaced,
+    verbs: ALL_VERBS,
+    subresources: &[Subresource {
+        name: "status",
+        group: "",
+        version: "",
+        kind: "Ingress",
+        verbs: &["get", "patch", "update"],
+    }],
+    schema: "io.k8s.api.networking.v1.Ingress",
+    stored_group: "networking.k8s.io",
+    stored_version: "v1",
+};
+
+/// `networkpolicies.networking.k8s.io/v1`.
+pub static NETWORK_POLICIES: &Resource = &Resource {
+    group: "networking.k8s.io",
+    version: "v1",
+    kind: "NetworkPolicy",
+    plural: "networkpolicies",
+    singular: "networkpolicy",
+    short_names: &["netpol"],
+    categories: &[],
+    scope: Scope::Namespaced,
+    verbs: ALL_VERBS,
+    subresources: &[],
+    schema: "io.k8s.api.networking.v1.NetworkPolicy",
+    stored_group: "networking.k8s.io",
+    stored_version: "v1",
+};
+
 /// `poddisruptionbudgets.policy/v1`.
 pub static POD_DISRUPTION_BUDGETS: &Resource = &Resource {
     group: "policy",
@@ -1206,6 +1295,80 @@ pub static ENDPOINT_SLICES: &Resource = &Resource {
     stored_version: "v1",
 };
 
+/// `deviceclasses.resource.k8s.io/v1`.
+pub static DEVICE_CLASSES: &Resource = &Resource {
+    group: "resource.k8s.io",
+    version: "v1",
+    kind: "DeviceClass",
+    plural: "deviceclasses",
+    singular: "deviceclass",
+    short_names: &[],
+    categories: &[],
+    scope: Scope::Cluster,
+    verbs: ALL_VERBS,
+    subresources: &[],
+    schema: "io.k8s.api.resource.v1.DeviceClass",
+    stored_group: "resource.k8s.io",
+    stored_version: "v1",
+};
+
+/// `resourceclaims.resource.k8s.io/v1`.
+pub static RESOURCE_CLAIMS: &Resource = &Resource {
+    group: "resource.k8s.io",
+    version: "v1",
+    kind: "ResourceClaim",
+    plural: "resourceclaims",
+    singular: "resourceclaim",
+    short_names: &[],
+    categories: &[],
+    scope: Scope::Namespaced,
+    verbs: ALL_VERBS,
+    subresources: &[Subresource {
+        name: "status",
+        group: "",
+        version: "",
+        kind: "ResourceClaim",
+        verbs: &["get", "patch", "update"],
+    }],
+    schema: "io.k8s.api.resource.v1.ResourceClaim",
+    stored_group: "resource.k8s.io",
+    stored_version: "v1",
+};
+
+/// `resourceclaimtemplates.resource.k8s.io/v1`.
+pub static RESOURCE_CLAIM_TEMPLATES: &Resource = &Resource {
+    group: "resource.k8s.io",
+    version: "v1",
+    kind: "ResourceClaimTemplate",
+    plural: "resourceclaimtemplates",
+    singular: "resourceclaimtemplate",
+    short_names: &[],
+    categories: &[],
+    scope: Scope::Namespaced,
+    verbs: ALL_VERBS,
+    subresources: &[],
+    schema: "io.k8s.api.resource.v1.ResourceClaimTemplate",
+    stored_group: "resource.k8s.io",
+    stored_version: "v1",
+};
+
+/// `resourceslices.resource.k8s.io/v1`.
+pub static RESOURCE_SLICES: &Resource = &Resource {
+    group: "resource.k8s.io",
+    version: "v1",
+    kind: "ResourceSlice",
+    plural: "resourceslices",
+    singular: "resourceslice",
+    short_names: &[],
+    categories: &[],
+    scope: Scope::Cluster,
+    verbs: ALL_VERBS,
+    subresources: &[],
+    schema: "io.k8s.api.resource.v1.ResourceSlice",
+    stored_group: "resource.k8s.io",
+    stored_version: "v1",
+};
+
 /// Every served resource; groups in the order in which they are listed to clients.
 pub static ALL: &[&Resource] = &[
     BINDINGS,
@@ -1240,6 +1403,10 @@ pub static ALL: &[&Resource] = &[
     CRON_JOBS,
     JOBS,
     CRON_JOBS_V1BETA1,
+    CERTIFICATE_SIGNING_REQUESTS,
+    INGRESS_CLASSES,
+    INGRESSES,
+    NETWORK_POLICIES,
     POD_DISRUPTION_BUDGETS,
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
@@ -1255,6 +1422,10 @@ pub static ALL: &[&Resource] = &[
     LEASES,
     RUNTIME_CLASSES,
     ENDPOINT_SLICES,
+    DEVICE_CLASSES,
+    RESOURCE_CLAIMS,
+    RESOURCE_CLAIM_TEMPLATES,
+    RESOURCE_SLICES,
 ];
 
 /// Which resources a server serves.

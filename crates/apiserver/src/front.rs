@@ -83,6 +83,8 @@ impl Request {
         Caller {
             user: self.user.name.clone(),
             groups: self.user.groups.clone(),
+            uid: self.user.uid.clone(),
+            extra: self.user.extra.clone(),
             ..Caller::default()
         }
     }

@@ -8,6 +8,7 @@
 //! the server reaches their containers.
 
 mod body;
+mod certificates;
 mod deadline;
 mod documents;
 mod front;

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::authentication::token::{KeyError, TokenKey};
 use crate::authentication::{Authenticator, certificate};
 use crate::authorization::Authorizer;
+use crate::certificates;
 use crate::documents::Documents;
 use crate::front::Front;
 use crate::metrics::{MetricSource, Metrics};
@@ -162,6 +163,10 @@ impl Server {
     /// Answers until `shutdown` is cancelled; then finishes what is being worked on.
     pub async fn run(self, shutdown: CancellationToken) {
         let connections = GracefulShutdown::new();
+        tokio::spawn(certificates::certifier::run(
+            Arc::clone(&self.front),
+            self.front.ending.clone(),
+        ));
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,

@@ -1,5 +1,7 @@
 //! Who makes a change, and how it is to be made.
 
+use std::collections::BTreeMap;
+
 use rota_api::codec::FieldValidation;
 
 /// The group of nodes. Source: kubernetes `pkg/auth/nodeidentifier`.
@@ -14,6 +16,10 @@ pub struct Caller {
     pub user: String,
     /// The groups the user is in.
     pub groups: Vec<String>,
+    /// The user's uid, if it has one.
+    pub uid: String,
+    /// What else is known of the user, by key.
+    pub extra: BTreeMap<String, Vec<String>>,
     /// Under whose name the changed fields are recorded.
     pub field_manager: String,
     /// Objects that the caller creates begin without owners of their fields, and get some when somebody applies to them.

@@ -1,7 +1,7 @@
-//! Defaults of Services, Endpoints and EndpointSlices.
+//! Defaults of Services, Endpoints, EndpointSlices and NetworkPolicies.
 //!
 //! Addresses and node ports are allocated by the registry, not here. Source: kubernetes `pkg/apis/core/v1/defaults.go`,
-//! `pkg/apis/discovery/v1/defaults.go`.
+//! `pkg/apis/{discovery,networking}/v1/defaults.go`.
 
 use serde_json::{Value, json};
 
@@ -68,5 +68,24 @@ pub(super) fn endpoint_slice(object: &mut Value) {
     }
     for endpoint in list_mut(object, "endpoints") {
         default_to(endpoint, "conditions", json!({}));
+    }
+}
+
+/// A `NetworkPolicy`: it is about what comes in, and about what goes out if it says anything of that.
+pub(super) fn policy(object: &mut Value) {
+    let spec = ensure_object(object, "spec");
+    for direction in ["ingress", "egress"] {
+        for rule in list_mut(spec, direction) {
+            for port in list_mut(rule, "ports") {
+                default_text(port, "protocol", "TCP");
+            }
+        }
+    }
+    if list_mut(spec, "policyTypes").next().is_none() {
+        let mut types = vec!["Ingress"];
+        if list_mut(spec, "egress").next().is_some() {
+            types.push("Egress");
+        }
+        set(spec, "policyTypes", types);
     }
 }

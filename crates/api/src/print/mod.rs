@@ -5,6 +5,7 @@
 mod age;
 mod apps;
 mod batch;
+mod certificates;
 mod core;
 mod event;
 mod network;
@@ -138,6 +139,7 @@ const SELECTOR: Column = string("Selector").wide();
 const PRINTERS: &[&[Printer]] = &[
     pod::PRINTERS,
     batch::PRINTERS,
+    certificates::PRINTERS,
     apps::PRINTERS,
     core::PRINTERS,
     event::PRINTERS,

@@ -136,6 +136,13 @@ static EVENTS_V1: [Field; 12] = [
     at("type", "/type"),
 ];
 
+static CERTIFICATE_SIGNING_REQUESTS: [Field; 2] = [NAME, at("spec.signerName", "/spec/signerName")];
+static RESOURCE_SLICES: [Field; 3] = [
+    NAME,
+    at("spec.nodeName", "/spec/nodeName"),
+    at("spec.driver", "/spec/driver"),
+];
+
 fn fields_of(resource: &'static Resource) -> (&'static [Field], Refusal) {
     for (known, fields) in [
         (resource::PODS, PODS.as_slice()),
@@ -150,6 +157,12 @@ fn fields_of(resource: &'static Resource) -> (&'static [Field], Refusal) {
         if resource == known {
             return (fields, Refusal::Label);
         }
+    }
+    if resource == resource::CERTIFICATE_SIGNING_REQUESTS {
+        return (&CERTIFICATE_SIGNING_REQUESTS, Refusal::Label);
+    }
+    if resource == resource::RESOURCE_SLICES {
+        return (&RESOURCE_SLICES, Refusal::LabelFor("ResourceSlice"));
     }
     if resource == resource::JOBS {
         return (&JOBS, Refusal::LabelFor("Job"));

@@ -6,6 +6,7 @@
 
 mod apps;
 mod batch;
+mod certificates;
 mod core;
 mod gates;
 mod pod;
@@ -117,7 +118,17 @@ static STRATEGIES: &[Strategy] = &[
         update: gates::drop_at_update,
         ..plain("PodTemplate", Generation::Fields(&["template"]), Status::None)
     },
+    Strategy {
+        update: |new, old| copy(old, new, "spec"),
+        ..plain("CertificateSigningRequest", Generation::Free, Status::Own)
+    },
     plain("PodDisruptionBudget", Generation::Spec, Status::Own),
+    plain("Ingress", Generation::Spec, Status::Own),
+    plain("IngressClass", Generation::Spec, Status::None),
+    plain("NetworkPolicy", Generation::Spec, Status::None),
+    plain("DeviceClass", Generation::Spec, Status::None),
+    plain("ResourceClaim", Generation::Free, Status::Own),
+    plain("ResourceSlice", Generation::Spec, Status::None),
     plain(
         "EndpointSlice",
         Generation::Fields(&["endpoints", "ports", "addressType"]),
@@ -182,6 +193,7 @@ pub fn prepare_update(resource: &'static Resource, new: &mut Value, old: &Value,
         Some("ephemeralcontainers") => pod::only_ephemeral_containers(new, old),
         Some("resize") => pod::only_resources(new, old),
         Some("finalize") => core::only_finalizers(new, old),
+        Some("approval") => certificates::only_conditions(new, old),
         // Scale, binding and eviction build their objects from the stored one.
         Some(_) => {}
     }

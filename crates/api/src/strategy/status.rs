@@ -56,6 +56,7 @@ pub(super) fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) 
         }
         "Deployment" => copy(&old["metadata"], ensure_object(new, "metadata"), "labels"),
         "Job" => crate::defaults::batch::labels_from_template(new),
+        "CertificateSigningRequest" => super::certificates::keep_approval(new, old),
         "DaemonSet" => super::apps::keep_template_generation(new, old),
         _ => {}
     }

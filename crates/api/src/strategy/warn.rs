@@ -1,9 +1,16 @@
 //! Remarks for the author of an object that is valid but probably not meant.
 //!
-//! Source: `spec/api.md` §2.11, `spec/job.md` §1.7; kubernetes `pkg/api/{job,pod,service}/warnings.go`.
+//! Source: `spec/api.md` §2.11, `spec/job.md` §1.7; kubernetes `pkg/api/{job,pod,service}/warnings.go`, the strategies' own
+//! `WarningsOnCreate` and `WarningsOnUpdate`.
 
+mod address;
+mod labels;
+mod paths;
 mod pod;
+mod ports;
 mod secret;
+mod service;
+mod storage;
 
 use serde_json::Value;
 
@@ -33,11 +40,23 @@ pub(super) fn warnings(resource: &'static Resource, new: &Value, old: Option<&Va
         }
         "DaemonSet" | "Deployment" | "ReplicaSet" | "StatefulSet" | "ReplicationController" if !unchanged => {
             let old = old.map(|old| &old["spec"]["template"]);
-            pod::template(&new["spec"]["template"], old, "spec.template")
+            let mut said = pod::template(&new["spec"]["template"], old, "spec.template");
+            if resource.kind == "StatefulSet" {
+                stateful_set(&new["spec"], &mut said);
+            }
+            said
         }
         "Secret" => secret::warnings(new),
-        "Service" => service(new),
-        "Endpoints" => vec!["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".to_owned()],
+        "Service" => service::service(new),
+        "Endpoints" => service::endpoints(new),
+        "EndpointSlice" => service::endpoint_slice(new, old.is_none()),
+        "PersistentVolume" => storage::volume(new),
+        "PersistentVolumeClaim" => storage::claim(new),
+        "StorageClass" => labels::storage_class(new),
+        "CSIStorageCapacity" => labels::storage_capacity(new),
+        "RuntimeClass" => labels::runtime_class(new),
+        "Node" => node(new),
+        "ServiceAccount" => service_account(new, old),
         _ => Vec::new(),
     }
 }
@@ -68,14 +87,95 @@ fn job_spec(spec: &Value, old: Option<&Value>, path: &str) -> Vec<String> {
     said
 }
 
-fn service(service: &Value) -> Vec<String> {
-    let spec = &service["spec"];
-    let mut said = Vec::new();
-    if !list(spec, "externalIPs").is_empty() {
-        said.push("spec.externalIPs is deprecated and may no longer be implemented in some clusters".to_owned());
+/// Of the claims of a StatefulSet, and of how much of its past it keeps.
+fn stateful_set(spec: &Value, said: &mut Vec<String>) {
+    for (index, claim) in list(spec, "volumeClaimTemplates").iter().enumerate() {
+        storage::claim_spec(&claim["spec"], &format!("spec.volumeClaimTemplates[{index}]"), said);
     }
-    if text(spec, "type") == "ExternalName" && present(spec, "sessionAffinity").is_some_and(|a| a != "None") {
-        said.push("spec.SessionAffinity is ignored for ExternalName services".to_owned());
+    if integer(spec, "revisionHistoryLimit").is_some_and(|limit| limit < 0) {
+        said.push(
+            "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended"
+                .to_owned(),
+        );
+    }
+}
+
+/// Fields of a node that mean nothing any more, and odd ranges.
+fn node(node: &Value) -> Vec<String> {
+    let spec = &node["spec"];
+    let mut said = Vec::new();
+    if present(spec, "configSource").is_some() {
+        said.push("spec.configSource: the feature is removed".to_owned());
+    }
+    if !text(spec, "externalID").is_empty() {
+        said.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned());
+    }
+    for (index, range) in list(spec, "podCIDRs").iter().enumerate() {
+        let range = range.as_str().unwrap_or_default();
+        said.extend(address::cidr(range, &format!("spec.podCIDRs[{index}]")));
     }
     said
+}
+
+/// A new wish to limit the Secrets of an account.
+fn service_account(new: &Value, old: Option<&Value>) -> Vec<String> {
+    const KEY: &str = "kubernetes.io/enforce-mountable-secrets";
+    let is_asked = |account: &Value| present(&account["metadata"]["annotations"], KEY).is_some();
+    if !is_asked(new) || old.is_some_and(is_asked) {
+        return Vec::new();
+    }
+    vec![format!(
+        "metadata.annotations[{KEY}]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"
+    )]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource;
+    use serde_json::json;
+
+    #[track_caller]
+    fn check(kind: &'static Resource, object: Value, expected: &[&str]) {
+        assert_eq!(warnings(kind, &object, None), expected);
+    }
+
+    #[test]
+    fn a_headless_service_ignores_what_needs_an_address() {
+        let spec = json!({"type": "ClusterIP", "clusterIP": "None", "sessionAffinity": "ClientIP", "externalIPs": ["1.2.3.4"],
+            "externalName": "x"});
+        check(
+            resource::SERVICES,
+            json!({"spec": spec}),
+            &[
+                "spec.externalIPs is ignored for headless services",
+                "spec.SessionAffinity is ignored for headless services",
+                "spec.externalName is ignored when spec.type is not \"ExternalName\"",
+            ],
+        );
+    }
+
+    #[test]
+    fn storage_is_named_by_its_class_and_counted_in_whole_bytes() {
+        let metadata = json!({"annotations": {"volume.beta.kubernetes.io/storage-class": "x"}});
+        let spec = json!({"resources": {"requests": {"storage": "1500m"}}});
+        check(
+            resource::PERSISTENT_VOLUME_CLAIMS,
+            json!({"metadata": metadata, "spec": spec}),
+            &[
+                "metadata.annotations[volume.beta.kubernetes.io/storage-class]: deprecated since v1.8; use \"storageClassName\" \
+                 attribute instead",
+                "spec.resources.requests[storage]: fractional byte value \"1500m\" is invalid, must be an integer",
+            ],
+        );
+    }
+
+    #[test]
+    fn nodes_and_accounts_are_told_of_what_is_gone() {
+        let node = json!({"spec": {"externalID": "x", "podCIDRs": ["10.0.0.1/24"]}});
+        assert_eq!(warnings(resource::NODES, &node, None).len(), 2);
+        let account = json!({"metadata": {"annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}}});
+        assert_eq!(warnings(resource::SERVICE_ACCOUNTS, &account, None).len(), 1);
+        assert!(warnings(resource::SERVICE_ACCOUNTS, &account, Some(&account)).is_empty());
+    }
 }

@@ -3,12 +3,12 @@
 //! Where an upstream struct embeds another one, JSON shows the inner fields directly while protobuf has a nested
 //! message. These are the embedded messages of the served types, with the numbers of their fields.
 //!
-//! Source: `spec/api.md` §1.7 (1); kubernetes `core/v1/generated.proto` (v1.36).
+//! Source: `spec/api.md` §1.7 (1); kubernetes `{core,networking,resource}/v1/generated.proto` (v1.36).
 
 /// The number of the nested message and the number inside it, for a field that has no number of its own.
 pub(super) fn nesting_of(owner: &str, field: &str) -> Option<(u32, u32)> {
-    let short = owner.strip_prefix("io.k8s.api.core.v1.")?;
-    let (inside, members): (u32, &[&str]) = match short {
+    let short = owner.strip_prefix("io.k8s.api.")?;
+    let (inside, members): (u32, &[&str]) = match short.strip_prefix("core.v1.").unwrap_or(short) {
         "ConfigMapEnvSource"
         | "ConfigMapKeySelector"
         | "ConfigMapProjection"
@@ -20,6 +20,10 @@ pub(super) fn nesting_of(owner: &str, field: &str) -> Option<(u32, u32)> {
         "Probe" => (1, HANDLER),
         "Volume" => (2, VOLUME),
         "PersistentVolumeSpec" => (2, PERSISTENT_VOLUME),
+        "networking.v1.IngressRule" => (2, &["http"]),
+        "resource.v1.DeviceClassConfiguration" => (1, DEVICE_CONFIGURATION),
+        "resource.v1.DeviceClaimConfiguration" => (2, DEVICE_CONFIGURATION),
+        "resource.v1.DeviceAllocationConfiguration" => (3, DEVICE_CONFIGURATION),
         _ => return None,
     };
     let number = (1u32..).zip(members).find(|(_, name)| **name == field)?.0;
@@ -29,6 +33,8 @@ pub(super) fn nesting_of(owner: &str, field: &str) -> Option<(u32, u32)> {
 // Members in the order of their numbers, from 1; an empty name is a number that is not in use.
 
 const REFERENCE: &[&str] = &["name"];
+
+const DEVICE_CONFIGURATION: &[&str] = &["opaque"];
 
 const HANDLER: &[&str] = &["exec", "httpGet", "tcpSocket", "grpc"];
 

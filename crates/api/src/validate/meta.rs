@@ -20,6 +20,7 @@ pub(super) fn name_rule(resource: &Resource) -> NameRule {
     match resource.kind {
         "Namespace" | "Service" => names::dns_label,
         "Role" | "ClusterRole" | "RoleBinding" | "ClusterRoleBinding" => names::path_segment,
+        "CertificateSigningRequest" => names::path_segment,
         // The older group's Events are named by whoever reports them.
         "Event" if resource.group.is_empty() => names::path_segment,
         _ => names::dns_subdomain,

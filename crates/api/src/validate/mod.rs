@@ -6,6 +6,7 @@
 //! Source: `spec/api.md` §2.9; kubernetes `pkg/apis/*/validation/validation.go`.
 
 mod apps;
+mod certificates;
 mod core;
 mod cronjob;
 mod cursor;
@@ -19,6 +20,7 @@ mod policy;
 mod quota;
 mod service;
 mod storage;
+mod traffic;
 
 use serde_json::Value;
 
@@ -98,6 +100,7 @@ pub fn update(
             meta::update(&new, &old, &mut errors);
             core::namespace_finalizers(&new, &mut errors);
         }
+        Some("approval") => update_status(resource, &new, &old, &mut errors),
         Some(_) => meta::update(&new, &old, &mut errors),
     }
     errors.into_list()
@@ -190,6 +193,9 @@ fn rules(resource: &'static Resource, object: &Cursor<'_>, errors: &mut Errors) 
         "CSIDriver" => storage::driver(object, errors),
         "CSINode" => storage::node(object, errors),
         "VolumeAttachment" => storage::attachment(object, errors),
+        "CertificateSigningRequest" => certificates::request(object, errors),
+        "NetworkPolicy" => traffic::policy(object, errors),
+        "Ingress" => traffic::ingress(object, errors),
         _ => {}
     }
 }
@@ -213,6 +219,7 @@ fn changes(resource: &'static Resource, new: &Cursor<'_>, old: &Cursor<'_>, erro
         "PersistentVolumeClaim" => storage::claim_change(new, old, errors),
         "StorageClass" => storage::class_change(new, old, errors),
         "VolumeAttachment" => storage::attachment_change(new, old, errors),
+        "CertificateSigningRequest" => certificates::change(new, old, errors),
         _ => {}
     }
 }
@@ -234,6 +241,10 @@ fn update_status(resource: &'static Resource, new: &Cursor<'_>, old: &Cursor<'_>
                 "Node" => node::node_change(new, old, errors),
                 "ResourceQuota" => quota::quota_status(new, errors),
                 "PersistentVolumeClaim" => storage::claim_status(new, errors),
+                "CertificateSigningRequest" => {
+                    certificates::request(new, errors);
+                    certificates::change(new, old, errors);
+                }
                 _ => {}
             }
         }

@@ -82,6 +82,7 @@ impl Node<'_> {
             ("", "serviceaccounts") => self.create_token(verb, object).await,
             ("coordination.k8s.io", "leases") => self.lease(verb, object),
             ("storage.k8s.io", "csinodes") => self.csi_node(verb, object),
+            ("resource.k8s.io", "resourceslices") => self.resource_slice(verb, object),
             ("", "nodes") => self.node(verb, object),
             ("", "pods") => self.pod(verb, object).await,
             _ => return None,
@@ -149,6 +150,28 @@ impl Node<'_> {
             return no("can only access CSINode with the same name as the requesting node");
         }
         Decision::Allow
+    }
+
+    fn resource_slice(&self, verb: &str, object: &ResourceAttributes<'_>) -> Decision {
+        if !object.subresource.is_empty() {
+            return no("cannot authorize ResourceSlice subresources");
+        }
+        let is_own = || {
+            let slice = self.registry.get(resource::RESOURCE_SLICES, "", object.name);
+            slice.is_ok_and(|slice| slice.to_value()["spec"]["nodeName"] == self.name)
+        };
+        match verb {
+            // Which one is created is seen by admission.
+            "create" => Decision::Allow,
+            "get" | "update" | "patch" | "delete" if is_own() => Decision::Allow,
+            "list" | "watch" | "deletecollection" if selects_node(object.fields, self.name) => Decision::Allow,
+            "list" | "watch" | "deletecollection" => {
+                no("can only list/watch/deletecollection resourceslices with spec.nodeName field selector")
+            }
+            _ => no(
+                "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection",
+            ),
+        }
     }
 
     fn node(&self, verb: &str, object: &ResourceAttributes<'_>) -> Decision {

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::options::Options;
 use super::{Target, convert};
 use crate::authorization::escalation;
+use crate::certificates;
 use crate::front::{Front, Request};
 use crate::negotiation::{self, Answer, Route};
 use crate::reply::{self, Reply};
@@ -67,6 +68,9 @@ pub(super) async fn create(front: &Arc<Front>, mut request: Request, target: Tar
         return bind(front, &caller, &request, value, &answer).await;
     }
     place(target.resource, &request.info.namespace, &mut value)?;
+    if target.resource == resource::CERTIFICATE_SIGNING_REQUESTS {
+        certificates::check_new(&value)?;
+    }
     let mut write = Write::create(target.resource, value);
     write.namespace.clone_from(&request.info.namespace);
     check_escalation(front, &request, target.resource, &caller, &write).await?;
@@ -102,6 +106,7 @@ pub(super) async fn update(front: &Arc<Front>, mut request: Request, target: Tar
         ..addressed(target.resource, &request)
     };
     let caller = caller(&request, &options);
+    check_certifier(front, &request, target).await?;
     check_escalation(front, &request, target.resource, &caller, &write).await?;
     let written = front.registry.write(&caller, write).await?;
     finish(front, &request, target, &written, &answer, warnings)
@@ -134,6 +139,7 @@ pub(super) async fn patch(front: &Arc<Front>, mut request: Request, target: Targ
         repeated_fields: document.repeated,
         ..caller(&request, &options)
     };
+    check_certifier(front, &request, target).await?;
     check_escalation(front, &request, target.resource, &caller, &write).await?;
     let written = front.registry.write(&caller, write).await?;
     finish(front, &request, target, &written, &answer, Vec::new())
@@ -309,6 +315,16 @@ async fn check_escalation(
     let tried = front.registry.write(&caller.clone().dry_run(), write.clone()).await?;
     let index = front.authorizer.index().await?;
     escalation::check(&index, &request.user, resource, &tried.object.to_value())
+}
+
+/// Approvals and certificates are given by those who may.
+async fn check_certifier(front: &Front, request: &Request, target: Target) -> Result<(), ApiError> {
+    match target.subresource {
+        Some(subresource) if target.resource == resource::CERTIFICATE_SIGNING_REQUESTS => {
+            certificates::check_change(front, request, subresource.name).await
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A `Binding` posted to its own collection names its pod in its metadata.

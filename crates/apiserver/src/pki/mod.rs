@@ -17,12 +17,13 @@ pub(crate) mod tls;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
+    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, date_time_ymd,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -30,6 +31,9 @@ pub use kubeconfig::Kubeconfig;
 
 /// How long certificates are valid, in years. Restarts renew all but the authority's.
 const VALIDITY_YEARS: i16 = 10;
+
+/// How far before its issue a certificate that was asked for is good.
+const BACKDATED: Duration = Duration::from_secs(300);
 
 /// Names under which pods reach the server, beside its own addresses.
 const SERVICE_NAMES: [&str; 5] = [
@@ -176,6 +180,33 @@ impl Pki {
             client: sign(&client)?,
             serving: sign(&serving)?,
         })
+    }
+
+    /// Issues the certificate that `params` describe for a key, good from five minutes ago, so that a client whose clock is
+    /// behind accepts it, and for so long.
+    ///
+    /// Errors: the authority cannot put that into a certificate.
+    pub(crate) fn certify(
+        &self,
+        mut params: CertificateParams,
+        key: &impl PublicKeyData,
+        lifetime: Duration,
+        now: Timestamp,
+    ) -> Result<String, PkiError> {
+        let at = |now: Timestamp| {
+            let seconds = u64::try_from(now.as_second()).unwrap_or_default();
+            date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds)
+        };
+        params.not_before = at(now) - BACKDATED;
+        params.not_after = at(now) + lifetime;
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.use_authority_key_identifier_extension = true;
+        params.serial_number = serial_number();
+        let certificate = params.signed_by(key, &self.issuer).map_err(|source| PkiError::Issue {
+            what: "the certificate that was asked for".to_owned(),
+            source,
+        })?;
+        Ok(certificate.pem())
     }
 
     /// The key that signs service account tokens: ECDSA on P-256.

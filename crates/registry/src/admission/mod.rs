@@ -5,6 +5,7 @@
 //!
 //! Source: `spec/api.md` §8; kubernetes `pkg/kubeapiserver/options/plugins.go`.
 
+mod certificates;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
@@ -43,6 +44,8 @@ pub(crate) fn change_new(
         runtime_class::admit(session, value)?;
     } else if resource == resource::SERVICES {
         service_address::admit(session, value)?;
+    } else if resource == resource::CERTIFICATE_SIGNING_REQUESTS {
+        certificates::admit(session, value);
     } else {
         node_restriction::check_new(session, resource, value)?;
         if resource == resource::NODES {
@@ -64,6 +67,9 @@ pub(crate) fn change_update(
     subresource: Option<&str>,
 ) -> Result<(), ApiError> {
     node_restriction::check_update(session, resource, value, old, subresource)?;
+    if resource == resource::CERTIFICATE_SIGNING_REQUESTS && subresource.is_some() {
+        certificates::admit_change(session, value, old);
+    }
     if subresource.is_some() {
         return Ok(());
     }

@@ -42,6 +42,9 @@ pub(super) fn check_new(session: &Session<'_>, resource: &'static Resource, valu
             ));
         }
     }
+    if resource == resource::RESOURCE_SLICES && value["spec"]["nodeName"] != node {
+        return refuse("can only create ResourceSlice with the same NodeName as the requesting node".to_owned());
+    }
     match not_its_own(resource, text(value, "namespace"), named, node) {
         Some(why) => refuse(why),
         None => Ok(()),
