@@ -35,9 +35,10 @@ const UPDATES_MAX: usize = 8192;
 /// How many updates are entered before keys are worked on.
 const UPDATES_PER_TURN_MAX: usize = 2048;
 /// How many plans are carried out at once.
-const PLANS_IN_FLIGHT_MAX: usize = 512;
-/// How many keys are reconciled before new updates are looked at.
-const KEYS_PER_TURN_MAX: usize = 64;
+const PLANS_IN_FLIGHT_MAX: usize = 1024;
+/// How many keys of a controller are reconciled before new updates are looked at: enough that schedules which are due together
+/// have started their Jobs before anybody begins to work on those.
+const KEYS_PER_TURN_MAX: usize = 512;
 
 /// Runs `controllers` on `cluster` until `stop`.
 ///

@@ -14,6 +14,7 @@ pub mod disruption;
 pub mod event_ttl;
 pub mod garbage;
 pub mod job;
+mod json;
 pub mod metric;
 pub mod namespace;
 pub mod namespace_objects;

@@ -27,6 +27,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     // A shim must be single-threaded: this comes before anything that could start a thread.
     rota_agent::oci::shim::main_if_shim();
+    // Small objects that come and go fill huge pages badly, and finding one makes the kernel move memory about at the very
+    // moment when much is due. A kernel that cannot switch them off leaves them on.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let cli = Cli::parse();
     output::start_log(cli.verbose);
     // Two TLS providers in one program would make rustls refuse to choose.

@@ -7,6 +7,7 @@ use rota_cron::Zone;
 use serde_json::{Map, Value, json};
 
 use super::seen::SeenCronJob;
+use crate::json::object;
 
 /// The annotation that says for which instant a Job was started.
 pub(super) const SCHEDULED_TIMESTAMP: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
@@ -31,7 +32,6 @@ pub(super) fn create(cron_job: &SeenCronJob<'_>, name: &str, at: Timestamp) -> W
     let mut metadata = json!({
         "name": name,
         "namespace": meta.namespace,
-        "annotations": annotations,
         "ownerReferences": [{
             "apiVersion": "batch/v1",
             "kind": "CronJob",
@@ -41,10 +41,16 @@ pub(super) fn create(cron_job: &SeenCronJob<'_>, name: &str, at: Timestamp) -> W
             "blockOwnerDeletion": true,
         }],
     });
+    metadata["annotations"] = annotations.into();
     if labels.is_object() {
         metadata["labels"] = labels;
     }
-    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": template["spec"].take()});
+    let job = object([
+        ("apiVersion", "batch/v1".into()),
+        ("kind", "Job".into()),
+        ("metadata", metadata),
+        ("spec", template["spec"].take()),
+    ]);
     Write::create(resource::JOBS, job)
 }
 

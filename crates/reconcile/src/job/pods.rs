@@ -12,6 +12,7 @@ use super::labels::{
 use super::limits::{GENERATE_NAME_BYTES_MAX, NAME_BYTES_MAX};
 use super::seen::SeenJob;
 use super::size::NewPod;
+use crate::json::object;
 
 /// Makes the pods of one Job. Holds the template whole, fields that this version does not know included.
 pub(super) struct PodMaker<'j, 'w> {
@@ -42,17 +43,13 @@ impl<'j, 'w> PodMaker<'j, 'w> {
         }
         metadata.insert("finalizers".into(), self.finalizers());
         metadata.insert("ownerReferences".into(), vec![owner_reference(self.job)].into());
-        let pod = [
+        let pod = object([
             ("apiVersion", "v1".into()),
             ("kind", "Pod".into()),
             ("metadata", metadata.into()),
             ("spec", self.spec(new)),
-        ];
-        let pod: Map<String, Value> = pod
-            .into_iter()
-            .map(|(field, value)| (field.to_owned(), value))
-            .collect();
-        Write::create(resource::PODS, pod.into())
+        ]);
+        Write::create(resource::PODS, pod)
     }
 
     fn labels(&self, new: &NewPod) -> Map<String, Value> {
@@ -185,7 +182,7 @@ pub(super) fn finalizer_removal(pod: &Object) -> Write {
 
 fn patch(pod: &Object, metadata: Value) -> Write {
     let meta = pod.meta();
-    let patch = Map::from_iter([("metadata".to_owned(), metadata)]).into();
+    let patch = object([("metadata", metadata)]);
     Write::patch(
         resource::PODS,
         &meta.namespace,

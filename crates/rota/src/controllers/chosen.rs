@@ -103,16 +103,17 @@ impl Chosen {
     /// The controllers, new.
     pub(super) fn make(&self) -> Vec<Box<dyn Controller>> {
         let mut made: Vec<Box<dyn Controller>> = Vec::new();
-        if self.has("job") {
-            made.push(Box::new(JobController::of_manager(self.managed_by.as_deref())));
-            made.push(Box::new(OrphanPods::of_manager(self.managed_by.as_deref())));
-        }
+        // In this order they are asked what is to be done: what is due at an instant comes first.
         if self.has("cronjob") {
             made.push(Box::new(if self.strict_cron {
                 CronJobController::strict()
             } else {
                 CronJobController::default()
             }));
+        }
+        if self.has("job") {
+            made.push(Box::new(JobController::of_manager(self.managed_by.as_deref())));
+            made.push(Box::new(OrphanPods::of_manager(self.managed_by.as_deref())));
         }
         if self.has("daemonset") {
             made.push(Box::new(DaemonSetController::default()));

@@ -37,9 +37,10 @@ fn all(facts: &Facts<'_>) -> Vec<Box<dyn Controller>> {
         CronJobController::default()
     };
     vec![
+        // In this order they are asked what is to be done: what is due at an instant comes first.
+        Box::new(cron_jobs),
         Box::new(JobController::default()),
         Box::new(OrphanPods::default()),
-        Box::new(cron_jobs),
         Box::new(DaemonSetController::default()),
         Box::new(ReplicaSetController),
         Box::new(TtlController),

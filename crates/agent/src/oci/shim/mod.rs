@@ -62,6 +62,8 @@ pub fn main_if_shim() {
 
 /// Forks a shim for each sandbox directory that arrives on standard input, until the server is gone.
 fn be_zygote(cgroup: &str) -> io::Result<()> {
+    // What suits the server's memory is inherited, and is no business of containers.
+    let _ = rustix::thread::disable_transparent_huge_pages(false);
     // A session of its own: a terminal's interrupt for the server is not for the containers.
     let _ = rustix::process::setsid();
     // A group of its own: a service manager that ends the server's group must not end the containers' shims.
