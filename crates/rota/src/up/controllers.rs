@@ -129,6 +129,6 @@ mod tests {
     #[test]
     fn an_unknown_name_is_refused_with_the_known_ones() {
         let refused = choose("jobs", &FACTS).err().map(|error| error.to_string());
-        assert!(refused.is_some_and(|text| text.contains("\"jobs\", which is none of: job, ")));
+        assert!(refused.is_some_and(|text| text.contains("\"jobs\", which is none of: cronjob, job, ")));
     }
 }
