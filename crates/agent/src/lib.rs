@@ -5,7 +5,8 @@
 //! - [`agent`]: the agent of one real node, and the handle through which its logs and commands are reached;
 //! - [`node`], [`machine`], `registration`: the Node and Lease objects that stand for a node, what the machine has, and
 //!   how the node is kept alive;
-//! - `pods`, `worker`, `work`: all pods of a node, the task of one pod, single actions for it;
+//! - `pods`, `worker`, `work`, `status_patch`: all pods of a node, the task of one pod, single actions for it, what is told
+//!   of its status;
 //! - `sandbox_spec`, `container_spec`, [`env`], `downward`, `volumes`: what a pod's sandbox and containers are made from;
 //! - `probes`: probes and hooks; [`logs`], `last_words`: what containers say;
 //! - `references`: objects that pods refer to, followed while mounted; `paths`: where things are on disk;
@@ -35,6 +36,7 @@ mod registration;
 pub mod runtime;
 mod sandbox_spec;
 pub mod simulated;
+mod status_patch;
 pub mod tokens;
 mod volumes;
 mod work;

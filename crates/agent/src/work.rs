@@ -17,7 +17,7 @@ use crate::paths;
 use crate::probes;
 use crate::runtime::{ContainerPhase, ContainerState, Image, RuntimeError, SandboxState};
 use crate::sandbox_spec::{sandbox_spec, write_etc};
-use crate::volumes;
+use crate::volumes::Keeper;
 use crate::worker::Message;
 
 /// The least time a container is given to end once its hook is done.
@@ -32,6 +32,7 @@ pub(crate) struct Job {
     pub(crate) context: Arc<Context>,
     pub(crate) pod: Arc<Pod>,
     pub(crate) ips: Vec<IpAddr>,
+    pub(crate) volumes: Arc<Keeper>,
     pub(crate) outbox: mpsc::UnboundedSender<Message>,
 }
 
@@ -39,10 +40,11 @@ impl Job {
     /// Does it. What came of it goes to the pod's task.
     pub(crate) async fn perform(self, action: Action) {
         let message = match action {
-            Action::PrepareVolumes => Some(match volumes::prepare(&self.context, &self.pod).await {
-                Ok(prepared) => Message::Prepared(prepared),
-                Err(why) => Message::Input(Input::VolumesFailed(why)),
-            }),
+            Action::PrepareVolumes => match self.volumes.prepare(&self.context, &self.pod).await {
+                Some(Ok(prepared)) => Some(Message::Prepared(prepared)),
+                Some(Err(why)) => Some(Message::Input(Input::VolumesFailed(why))),
+                None => None,
+            },
             Action::RunSandbox { attempt } => Some(self.run_sandbox(attempt).await),
             Action::StopSandbox { id } => {
                 if let Err(error) = self.context.runtime.stop_sandbox(&id).await {
@@ -257,35 +259,17 @@ impl Job {
     }
 
     async fn clean_up(&self) -> Message {
-        let metadata = &self.pod.metadata;
-        let state = self.context.paths.state(metadata.uid.as_deref().unwrap_or_default());
+        let uid = self.pod.metadata.uid.as_deref().unwrap_or_default();
         for attempt in 0..TAKE_DOWN_TRIES {
-            let state = state.clone();
-            let outcome = tokio::task::spawn_blocking(move || volumes::take_down(&state)).await;
-            match outcome {
-                Ok(Ok(())) => break,
+            match self.volumes.take_down(&self.context, uid).await {
+                Ok(()) => break,
                 // What a container still holds is let go of a moment after its end; what stays is left to the next start.
-                Ok(Err(error)) => warn!(%error, attempt, "taking down the volumes of a pod failed"),
-                Err(error) => warn!(%error, "taking down the volumes of a pod was cut short"),
+                Err(error) => warn!(%error, attempt, "taking down the volumes of a pod failed"),
             }
             tokio::time::sleep(TAKE_DOWN_PAUSE).await;
         }
         Message::Input(Input::CleanedUp)
     }
-}
-
-/// Puts the pod's volumes in place again, as what they are made from has changed.
-pub(crate) fn refresh_volumes(context: &Arc<Context>, pod: &Arc<Pod>, outbox: &mpsc::UnboundedSender<Message>) {
-    let (context, pod, outbox) = (Arc::clone(context), Arc::clone(pod), outbox.clone());
-    tokio::spawn(async move {
-        match volumes::prepare(&context, &pod).await {
-            Ok(prepared) => {
-                let _ = outbox.send(Message::Prepared(prepared));
-            }
-            // The files stay as they were, as they do when an object a pod mounts is deleted.
-            Err(error) => warn!(error, pod = ?pod.metadata.name, "bringing volumes up to date failed"),
-        }
-    });
 }
 
 /// From now on the ends of containers in this sandbox go to the pod's task.

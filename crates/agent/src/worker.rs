@@ -17,11 +17,16 @@ use tracing::warn;
 
 use crate::context::Context;
 use crate::runtime::{ContainerState, SandboxState};
-use crate::volumes::Prepared;
+use crate::status_patch::{is_same, status_patch};
+use crate::volumes::{Keeper, Prepared};
 use crate::work;
 
 /// How long until a write the server refused for reasons of its own is tried again.
 const REFUSED_RETRY: Duration = Duration::from_secs(1);
+
+/// How long until volumes that could not be brought up to date are tried again: at first, and at most.
+const REFRESH_RETRY: Duration = Duration::from_secs(1);
+const REFRESH_RETRY_MAX: Duration = Duration::from_secs(120);
 
 /// Something for a pod's task.
 #[derive(Debug)]
@@ -36,6 +41,8 @@ pub(crate) enum Message {
     Prepared(Prepared),
     /// What a volume is made from has changed.
     Refresh,
+    /// The volumes were brought up to date, or why not.
+    Refreshed(Result<Prepared, String>),
     /// A container has ended.
     Exit(ContainerState),
     /// A sandbox is up.
@@ -79,8 +86,12 @@ struct Worker {
     /// The status that is on its way.
     sent: Option<Value>,
     retries: u32,
+    volumes: Arc<Keeper>,
     /// Ends what follows the pod's volumes.
     following: CancellationToken,
+    /// How long until a refresh of the volumes that fails is tried again, and what gives that up.
+    refresh_retry: Duration,
+    retrying: CancellationToken,
 }
 
 /// Starts the task of a pod. `found` is what already runs for it.
@@ -103,6 +114,7 @@ pub(crate) fn start(
         sandbox: String::new(),
     };
     let (sender, receiver) = watch::channel(view);
+    let volumes = Arc::new(Keeper::default());
     let mut worker = Worker {
         life: Life::new(pod, node, context.config.backoff),
         context: Arc::clone(context),
@@ -114,7 +126,10 @@ pub(crate) fn start(
         known: object.to_value()["status"].take(),
         sent: None,
         retries: 0,
-        following: CancellationToken::new(),
+        following: volumes.child_token(),
+        volumes,
+        refresh_retry: REFRESH_RETRY,
+        retrying: CancellationToken::new(),
     };
     let now = context.now();
     if let Some(sandbox) = found {
@@ -180,7 +195,6 @@ impl Worker {
                 view.sandbox.clone_from(&self.sandbox);
             });
             if step.over {
-                self.following.cancel();
                 return;
             }
         }
@@ -207,7 +221,8 @@ impl Worker {
                 self.follow(&prepared);
                 Input::VolumesReady
             }
-            Message::Refresh => return work::refresh_volumes(&self.context, self.life.pod(), &self.outbox),
+            Message::Refresh => return self.refresh(),
+            Message::Refreshed(outcome) => return self.refreshed(outcome),
             Message::Exit(container) => work::run_of(&self.context, self.life.pod(), &container),
             Message::Sandbox(sandbox) => {
                 work::remember_sandbox(&self.context, &sandbox.id, &self.outbox);
@@ -298,15 +313,56 @@ impl Worker {
             context: Arc::clone(&self.context),
             pod: Arc::clone(self.life.pod()),
             ips: self.life.ips(),
+            volumes: Arc::clone(&self.volumes),
             outbox: self.outbox.clone(),
         };
         tokio::spawn(job.perform(action));
     }
 
+    /// Puts the volumes in place again, as what they are made from has changed.
+    fn refresh(&self) {
+        let (context, pod, outbox) = (
+            Arc::clone(&self.context),
+            Arc::clone(self.life.pod()),
+            self.outbox.clone(),
+        );
+        let volumes = Arc::clone(&self.volumes);
+        tokio::spawn(async move {
+            if let Some(outcome) = volumes.prepare(&context, &pod).await {
+                let _ = outbox.send(Message::Refreshed(outcome));
+            }
+        });
+    }
+
+    /// Goes on following, or tries again later. Until then the files stay as they were, as they do when an object that a
+    /// pod mounts is deleted.
+    fn refreshed(&mut self, outcome: Result<Prepared, String>) {
+        match outcome {
+            Ok(prepared) => {
+                self.refresh_retry = REFRESH_RETRY;
+                self.follow(&prepared);
+            }
+            Err(why) => {
+                let wait = self.refresh_retry;
+                self.refresh_retry = (wait * 2).min(REFRESH_RETRY_MAX);
+                warn!(why, pod = ?self.object, retry = ?wait, "bringing volumes up to date failed, trying again");
+                // One attempt ahead, however many changes failed meanwhile.
+                self.retrying.cancel();
+                self.retrying = self.following.child_token();
+                let outbox = self.outbox.clone();
+                let work = async move {
+                    tokio::time::sleep(wait).await;
+                    let _ = outbox.send(Message::Refresh);
+                };
+                tokio::spawn(self.retrying.clone().run_until_cancelled_owned(work));
+            }
+        }
+    }
+
     /// Looks again at the volumes whenever what they are made from changes, or a token grows old.
     fn follow(&mut self, prepared: &Prepared) {
         self.following.cancel();
-        self.following = CancellationToken::new();
+        self.following = self.volumes.child_token();
         for reference in &prepared.follows {
             let mut changes = self.context.references.follow(reference);
             let outbox = self.outbox.clone();
@@ -340,95 +396,4 @@ async fn confirm(context: &Context, object: &Object, outbox: &mpsc::UnboundedSen
     };
     let write = Write::delete(resource::PODS, &meta.namespace, &meta.name, options).if_uid(meta.uid.as_str());
     let _ = outbox.send(Message::Confirmed(context.writer.write(write).await));
-}
-
-/// True when every field of `status` is in `known` already and none that is gone is left there.
-fn is_same(known: &Value, status: &Value) -> bool {
-    let gone = ["reason", "message"]
-        .iter()
-        .any(|field| !known[*field].is_null() && status[*field].is_null());
-    let fields = status.as_object().into_iter().flatten();
-    !gone
-        && fields.into_iter().all(|(name, value)| {
-            if name != "conditions" {
-                return known[name] == *value;
-            }
-            let known = known[name].as_array().map(Vec::as_slice).unwrap_or_default();
-            let same = |a: &Value, b: &Value| {
-                [
-                    "type",
-                    "status",
-                    "reason",
-                    "message",
-                    "lastTransitionTime",
-                    "observedGeneration",
-                ]
-                .iter()
-                .all(|field| a[*field] == b[*field])
-            };
-            value
-                .as_array()
-                .into_iter()
-                .flatten()
-                .all(|c| known.iter().any(|k| same(k, c)))
-        })
-}
-
-/// The strategic patch that turns `known` into `status` and leaves alone what is not the node's.
-fn status_patch(known: &Value, status: &Value) -> Value {
-    let mut patch = status.clone();
-    for field in ["reason", "message"] {
-        if patch[field].is_null() && !known[field].is_null() {
-            patch[field] = Value::Null;
-        }
-    }
-    for condition in patch["conditions"].as_array_mut().into_iter().flatten() {
-        // Conditions are merged by type: what no longer holds has to be taken back.
-        for field in ["reason", "message"] {
-            if condition[field].is_null() {
-                condition[field] = Value::Null;
-            }
-        }
-    }
-    for field in ["podIPs", "hostIPs"] {
-        // Addresses are merged too: those of an earlier sandbox have to go.
-        let differs = !known[field].is_null() && known[field] != status[field];
-        if let Some(list) = patch.get_mut(field).and_then(Value::as_array_mut).filter(|_| differs) {
-            list.insert(0, json!({"$patch": "replace"}));
-        }
-    }
-    patch
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn conditions_of_others_do_not_make_a_status_differ() {
-        let known = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}, {"type": "DisruptionTarget", "status": "True"}]});
-        assert!(is_same(
-            &known,
-            &json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]})
-        ));
-        assert!(!is_same(
-            &known,
-            &json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]})
-        ));
-    }
-
-    #[test]
-    fn a_patch_takes_back_what_no_longer_holds() {
-        let known = json!({"reason": "Evicted", "podIPs": [{"ip": "10.42.0.1"}]});
-        let status = json!({"podIPs": [{"ip": "10.42.0.2"}], "conditions": [{"type": "Ready", "status": "True"}]});
-        assert!(!is_same(&known, &status));
-        assert_eq!(
-            status_patch(&known, &status),
-            json!({
-                "reason": null,
-                "podIPs": [{"$patch": "replace"}, {"ip": "10.42.0.2"}],
-                "conditions": [{"type": "Ready", "status": "True", "reason": null, "message": null}],
-            })
-        );
-    }
 }

@@ -3,13 +3,15 @@
 //! - `host_path`: directories and files of the node, checked by type;
 //! - `empty_dir`: room that lives and ends with the pod, on disk or in memory;
 //! - `payload`: what config maps, secrets, downward API, projected volumes and tokens put into files;
-//! - `atomic`: such files changed all at once.
+//! - `atomic`: such files changed all at once;
+//! - `keeper`: the order of all this for one pod.
 //!
 //! Source: `spec/node-and-pod.md` §18; kubernetes `pkg/volume/*`.
 
 mod atomic;
 mod empty_dir;
 mod host_path;
+mod keeper;
 mod payload;
 mod sub_path;
 
@@ -17,11 +19,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rota_api::Timestamp;
-use rota_api::k8s::api::core::v1::{Pod, Volume};
+use rota_api::k8s::api::core::v1::{EmptyDirVolumeSource, HostPathVolumeSource, Pod, Volume};
 
 use crate::context::Context;
 use crate::references::Reference;
 
+pub(crate) use keeper::Keeper;
 pub(crate) use sub_path::resolve as resolve_sub_path;
 
 /// What was put in place, and what it depends on.
@@ -33,27 +36,70 @@ pub(crate) struct Prepared {
     pub(crate) refresh: Option<Timestamp>,
 }
 
-/// Puts all volumes of a pod in place, or brings them up to date. Safe to repeat.
+/// A volume with everything it is made from.
+struct Placement {
+    name: String,
+    directory: PathBuf,
+    fs_group: Option<u32>,
+    content: Content,
+}
+
+enum Content {
+    HostPath(HostPathVolumeSource),
+    EmptyDir(EmptyDirVolumeSource),
+    Files(payload::Payload),
+}
+
+/// Asks the cluster for what all volumes of a pod are made from. Touches no file.
 ///
-/// Errors: the first volume that cannot be, in a sentence for people.
-pub(crate) async fn prepare(context: &Context, pod: &Pod) -> Result<Prepared, String> {
-    let mut prepared = Prepared::default();
+/// Errors: the first volume that cannot be made, in a sentence for people.
+async fn gather(context: &Context, pod: &Pod) -> Result<(Prepared, Vec<Placement>), String> {
+    let (mut prepared, mut placements) = (Prepared::default(), Vec::new());
     let uid = pod.metadata.uid.clone().unwrap_or_default();
     for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
-        let directory = context.paths.volume(&uid, &volume.name);
-        let failed = |why: String| format!("MountVolume.SetUp failed for volume {:?} : {why}", volume.name);
-        if let Some(host_path) = &volume.host_path {
-            host_path::ensure(host_path).map_err(failed)?;
+        let content = if let Some(host_path) = &volume.host_path {
+            Content::HostPath(host_path.clone())
         } else if let Some(empty_dir) = &volume.empty_dir {
-            empty_dir::ensure(&directory, empty_dir, fs_group(pod)).map_err(|e| failed(e.to_string()))?;
+            Content::EmptyDir(empty_dir.clone())
         } else if let Some(payload) = payload::of(context, pod, volume, &mut prepared).await {
-            let payload = payload.map_err(failed)?;
-            atomic::write(&directory, &payload, fs_group(pod)).map_err(|e| failed(e.to_string()))?;
+            Content::Files(payload.map_err(|why| failed(&volume.name, &why))?)
         } else {
-            return Err(failed(format!("volumes of kind {} are not supported", kind(volume))));
-        }
+            let why = format!("volumes of kind {} are not supported", kind(volume));
+            return Err(failed(&volume.name, &why));
+        };
+        placements.push(Placement {
+            name: volume.name.clone(),
+            directory: context.paths.volume(&uid, &volume.name),
+            fs_group: fs_group(pod),
+            content,
+        });
     }
-    Ok(prepared)
+    Ok((prepared, placements))
+}
+
+/// Puts volumes in place, or brings them up to date. Blocking.
+///
+/// Errors: the first volume that cannot be, in a sentence for people.
+fn place(placements: &[Placement]) -> Result<(), String> {
+    for placement in placements {
+        let Placement {
+            name,
+            directory,
+            fs_group,
+            content,
+        } = placement;
+        let placed = match content {
+            Content::HostPath(source) => host_path::ensure(source),
+            Content::EmptyDir(source) => empty_dir::ensure(directory, source, *fs_group).map_err(|e| e.to_string()),
+            Content::Files(payload) => atomic::write(directory, payload, *fs_group).map_err(|e| e.to_string()),
+        };
+        placed.map_err(|why| failed(name, &why))?;
+    }
+    Ok(())
+}
+
+fn failed(volume: &str, why: &str) -> String {
+    format!("MountVolume.SetUp failed for volume {volume:?} : {why}")
 }
 
 /// Where a volume is on the node; `None` when the pod has no such volume.

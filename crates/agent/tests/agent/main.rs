@@ -3,12 +3,14 @@
 mod scripted;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use rota_agent::node::{Capacity, Machine, NodeFacts};
 use rota_agent::simulated::{SimulatedConfig, SimulatedNodes};
 use rota_agent::tokens::{Token, TokenWish, Tokens};
@@ -39,14 +41,34 @@ impl Env for RealEnv {
     }
 }
 
-struct OneToken;
+/// What the nth request for a token is answered with, counted from 1.
+type Answer = dyn Fn(usize) -> BoxFuture<'static, Result<Duration, ApiError>> + Send + Sync;
+
+/// Issues tokens that hold as long as a test says, if it lets them be issued at all.
+struct Issuer {
+    count: AtomicUsize,
+    answer: Box<Answer>,
+}
+
+impl Issuer {
+    fn new(
+        answer: impl Fn(usize) -> BoxFuture<'static, Result<Duration, ApiError>> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            count: AtomicUsize::new(0),
+            answer: Box::new(answer),
+        })
+    }
+}
 
 #[async_trait]
-impl Tokens for OneToken {
+impl Tokens for Issuer {
     async fn issue(&self, wish: &TokenWish) -> Result<Token, ApiError> {
+        let number = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        let lifetime = (self.answer)(number).await?;
         Ok(Token {
-            text: format!("token of {}", wish.service_account),
-            expires: Timestamp::now() + Duration::from_secs(3600),
+            text: format!("token {number} of {}", wish.service_account),
+            expires: Timestamp::now() + lifetime,
         })
     }
 }
@@ -54,6 +76,7 @@ impl Tokens for OneToken {
 struct World {
     cluster: Arc<dyn Cluster>,
     runtime: Scripted,
+    tokens: Arc<Issuer>,
     data: tempfile::TempDir,
 }
 
@@ -69,6 +92,7 @@ impl World {
         let world = Self {
             cluster: Arc::new(LocalCluster::new(registry, Caller::system("system:node:n"))),
             runtime: Scripted::new(),
+            tokens: Issuer::new(|_| async { Ok(Duration::from_secs(3600)) }.boxed()),
             data: tempfile::tempdir().unwrap(),
         };
         let account = json!({"metadata": {"name": "default", "namespace": "default"}});
@@ -109,7 +133,7 @@ impl World {
             cluster: Arc::clone(&self.cluster),
             runtime: Arc::new(self.runtime.clone()),
             recorder: Arc::new(Quiet),
-            tokens: Arc::new(OneToken),
+            tokens: Arc::clone(&self.tokens) as _,
         };
         let mut agent = Agent::start(config, ports).await.unwrap();
         agent.ready().await;
@@ -186,9 +210,28 @@ impl World {
         }
     }
 
+    /// Where what lives and ends with a pod is kept.
+    fn state_of(&self, pod: &Value) -> PathBuf {
+        let uid = pod["metadata"]["uid"].as_str().unwrap();
+        self.data.path().join("state").join(uid)
+    }
+
     async fn wait_phase(&self, phase: &str) -> Value {
         self.wait("p", |pod| pod["status"]["phase"] == phase).await
     }
+}
+
+/// Waits until something on the disk is as wanted.
+async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let search = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(
+        tokio::time::timeout(PATIENCE, search).await.is_ok(),
+        "never came about: {what}"
+    );
 }
 
 fn condition<'a>(pod: &'a Value, kind: &str) -> &'a Value {
@@ -225,6 +268,9 @@ async fn a_pod_runs_and_succeeds_with_its_container() {
     world.pod(json!({"restartPolicy": "Never"})).await;
     let pod = world.wait_phase("Running").await;
     assert_eq!(condition(&pod, "Ready")["status"], "True");
+    for condition in pod["status"]["conditions"].as_array().unwrap() {
+        assert_eq!(condition.get("lastProbeTime"), Some(&Value::Null), "{condition}");
+    }
     assert_eq!(pod["status"]["podIP"], "10.42.0.5");
     assert_eq!(
         pod["status"]["containerStatuses"][0]["containerID"]
@@ -351,7 +397,7 @@ async fn volumes_and_variables_come_from_config_maps_and_follow_their_changes() 
     if let Some(account) = account {
         assert_eq!(
             std::fs::read_to_string(account.source.join("token")).unwrap(),
-            "token of default"
+            "token 1 of default"
         );
     }
     let patch = Write::merge(
@@ -361,14 +407,118 @@ async fn volumes_and_variables_come_from_config_maps_and_follow_their_changes() 
         json!({"data": {"key": "two"}}),
     );
     world.cluster.write(patch).await.unwrap();
-    let follow = async {
-        while std::fs::read_to_string(&file).unwrap() != "two" {
-            tokio::task::yield_now().await;
+    eventually("the file follows the config map", || {
+        std::fs::read_to_string(&file).unwrap() == "two"
+    })
+    .await;
+}
+
+/// A pod's volume with a token and nothing else.
+fn token_volume() -> Value {
+    json!({"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}})
+}
+
+/// What is sent when it is dropped.
+struct Dropped(tokio::sync::watch::Sender<bool>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_under_way_when_a_pod_ends_brings_no_volume_back() {
+    let mut world = World::new().await;
+    let (asked, mut is_asked) = tokio::sync::watch::channel(false);
+    let (dropped, mut is_dropped) = tokio::sync::watch::channel(false);
+    world.tokens = Issuer::new(move |number| {
+        let (asked, dropped) = (asked.clone(), dropped.clone());
+        async move {
+            if number > 1 {
+                let _guard = Dropped(dropped);
+                asked.send_replace(true);
+                std::future::pending::<()>().await;
+            }
+            // Over as soon as it is issued: the next one is asked for at once.
+            Ok(Duration::ZERO)
         }
+        .boxed()
+    });
+    let _agent = world.agent().await;
+    let spec = json!({
+        "restartPolicy": "Never", "automountServiceAccountToken": false,
+        "volumes": [{"name": "e", "emptyDir": {}}, token_volume()],
+    });
+    let pod = world.pod(spec).await;
+    world.runtime.started("c", 0).await;
+    is_asked.wait_for(|asked| *asked).await.unwrap();
+    world.runtime.end("c", 0);
+    world.wait_phase("Succeeded").await;
+    let state = world.state_of(&pod);
+    eventually("the volumes are taken down", || !state.exists()).await;
+    let given_up = tokio::time::timeout(PATIENCE, is_dropped.wait_for(|dropped| *dropped)).await;
+    assert!(given_up.is_ok(), "nobody waits for the token of a pod that is over");
+    world.wait("p", |pod| pod["status"]["phase"] == "Succeeded").await;
+    assert!(!state.exists());
+}
+
+#[tokio::test]
+async fn a_pod_that_has_ended_follows_nothing() {
+    let world = World::new().await;
+    let _agent = world.agent().await;
+    let config = json!({"metadata": {"name": "config", "namespace": "default"}, "data": {"key": "one"}});
+    world.create(resource::CONFIG_MAPS, config).await;
+    let mounting = |name: &str| {
+        json!({
+            "restartPolicy": "Never", "automountServiceAccountToken": false,
+            "volumes": [{"name": "v", "configMap": {"name": "config"}}],
+            "containers": [{"name": name, "image": "i:1"}],
+        })
     };
-    tokio::time::timeout(PATIENCE, follow)
-        .await
-        .expect("the file follows the config map");
+    let over = world.named_pod("over", mounting("over")).await;
+    world.runtime.started("over", 0).await;
+    world.runtime.end("over", 0);
+    world.wait("over", |pod| pod["status"]["phase"] == "Succeeded").await;
+    let state = world.state_of(&over);
+    eventually("the volumes are taken down", || !state.exists()).await;
+    // Another pod shows that the change has arrived: one watch tells all pods of the node.
+    let running = world.named_pod("running", mounting("running")).await;
+    world.runtime.started("running", 0).await;
+    let change = json!({"data": {"key": "two"}});
+    let patch = Write::merge(resource::CONFIG_MAPS, "default", "config", change);
+    world.cluster.write(patch).await.unwrap();
+    let file = world.state_of(&running).join("volumes/v/key");
+    eventually("the file follows the config map", || {
+        std::fs::read_to_string(&file).unwrap() == "two"
+    })
+    .await;
+    let delete = Write::delete(resource::PODS, "default", "over", DeleteOptions::default());
+    world.cluster.write(delete).await.unwrap();
+    world.wait("over", Value::is_null).await;
+    assert!(!state.exists());
+}
+
+#[tokio::test]
+async fn a_token_that_could_not_be_renewed_is_asked_for_again() {
+    let mut world = World::new().await;
+    world.tokens = Issuer::new(|number| {
+        async move {
+            match number {
+                1 => Ok(Duration::ZERO),
+                2 => Err(ApiError::internal("the server is away")),
+                _ => Ok(Duration::from_secs(3600)),
+            }
+        }
+        .boxed()
+    });
+    let _agent = world.agent().await;
+    let spec = json!({"automountServiceAccountToken": false, "volumes": [token_volume()]});
+    let pod = world.pod(spec).await;
+    world.runtime.started("c", 0).await;
+    let file = world.state_of(&pod).join("volumes/t/token");
+    let renewed = || std::fs::read_to_string(&file).unwrap() == "token 3 of default";
+    eventually("the token is renewed", renewed).await;
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! The form in which objects are stored: a list or map that is always written and holds nothing is null.
+//! The form in which objects are stored: a list or map that is always written and holds nothing is null, and a time that is
+//! always written and was never set is null too, whether or not its writer said so.
 //!
 //! Storage does not tell an empty list from none, so that what was sent as `[]` is read back as null where the field is
 //! always written. Fields that are left out when empty never get here with an empty value.
@@ -10,7 +11,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::table::{Field, Presence, Schema, Target, Type, TypeId, schema};
+use crate::table::{Field, Presence, Schema, Shape, Target, Type, TypeId, schema};
 
 /// Brings an object of the type `schema_type` into the form in which it is stored.
 pub fn settle(schema_type: &str, value: &mut Value) {
@@ -24,7 +25,7 @@ pub fn settle(schema_type: &str, value: &mut Value) {
 
 fn object(schema: &'static Schema, of: &'static Type, value: &mut Value) {
     let Value::Object(members) = value else { return };
-    for (name, member) in members {
+    for (name, member) in members.iter_mut() {
         let Some(field) = of.field(name) else { continue };
         if is_always_written(field) && is_empty(member) {
             *member = Value::Null;
@@ -32,6 +33,13 @@ fn object(schema: &'static Schema, of: &'static Type, value: &mut Value) {
             inside(schema, &field.target, member);
         }
     }
+    for field in of.always().filter(|field| is_time(schema, &field.target)) {
+        members.entry(field.name).or_insert(Value::Null);
+    }
+}
+
+fn is_time(schema: &Schema, target: &Target) -> bool {
+    matches!(target, Target::Type(id) if matches!(schema[*id].shape, Shape::Time | Shape::MicroTime))
 }
 
 fn inside(schema: &'static Schema, target: &'static Target, value: &mut Value) {
@@ -68,7 +76,7 @@ fn leads_on(schema: &'static Schema, target: &Target) -> bool {
     }
 }
 
-/// The types with such a list, in them or in a type that they hold.
+/// The types with such a list or time, in them or in a type that they hold.
 fn concerned(schema: &'static Schema) -> &'static HashSet<TypeId> {
     static CONCERNED: OnceLock<HashSet<TypeId>> = OnceLock::new();
     CONCERNED.get_or_init(|| {
@@ -78,7 +86,9 @@ fn concerned(schema: &'static Schema) -> &'static HashSet<TypeId> {
             let more: Vec<TypeId> = schema
                 .types()
                 .filter(|(id, of)| {
-                    !found.contains(id) && of.fields.iter().any(|f| is_always_written(f) || leads(&f.target))
+                    let holds = |f: &Field| is_always_written(f) || leads(&f.target);
+                    let has_time = || of.always().any(|f| is_time(schema, &f.target));
+                    !found.contains(id) && (has_time() || of.fields.iter().any(holds))
                 })
                 .map(|(id, _)| id)
                 .collect();
@@ -111,5 +121,14 @@ mod tests {
             job,
             json!({"spec": {"podFailurePolicy": {"rules": null}, "template": {"spec": {"containers": [{}]}}}})
         );
+    }
+
+    #[test]
+    fn a_time_that_was_never_set_is_stored_as_null() {
+        let mut pod =
+            json!({"status": {"conditions": [{"type": "Ready", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
+        settle("io.k8s.api.core.v1.Pod", &mut pod);
+        let ready = json!({"type": "Ready", "lastTransitionTime": "2026-01-01T00:00:00Z", "lastProbeTime": null});
+        assert_eq!(pod, json!({"status": {"conditions": [ready]}}));
     }
 }
