@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rota_api::k8s::api::apps::v1::DaemonSet;
-use rota_api::{PatchKind, Write, resource};
+use rota_api::{DeleteOptions, PatchKind, Write, resource};
 use rota_cluster::{Cluster, RemoteCluster, Selection};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -17,6 +17,8 @@ use super::site::Site;
 
 /// How long each part may take.
 const PART_MAX: Duration = Duration::from_secs(3600);
+/// How long a new node may wait for its pod.
+const JOIN_MAX: Duration = Duration::from_secs(60);
 /// The name of the DaemonSet.
 const NAME: &str = "daemon";
 
@@ -66,6 +68,7 @@ pub(super) async fn measure(site: &Site, args: &DaemonsetArgs) -> Result<Figures
     let _ = stop.send(true);
     let peaks = pods.await??;
     peaks.check(nodes, args)?;
+    let joined = node_joins(&cluster, &namespace).await?;
 
     let count = f64::from(nodes);
     let mut figures = Figures::default();
@@ -73,6 +76,11 @@ pub(super) async fn measure(site: &Site, args: &DaemonsetArgs) -> Result<Figures
     figures.add("create to all ready", (ready_at - began).as_secs_f64(), "s");
     figures.add("rolling update", (updated_at - update_began).as_secs_f64(), "s");
     #[expect(clippy::cast_precision_loss, reason = "nodes are few enough")]
+    figures.add(
+        "one node joins, until its pod is bound",
+        joined.as_secs_f64() * 1e3,
+        "ms",
+    );
     figures.add("most nodes without a ready pod", peaks.unready as f64, "");
     if let (Some(started), Some(created), Some(updated)) = (started, created, updated) {
         let per_node = |from: Duration, to: Duration| to.saturating_sub(from).as_secs_f64() * 1e6 / count;
@@ -81,6 +89,44 @@ pub(super) async fn measure(site: &Site, args: &DaemonsetArgs) -> Result<Figures
     }
     site.leave(&cluster, &namespace).await?;
     Ok(figures)
+}
+
+/// Adds a node that nobody runs, and takes it away again; tells how long it took until a pod was bound to it.
+async fn node_joins(cluster: &RemoteCluster, namespace: &str) -> Result<Duration> {
+    let name = format!("rota-bench-{:08x}", getrandom::u32()?);
+    let mut pods = PodWatch::open(cluster, namespace).await?;
+    let began = Instant::now();
+    cluster
+        .write(Write::create(resource::NODES, ready_node(&name)))
+        .await
+        .context("adding a node")?;
+    let bound = async {
+        loop {
+            if pods.next().await?.object.node() == name {
+                return Ok::<Instant, anyhow::Error>(Instant::now());
+            }
+        }
+    };
+    let bound = tokio::time::timeout(JOIN_MAX, bound)
+        .await
+        .with_context(|| format!("no pod was bound to the new node within {} s", JOIN_MAX.as_secs()))??;
+    cluster
+        .write(Write::delete(resource::NODES, "", &name, DeleteOptions::default()))
+        .await
+        .context("taking the node away")?;
+    Ok(bound - began)
+}
+
+fn ready_node(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
+        "status": {
+            "capacity": {"cpu": "1", "memory": "1Gi", "pods": "10"},
+            "allocatable": {"cpu": "1", "memory": "1Gi", "pods": "10"},
+            "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
+        },
+    })
 }
 
 fn daemon_set(namespace: &str, args: &DaemonsetArgs) -> Value {
