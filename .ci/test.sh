@@ -24,6 +24,9 @@ if cargo nextest --version >/dev/null 2>&1; then
     step "stories of Jobs and DaemonSets, with controllers that reach the cluster over HTTPS"
     ROTA_CONTROLLERS=remote cargo nextest run --locked --workspace -E 'package(rota-e2e) and test(/^(jobs|daemon_sets)::/)' \
         --no-fail-fast --test-threads "$stories"
+    step "stories of Jobs and DaemonSets, with a network in between that loses, delays and refuses"
+    ROTA_CONTROLLERS=proxy cargo nextest run --locked --workspace -E 'package(rota-e2e) and test(/^(jobs|daemon_sets|daemon_set_rollouts)::/)' \
+        --no-fail-fast --test-threads "$stories"
 else
     step "tests and stories"
     log=$(mktemp)

@@ -9,13 +9,14 @@
 //! One task owns the world and calls the controllers; plans run beside it. Nothing here polls: the task is woken by a
 //! change, by a finished plan, or by the wall clock reaching the next wake-up time.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use jiff::SignedDuration;
-use rota_api::{Resource, Revision, Timestamp};
+use rota_api::{ApiError, Resource, Revision, Timestamp};
 use rota_reconcile::{Controller, Key, Plan, Wake, World, WorldChange};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -62,6 +63,7 @@ pub async fn drive(
         ));
     }
     drop(sender);
+    // Holds no more than there are plans in flight.
     let (finished_sender, mut finished) = mpsc::unbounded_channel();
     let mut driver = Driver::new(cluster, controllers, kinds, recorder, metrics, finished_sender);
     let timer = WallTimer::new()?;
@@ -143,6 +145,9 @@ impl Driver {
                 world.index(index);
             }
         }
+        for controller in &controllers {
+            metrics.synced(controller.queue_name(), false);
+        }
         let workers = controllers
             .into_iter()
             .map(|controller| Worker {
@@ -166,17 +171,11 @@ impl Driver {
     /// Enters what became known and queues what it touches.
     fn enter(&mut self, update: Update, now: Timestamp) {
         let (kind, revision) = update.progress();
-        let is_list = matches!(update, Update::Reset(..));
         let changes = update.enter(&mut self.world);
         for change in &changes {
             self.touch(change, now);
         }
-        let objects = if is_list {
-            usize::MAX
-        } else {
-            changes.iter().filter(|change| !change.is_deleted()).count()
-        };
-        let mut free = self.gate.observe(kind, revision, objects);
+        let mut free = self.gate.observe(kind, revision);
         for change in changes.iter().filter(|change| change.is_deleted()) {
             free.extend(self.gate.observe_gone(&change.latest().meta().uid));
         }
@@ -218,6 +217,7 @@ impl Driver {
                     continue;
                 }
                 tracing::debug!(controller = worker.controller.name(), "has seen everything and begins");
+                self.metrics.synced(worker.controller.queue_name(), true);
             }
             worker.queue.release(now);
             for _ in 0..KEYS_PER_TURN_MAX {
@@ -228,9 +228,8 @@ impl Driver {
                 let Some(key) = worker.queue.pop() else { break };
                 let asked = Instant::now();
                 let plan = worker.controller.reconcile(&key, &self.world, now);
-                let waiting = worker.queue.depth();
                 self.metrics
-                    .decided(worker.controller.queue_name(), asked.elapsed(), waiting);
+                    .decided(worker.controller.queue_name(), asked.elapsed(), worker.queue.load());
                 self.begin(index, key, plan, asked);
             }
             more |= self.workers[index].queue.depth() > 0;
@@ -260,7 +259,12 @@ impl Driver {
         let cluster = Arc::clone(&self.cluster);
         let finished = self.finished.clone();
         tokio::spawn(async move {
-            let outcome = carry_out(&*cluster, &plan, pace).await;
+            let done = AssertUnwindSafe(carry_out(&*cluster, &plan, pace)).catch_unwind().await;
+            // Its key must not wait for ever for an end that does not come.
+            let outcome = done.unwrap_or_else(|_| Outcome {
+                written: plan.actions.iter().map(|_| None).collect(),
+                refused: vec![(0, ApiError::internal("carrying the plan out panicked"))],
+            });
             // The driver is gone only when everything stops.
             let _ = finished.send(Finished {
                 worker,
@@ -331,38 +335,24 @@ impl Driver {
 
 /// What of an outcome the world will show, given the kinds that are watched.
 fn expectation(outcome: &Outcome, watched: &[&'static Resource]) -> Expectation {
-    let mut expected = Expectation::default();
-    // One object may be written more than once by a plan; a watch shows the last of it.
-    let mut latest: BTreeMap<&'static Resource, (Revision, HashSet<&str>)> = BTreeMap::new();
-    for written in outcome.written.iter().flatten() {
-        let object = written.object();
-        let kind = object.resource();
-        if !watched.contains(&kind) {
-            continue;
-        }
-        let uid = object.meta().uid.as_str();
-        match written {
-            Written::Gone(_) => expected.gone.push(uid.to_owned()),
-            Written::Present(_) => {
-                let (revision, uids) = latest.entry(kind).or_default();
-                match object.revision().cmp(revision) {
-                    Ordering::Less => {}
-                    Ordering::Equal => {
-                        uids.insert(uid);
-                    }
-                    Ordering::Greater => {
-                        *revision = object.revision();
-                        *uids = HashSet::from([uid]);
-                    }
-                }
-            }
+    let mut gone: HashSet<&str> = HashSet::new();
+    let mut latest: BTreeMap<&'static Resource, Revision> = BTreeMap::new();
+    let of_watched = |written: &&Written| watched.contains(&written.object().resource());
+    for written in outcome.written.iter().flatten().filter(of_watched) {
+        if let Written::Gone(object) = written {
+            gone.insert(&object.meta().uid);
         }
     }
-    let gone: HashSet<&str> = expected.gone.iter().map(String::as_str).collect();
-    let revisions = latest.into_iter().map(|(kind, (revision, uids))| {
-        // What is gone by the end of the plan is not shown as present.
-        (kind, revision, uids.difference(&gone).count())
-    });
-    expected.revisions = revisions.filter(|(_, _, objects)| *objects > 0).collect();
-    expected
+    for written in outcome.written.iter().flatten().filter(of_watched) {
+        let object = written.object();
+        // What is gone by the end of the plan is not shown as it was in between.
+        if !gone.contains(object.meta().uid.as_str()) {
+            let revision = latest.entry(object.resource()).or_default();
+            *revision = object.revision().max(*revision);
+        }
+    }
+    Expectation {
+        revisions: latest.into_iter().collect(),
+        gone: gone.into_iter().map(str::to_owned).collect(),
+    }
 }

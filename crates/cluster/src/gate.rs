@@ -6,7 +6,6 @@
 //!
 //! Source: kubernetes `pkg/controller/util/consistency` (KEP-5647), generalised to deletes.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rota_api::{Resource, Revision};
@@ -14,9 +13,9 @@ use rota_api::{Resource, Revision};
 /// What must be seen before work on something may go on.
 #[derive(Debug, Default)]
 pub struct Expectation {
-    /// For each kind the revision up to which it must be known, and how many objects of it that revision holds: 1 where a
-    /// server numbers changes, as ours does; more where it numbers commits, whose objects are seen one after another.
-    pub revisions: Vec<(&'static Resource, Revision, usize)>,
+    /// For each kind the revision up to which it must be known. Every change has a revision of its own (ADR 7; upstream's
+    /// servers change one object a revision), so what has a lower one was seen before.
+    pub revisions: Vec<(&'static Resource, Revision)>,
     /// Uids of objects that must be gone.
     pub gone: Vec<String>,
 }
@@ -24,10 +23,10 @@ pub struct Expectation {
 /// Things (`T`: what waits) that wait until the world shows what they wrote.
 #[derive(Debug)]
 pub struct Gate<T> {
-    /// For each kind the latest revision of which something was seen, and of how many objects.
-    observed: HashMap<&'static Resource, (Revision, usize)>,
+    /// For each kind the revision up to which it was seen.
+    observed: HashMap<&'static Resource, Revision>,
     waiting: HashMap<u64, (usize, T)>,
-    by_revision: HashMap<&'static Resource, BTreeMap<(Revision, usize), Vec<u64>>>,
+    by_revision: HashMap<&'static Resource, BTreeMap<Revision, Vec<u64>>>,
     by_uid: HashMap<String, Vec<u64>>,
     next: u64,
 }
@@ -51,18 +50,14 @@ impl<T> Gate<T> {
         let id = self.next;
         self.next += 1;
         let mut remaining = 0;
-        for (resource, revision, count) in expected.revisions {
-            if self
-                .observed
-                .get(resource)
-                .is_some_and(|seen| *seen >= (revision, count))
-            {
+        for (resource, revision) in expected.revisions {
+            if self.observed.get(resource).is_some_and(|seen| *seen >= revision) {
                 continue;
             }
             self.by_revision
                 .entry(resource)
                 .or_default()
-                .entry((revision, count))
+                .entry(revision)
                 .or_default()
                 .push(id);
             remaining += 1;
@@ -79,15 +74,10 @@ impl<T> Gate<T> {
         None
     }
 
-    /// The picture of a kind has reached `revision` and shows so many more objects of it; `usize::MAX` is all of them. Returns
-    /// what need not wait any longer.
-    pub fn observe(&mut self, resource: &'static Resource, revision: Revision, objects: usize) -> Vec<T> {
+    /// The picture of a kind has reached `revision`; returns what need not wait any longer.
+    pub fn observe(&mut self, resource: &'static Resource, revision: Revision) -> Vec<T> {
         let seen = self.observed.entry(resource).or_default();
-        match revision.cmp(&seen.0) {
-            Ordering::Less => {}
-            Ordering::Equal => seen.1 = seen.1.saturating_add(objects),
-            Ordering::Greater => *seen = (revision, objects),
-        }
+        *seen = revision.max(*seen);
         let seen = *seen;
         let mut met = Vec::new();
         if let Some(waiting) = self.by_revision.get_mut(resource) {
@@ -132,49 +122,22 @@ mod tests {
     fn work_goes_on_when_every_kind_has_caught_up_and_the_deleted_are_gone() {
         let mut gate = Gate::default();
         let expected = Expectation {
-            revisions: vec![(PODS, Revision(5), 1), (JOBS, Revision(5), 1)],
+            revisions: vec![(PODS, Revision(5)), (JOBS, Revision(5))],
             gone: vec!["u".to_owned()],
         };
         assert_eq!(gate.wait("job", expected, |_| false), None);
-        assert!(gate.observe(PODS, Revision(9), 1).is_empty());
-        assert!(gate.observe(JOBS, Revision(4), 1).is_empty());
-        assert!(gate.observe(JOBS, Revision(5), 1).is_empty());
+        assert!(gate.observe(PODS, Revision(9)).is_empty());
+        assert!(gate.observe(JOBS, Revision(4)).is_empty());
+        assert!(gate.observe(JOBS, Revision(5)).is_empty());
         assert_eq!(gate.observe_gone("u"), ["job"]);
-    }
-
-    #[test]
-    fn every_object_of_a_commit_is_waited_for() {
-        let expected = || Expectation {
-            revisions: vec![(PODS, Revision(5), 2)],
-            gone: Vec::new(),
-        };
-        let mut gate = Gate::default();
-        assert_eq!(gate.wait("job", expected(), |_| false), None);
-        assert!(
-            gate.observe(PODS, Revision(5), 1).is_empty(),
-            "the other one is to come"
-        );
-        assert_eq!(gate.observe(PODS, Revision(5), 1), ["job"]);
-        assert_eq!(gate.wait("late", expected(), |_| false), Some("late"));
-        let mut gate = Gate::default();
-        gate.observe(PODS, Revision(5), 1);
-        assert_eq!(gate.wait("job", expected(), |_| false), None);
-        assert_eq!(
-            gate.observe(PODS, Revision(6), 1),
-            ["job"],
-            "what is behind it was seen"
-        );
-        let mut gate = Gate::default();
-        gate.observe(PODS, Revision(5), usize::MAX);
-        assert_eq!(gate.wait("job", expected(), |_| false), Some("job"), "a list holds all");
     }
 
     #[test]
     fn what_has_been_seen_already_is_not_waited_for() {
         let mut gate = Gate::default();
-        gate.observe(PODS, Revision(7), 1);
+        gate.observe(PODS, Revision(7));
         let expected = Expectation {
-            revisions: vec![(PODS, Revision(7), 1)],
+            revisions: vec![(PODS, Revision(7))],
             gone: vec!["u".to_owned()],
         };
         assert_eq!(gate.wait("job", expected, |_| true), Some("job"));

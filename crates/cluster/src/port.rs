@@ -123,10 +123,20 @@ pub trait Cluster: Send + Sync + 'static {
     async fn write(&self, write: Write) -> Result<Written, ApiError>;
 
     /// True when [`Cluster::transact`] is all or nothing.
-    fn is_transactional(&self) -> bool;
+    fn is_transactional(&self) -> bool {
+        false
+    }
 
-    /// Makes all changes, in order. All or nothing where [`Cluster::is_transactional`], otherwise up to the first refusal.
+    /// Makes all changes, in order. All or nothing where [`Cluster::is_transactional`], otherwise up to the first refusal: then
+    /// they are writes one after another.
     ///
     /// Errors: the first refused write and why.
-    async fn transact(&self, writes: &[&Write]) -> Result<Vec<Written>, Refusal>;
+    async fn transact(&self, writes: &[&Write]) -> Result<Vec<Written>, Refusal> {
+        let mut written = Vec::with_capacity(writes.len());
+        for (at, write) in writes.iter().enumerate() {
+            let done = self.write((*write).clone()).await;
+            written.push(done.map_err(|error| Refusal { at, error })?);
+        }
+        Ok(written)
+    }
 }

@@ -37,6 +37,19 @@ pub struct Queue {
     /// Those of them that may not be looked at before.
     held: HashSet<Key>,
     failures: HashMap<Key, u32>,
+    added: u64,
+    retried: u64,
+}
+
+/// How busy a queue is, and was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// How many keys are ready.
+    pub depth: usize,
+    /// How often a key became ready.
+    pub added: u64,
+    /// How often a key came back because the work on it failed.
+    pub retried: u64,
 }
 
 /// Keys by the time at which they ring; a key rings once.
@@ -93,6 +106,7 @@ impl Queue {
         if let Some(touched) = self.working.get_mut(&key) {
             *touched = true;
         } else if self.queued.insert(key.clone()) {
+            self.added += 1;
             self.ready.push_back(key);
         }
     }
@@ -146,8 +160,14 @@ impl Queue {
         let failures = self.failures.entry(key.clone()).or_default();
         let delay = first.saturating_mul(1 << (*failures).min(20)).min(BACKOFF_MAX);
         *failures = failures.saturating_add(1);
+        self.retried += 1;
         // What was touched meanwhile is part of what will be looked at then.
         self.working.remove(key);
+        // A change that was to be looked at in a moment waits as changes about a failing key do.
+        let settled = later(now, SETTLE_WHEN_FAILING);
+        if self.settling.times.get(key).is_some_and(|at| *at < settled) {
+            self.settling.set(key.clone(), settled);
+        }
         self.add_at(key.clone(), later(now, delay));
         delay
     }
@@ -176,6 +196,15 @@ impl Queue {
     /// How many keys are ready.
     pub fn depth(&self) -> usize {
         self.ready.len()
+    }
+
+    /// How busy it is, and was.
+    pub fn load(&self) -> Load {
+        Load {
+            depth: self.ready.len(),
+            added: self.added,
+            retried: self.retried,
+        }
     }
 
     fn finish(&mut self, key: &Key) {
@@ -243,6 +272,12 @@ mod tests {
         queue.add(key("a"));
         queue.pop();
         assert_eq!(queue.failed(&key("a"), PAUSE_WHEN_STALE, at(3)).as_millis(), 5);
+        let load = Load {
+            depth: 0,
+            added: 4,
+            retried: 3,
+        };
+        assert_eq!(queue.load(), load);
     }
 
     fn settle(queue: &mut Queue, settle: fn(SignedDuration) -> Settle, millis: i64, now: i64) {
@@ -261,6 +296,20 @@ mod tests {
         queue.release(at(61));
         assert_eq!(queue.pop(), Some(key("a")));
         assert_eq!(queue.next_due(), None);
+    }
+
+    #[test]
+    fn what_was_to_be_looked_at_soon_waits_when_the_work_on_its_key_fails() {
+        let mut queue = Queue::default();
+        queue.add(key("a"));
+        queue.pop();
+        settle(&mut queue, Settle::Within, 10, 0);
+        queue.failed(&key("a"), SignedDuration::from_secs(1), at(0));
+        assert_eq!(queue.next_due(), Some(at(1)), "not 10 ms after the refusal");
+        queue.release(at(1));
+        assert_eq!(queue.pop(), Some(key("a")));
+        queue.failed(&key("a"), SignedDuration::from_secs(1), at(1));
+        assert_eq!(queue.next_due(), Some(at(3)));
     }
 
     #[test]

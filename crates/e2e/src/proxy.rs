@@ -22,6 +22,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
 /// How often each thing goes wrong, in one of a thousand requests, and how late watches are.
 #[derive(Clone, Copy, Debug)]
@@ -90,17 +91,22 @@ impl Faults {
 const SILENCE: Duration = Duration::from_secs(20);
 
 /// The proxy. It ends when dropped.
+///
+/// Its runtime is its thread's own, so that stories which are asynchronous themselves may start it and drop it.
 pub struct Proxy {
     kubeconfig: PathBuf,
-    state: Arc<State>,
-    // Dropped with the proxy: its runtime ends with it.
-    _runtime: tokio::runtime::Runtime,
+    counts: Arc<Counts>,
+    stop: CancellationToken,
+    thread: Option<std::thread::JoinHandle<()>>,
 }
+
+/// How often each thing went wrong.
+type Counts = Mutex<BTreeMap<&'static str, u64>>;
 
 struct State {
     faults: Faults,
     draw: Mutex<u64>,
-    counts: Mutex<BTreeMap<&'static str, u64>>,
+    counts: Arc<Counts>,
     server: kube::Client,
 }
 
@@ -115,20 +121,8 @@ impl Proxy {
     /// A proxy in front of the server of `kubeconfig`, as the user named there. Its own kubeconfig is below `dir`.
     pub fn start(kubeconfig: &str, dir: &Path, faults: Faults) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let (listener, server) = runtime.block_on(async {
-            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-            let read = kube::config::Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
-            let mut config = kube::Config::from_custom_kubeconfig(read, &kube::config::KubeConfigOptions::default())
-                .await
-                .expect("a kubeconfig");
-            config.default_retry = false;
-            (listener, kube::Client::try_from(config).expect("a client"))
-        });
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("a listener that does not block");
         let address = listener.local_addr().expect("an address");
         let key = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
         let path = dir.join("proxy.kubeconfig");
@@ -139,17 +133,30 @@ impl Proxy {
             .with_single_cert(vec![key.cert.der().clone()], private)
             .expect("a certificate");
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let state = Arc::new(State {
-            faults,
-            draw: Mutex::new(faults.seed | 1),
-            counts: Mutex::default(),
-            server,
+        let server = kube::config::Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
+        let (counts, stop) = (Arc::new(Counts::default()), CancellationToken::new());
+        let (counted, stopped) = (Arc::clone(&counts), stop.clone());
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(async {
+                let state = Arc::new(State {
+                    faults,
+                    draw: Mutex::new(faults.seed | 1),
+                    counts: counted,
+                    server: client(server).await,
+                });
+                let listener = TcpListener::from_std(listener).expect("a listener");
+                tokio::select! {
+                    () = serve(listener, TlsAcceptor::from(Arc::new(tls)), state) => {}
+                    () = stopped.cancelled() => {}
+                }
+            });
         });
-        runtime.spawn(serve(listener, TlsAcceptor::from(Arc::new(tls)), Arc::clone(&state)));
         Self {
             kubeconfig: path,
-            state,
-            _runtime: runtime,
+            counts,
+            stop,
+            thread: Some(thread),
         }
     }
 
@@ -160,8 +167,25 @@ impl Proxy {
 
     /// How often each thing went wrong.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
-        self.state.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        // A thread that panicked has said why.
+        let _ = self.thread.take().map(std::thread::JoinHandle::join);
+    }
+}
+
+/// A client of the server behind the proxy.
+async fn client(kubeconfig: kube::config::Kubeconfig) -> kube::Client {
+    let options = kube::config::KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
+    let mut config = config.expect("a kubeconfig");
+    config.default_retry = false;
+    kube::Client::try_from(config).expect("a client")
 }
 
 fn kubeconfig_of(address: &str, certificate: &str) -> String {

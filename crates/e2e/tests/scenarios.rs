@@ -1,6 +1,7 @@
 //! Recorded scenarios through the API of `rota up --no-nodes`, in real time, many at once.
 //!
-//! What is played here is a part; all of it is played by hand: `cargo run -p rota-sim -- --help`.
+//! What is played here is a part; `ROTA_FULL=1` plays all. With `ROTA_CONTROLLERS=remote` or `proxy` the controllers reach the
+//! server over HTTPS, as in every story.
 
 #![expect(clippy::print_stdout, reason = "the counts are the result")]
 
@@ -13,8 +14,13 @@ use rota_sim::replay::server::{self, Played};
 /// How many are played at the same time.
 const AT_ONCE: usize = 24;
 
-/// Plays one of `one_of` recordings; `list` names those that are known to differ.
+/// Plays one of `one_of` recordings, or all; `list` names those that are known to differ.
 async fn check(recorded: &[u8], list: &str, one_of: usize) {
+    let one_of = if std::env::var_os("ROTA_FULL").is_some() {
+        1
+    } else {
+        one_of
+    };
     let cluster = Cluster::start(&["--no-nodes"], &[]);
     let all = recordings::read(recorded).expect("recordings");
     let known = recordings::ids(list);

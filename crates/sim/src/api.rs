@@ -32,7 +32,10 @@ pub struct Api {
     objects: Objects,
     /// The time of the server.
     pub now: Timestamp,
+    /// The revision of the last change.
     revision: u64,
+    /// The revision before the commit that is being made.
+    committed: u64,
     counter: u64,
     /// Every change since the log was last taken: the object before and after.
     log: Vec<WorldChange>,
@@ -45,6 +48,7 @@ impl Api {
             objects: BTreeMap::new(),
             now,
             revision: 0,
+            committed: 0,
             counter: 0,
             log: Vec::new(),
         }
@@ -69,13 +73,13 @@ impl Api {
 
     /// Makes one change, in a commit of its own. Returns the object as it is or last was.
     pub fn write(&mut self, write: &Write) -> Result<Arc<Object>, ApiError> {
-        self.revision += 1;
+        self.committed = self.revision;
         self.make(write)
     }
 
     /// Makes all changes in one commit, or none.
     pub fn transact(&mut self, writes: &[Write]) -> Result<Vec<Arc<Object>>, (usize, ApiError)> {
-        self.revision += 1;
+        self.committed = self.revision;
         let before = (self.objects.clone(), self.log.len());
         let mut made = Vec::with_capacity(writes.len());
         for (at, write) in writes.iter().enumerate() {
@@ -84,10 +88,13 @@ impl Api {
                 Err(error) => {
                     self.objects = before.0;
                     self.log.truncate(before.1);
+                    self.revision = self.committed;
                     return Err((at, error));
                 }
             }
         }
+        let changes = self.log.split_off(before.1);
+        self.log.extend(as_watched(changes));
         Ok(made)
     }
 
@@ -108,7 +115,7 @@ impl Api {
         let is_newer = write
             .precondition
             .revision
-            .is_some_and(|revision| revision != old.revision() && old.revision().0 != self.revision);
+            .is_some_and(|revision| revision != old.revision() && old.revision().0 <= self.committed);
         if is_other || is_newer {
             return Err(ApiError::modified(write.resource, &write.name));
         }
@@ -264,6 +271,7 @@ impl Api {
     }
 
     fn put(&mut self, resource: &'static Resource, old: Option<&Arc<Object>>, mut value: Value) -> Arc<Object> {
+        self.revision += 1;
         value["metadata"]["resourceVersion"] = self.revision.to_string().into();
         let object = Arc::new(Object::from_value(resource, value));
         self.objects
@@ -276,6 +284,7 @@ impl Api {
     }
 
     fn remove(&mut self, old: &Arc<Object>) -> Arc<Object> {
+        self.revision += 1;
         self.objects.remove(&(old.resource().plural, Key::of(old)));
         self.log.push(WorldChange {
             old: Some(Arc::clone(old)),
@@ -341,6 +350,23 @@ impl Api {
         }
         None
     }
+}
+
+/// The changes of one commit as a watch shows them: of several writes to one object, the last.
+fn as_watched(log: Vec<WorldChange>) -> Vec<WorldChange> {
+    let mut shown: Vec<WorldChange> = Vec::with_capacity(log.len());
+    let mut last_of: BTreeMap<String, usize> = BTreeMap::new();
+    for change in log {
+        let uid = change.latest().meta().uid.clone();
+        let earlier = last_of.get(&uid).map(|at| &mut shown[*at]);
+        if let Some(earlier) = earlier.filter(|earlier| !earlier.is_deleted() && !change.is_deleted()) {
+            earlier.new = change.new;
+            continue;
+        }
+        last_of.insert(uid, shown.len());
+        shown.push(change);
+    }
+    shown
 }
 
 /// The write with its links filled in from what earlier ones made.

@@ -3,7 +3,7 @@
 //! Plays the parts of the runner (reads its own writes, retries what was refused), of the driver of the scheduler and of
 //! the clock. A pod's node agent is played by whoever uses this, or by [`Cluster::agents`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -488,7 +488,7 @@ impl Cluster {
             self.record.observe(seen, self.api.now);
             self.show_scheduler(seen.old.as_ref(), seen.new.as_ref());
         }
-        as_watched(log)
+        log
     }
 
     /// Enters a change into what the controllers see.
@@ -597,23 +597,4 @@ impl Fates for Became<'_> {
     fn is_refused(&self) -> bool {
         !self.refused.is_empty()
     }
-}
-
-/// Changes as a watch shows them: of several writes of one commit to one object, the last.
-fn as_watched(log: Vec<WorldChange>) -> Vec<WorldChange> {
-    let mut shown: Vec<WorldChange> = Vec::with_capacity(log.len());
-    let mut last_of: BTreeMap<String, usize> = BTreeMap::new();
-    for change in log {
-        let uid = change.latest().meta().uid.clone();
-        let revision = change.new.as_ref().map(|object| object.revision());
-        if let Some(earlier) = last_of.get(&uid).map(|at| &mut shown[*at])
-            && earlier.new.as_ref().map(|object| object.revision()) == revision
-        {
-            earlier.new = change.new;
-            continue;
-        }
-        last_of.insert(uid, shown.len());
-        shown.push(change);
-    }
-    shown
 }

@@ -1,12 +1,12 @@
 //! Any Kubernetes API server, over HTTPS.
 //!
 //! TLS and credentials are kube-rs'; the requests are ours, because writes are values here and objects are kept whole. A
-//! write is one request and is carried out once, whatever becomes of its answer ([`settle`]). There are no transactions:
-//! [`Cluster::transact`] stops at the first refusal.
+//! write is one request and is carried out once, whatever becomes of its answer ([`settle`]). There are no transactions.
 //!
 //! | chapter | what it answers |
 //! | --- | --- |
 //! | [`transport`], [`gzip`] | what came of one request? |
+//! | [`credentials`], [`exec_plugin`] | by what does the server know us, and until when? |
 //! | [`request`] | what does a write look like as a request? |
 //! | [`write`](mod@write), [`settle`], [`recognise`] | was it done? is it sent again? |
 //! | [`list`](mod@list), [`watch`](mod@watch) | what is there, and what happens, without gaps? |
@@ -16,6 +16,8 @@
 //! | [`rivals`], [`traffic`] | who else writes, and what did we ask for? |
 
 pub mod budget;
+mod credentials;
+mod exec_plugin;
 mod gzip;
 mod list;
 pub mod preflight;
@@ -32,24 +34,24 @@ mod write;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use http::Method;
-use http_body_util::BodyExt;
 use kube::client::Body;
 use rota_api::resource::Scope;
 use rota_api::{ApiError, Object, Resource, Revision, Write};
 use serde_json::{Value, json};
 
 use self::budget::Budget;
+use self::credentials::Credentials;
 use self::pressure::Pressure;
 use self::rivals::Rivals;
 use self::traffic::Traffic;
 pub(crate) use self::transport::unreachable_error;
 use self::transport::{Answer, Attempt, Prepared, Transport};
 use crate::fence::Fence;
-use crate::port::{Cluster, Listing, Refusal, Selection, Watch, Written};
+use crate::port::{Cluster, Listing, Selection, Watch, Written};
 
 /// How this program names itself to servers.
 const USER_AGENT: &str = concat!("rota-controllers/", env!("CARGO_PKG_VERSION"));
@@ -59,6 +61,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(30);
 const READS_MAX: u32 = 5;
 /// The first pause before a read is tried again; doubles each time.
 const READ_PAUSE: Duration = Duration::from_millis(50);
+/// The longest that a server may ask to be left alone for, and the longest pause.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
 /// How a cluster is used.
 #[derive(Clone, Debug)]
@@ -124,7 +128,9 @@ impl RemoteCluster {
     ///
     /// Errors: the credentials cannot be used.
     pub fn connect_with(config: &kube::Config, options: Options) -> Result<Self, kube::Error> {
-        let transport = || Transport::new(config, &options.fence, options.timeout);
+        let (credentials, usable) = Credentials::of(config)?;
+        let credentials = Arc::new(credentials);
+        let transport = || Transport::new(Arc::clone(&credentials), &usable, &options.fence, options.timeout);
         Ok(Self {
             inner: Arc::new(Inner {
                 requests: transport()?,
@@ -176,12 +182,7 @@ impl RemoteCluster {
             return Ok(response.into_body());
         }
         let headers = response.headers().clone();
-        let body = response
-            .into_body()
-            .collect()
-            .await
-            .map_err(|e| unreachable_error(&e))?
-            .to_bytes();
+        let body = self.watches().refusal(response.into_body()).await?;
         Err(refusal(&Answer { code, headers, body }))
     }
 
@@ -195,6 +196,7 @@ impl RemoteCluster {
         let inner = &*self.inner;
         inner.options.budget.spend().await;
         let place = inner.pressure.enter().await;
+        let began = Instant::now();
         let attempt = inner.requests.attempt(prepared).await;
         drop(place);
         let code = match &attempt {
@@ -206,7 +208,8 @@ impl RemoteCluster {
             200..=499 => inner.pressure.served(),
             _ => {}
         }
-        inner.options.traffic.answered(&prepared.method, &prepared.path, code);
+        let traffic = &inner.options.traffic;
+        traffic.answered(&prepared.method, &prepared.path, code, began.elapsed());
         attempt
     }
 
@@ -225,7 +228,7 @@ impl RemoteCluster {
                 break;
             }
             tokio::time::sleep(pause).await;
-            pause *= 2;
+            pause = (pause * 2).min(RETRY_AFTER_MAX);
         }
         match self.attempt(&prepared).await {
             Attempt::Answered(answer) => json_of(&answer),
@@ -292,22 +295,6 @@ impl Cluster for RemoteCluster {
     async fn write(&self, write: Write) -> Result<Written, ApiError> {
         write::write(self, write).await
     }
-
-    fn is_transactional(&self) -> bool {
-        false
-    }
-
-    async fn transact(&self, writes: &[&Write]) -> Result<Vec<Written>, Refusal> {
-        let mut written = Vec::with_capacity(writes.len());
-        for (at, write) in writes.iter().enumerate() {
-            written.push(
-                self.write((*write).clone())
-                    .await
-                    .map_err(|error| Refusal { at, error })?,
-            );
-        }
-        Ok(written)
-    }
 }
 
 /// The answer as JSON, or the refusal that it is.
@@ -325,8 +312,9 @@ fn refusal(answer: &Answer) -> ApiError {
     ApiError::from_status(&status, answer.code.as_u16())
 }
 
-/// For how long the server asks to be left alone.
+/// For how long the server asks to be left alone, within reason.
 fn retry_after(answer: &Answer) -> Option<Duration> {
     let header = answer.headers.get(http::header::RETRY_AFTER)?;
-    header.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+    let asked = header.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)?;
+    Some(asked.min(RETRY_AFTER_MAX))
 }

@@ -28,8 +28,6 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 const FAULTS_MAX: u32 = 10;
 /// How often a write is sent again that did not reach the server and is not in doubt. Then the plan it belongs to is old.
 const UNSENT_MAX: u32 = 8;
-/// The longest that a server may ask to be left alone for.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
 /// The next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,8 +129,7 @@ impl Tries {
             self.in_doubt |= is_fault;
             self.faults += 1;
             if self.faults <= FAULTS_MAX {
-                let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
-                return Next::Again(self.pause().max(asked));
+                return Next::Again(self.pause().max(retry_after.unwrap_or_default()));
             }
             return if self.in_doubt && self.form != (Form::Delete { of_uid: true }) {
                 Next::Look

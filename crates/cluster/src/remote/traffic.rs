@@ -3,13 +3,28 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use http::Method;
+use rota_reconcile::metric::{Amount, Book, Family, FamilyKind, Measurement, Nothing, When};
+
+/// How long answers took, under upstream's name.
+static DURATION: Family = Family {
+    name: "rest_client_request_duration_seconds",
+    help: "How long requests to the API server took, by verb.",
+    kind: FamilyKind::Histogram {
+        first: 0.005,
+        factor: 2.0,
+        buckets: 14,
+    },
+    labels: &["verb"],
+};
 
 /// The counts. Shared by all connections of a program.
 #[derive(Debug, Default)]
 pub struct Traffic {
     counts: Mutex<BTreeMap<Asked, u64>>,
+    durations: Mutex<Book>,
 }
 
 /// What a request is counted under.
@@ -22,8 +37,17 @@ struct Asked {
 }
 
 impl Traffic {
-    /// Counts a request; `code` 0 is one without an answer.
-    pub(super) fn answered(&self, method: &Method, path: &str, code: u16) {
+    /// Counts a request that ended after `took`; `code` 0 is one without an answer.
+    pub(super) fn answered(&self, method: &Method, path: &str, code: u16, took: Duration) {
+        let measured = Measurement {
+            family: &DURATION,
+            labels: vec![method.to_string().into()],
+            amount: Amount::Exactly(took.as_secs_f64()),
+            when: When::Always,
+        };
+        let mut durations = self.durations.lock().unwrap_or_else(PoisonError::into_inner);
+        durations.enter(&[measured], &Nothing, 0.0);
+        drop(durations);
         self.count(Asked {
             method: method.to_string(),
             resource: resource_of(path),
@@ -66,7 +90,7 @@ impl Traffic {
             .sum()
     }
 
-    /// Appends the counts in Prometheus' text format, under upstream's name.
+    /// Appends the counts and times in Prometheus' text format, under upstream's names.
     pub fn write_metrics(&self, out: &mut String) {
         out.push_str(
             "# HELP rest_client_requests_total Requests to the API server by method, resource and code.\n\
@@ -84,6 +108,10 @@ impl Traffic {
                 asked.method, asked.resource
             );
         }
+        self.durations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write_text(out);
     }
 }
 
@@ -119,12 +147,25 @@ mod tests {
     }
 
     #[test]
-    fn events_and_leases_are_not_work() {
+    fn events_and_leases_are_not_work_but_requests_all_the_same() {
         let traffic = Traffic::default();
-        traffic.answered(&Method::POST, "/api/v1/namespaces/d/pods", 201);
-        traffic.answered(&Method::POST, "/api/v1/namespaces/d/events", 201);
-        traffic.answered(&Method::PUT, "/apis/coordination.k8s.io/v1/namespaces/d/leases/l", 200);
-        traffic.answered(&Method::GET, "/api/v1/pods", 200);
+        traffic.answered(&Method::POST, "/api/v1/namespaces/d/pods", 201, Duration::ZERO);
+        traffic.answered(&Method::POST, "/api/v1/namespaces/d/events", 201, Duration::ZERO);
+        traffic.answered(
+            &Method::PUT,
+            "/apis/coordination.k8s.io/v1/namespaces/d/leases/l",
+            200,
+            Duration::ZERO,
+        );
+        traffic.answered(&Method::GET, "/api/v1/pods", 200, Duration::ZERO);
         assert_eq!(traffic.writes(), 1);
+        let mut text = String::new();
+        traffic.write_metrics(&mut text);
+        for line in [
+            "rest_client_requests_total{code=\"201\",method=\"POST\",resource=\"pods\"} 1\n",
+            "rest_client_request_duration_seconds_count{verb=\"POST\"} 2\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
     }
 }

@@ -1,18 +1,19 @@
 //! Connections and single requests: what came of one attempt.
 //!
-//! TLS and credentials (client certificates, tokens, token files that are read again, exec plugins) are kube-rs'. What is
-//! ours: every byte passes the [`Fence`], a request that gets no answer in time is given up, and the outcome says whether
-//! the request can have reached the server. Nothing is tried again here.
+//! TLS and credentials (client certificates, tokens, token files that are read again) are kube-rs'. What is ours: credentials
+//! that end are renewed ([`credentials`](super::credentials)), every byte passes the [`Fence`], a request that gets no answer
+//! in time is given up, and the outcome says whether the request can have reached the server. Nothing is tried again here.
 
 use std::error::Error as _;
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Limited};
 use hyper_rustls::FixedServerNameResolver;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::client::legacy::{Client as HyperClient, Error as HyperError};
@@ -22,6 +23,7 @@ use rota_api::{ApiError, Reason};
 use tokio::net::TcpStream;
 use tower::{BoxError, Service, ServiceBuilder};
 
+use super::credentials::{Credentials, Usable};
 use super::gzip;
 use crate::fence::Fence;
 
@@ -29,6 +31,11 @@ use crate::fence::Fence;
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// How often a silent connection is probed, and for how long it may fail to answer.
 const PROBE: Duration = Duration::from_secs(15);
+
+/// The longest answer that is read, as it comes. A page of a list is far smaller.
+const ANSWER_BYTES_MAX: usize = 1 << 30;
+/// The longest refusal of a streamed answer.
+const REFUSAL_BYTES_MAX: usize = 1 << 20;
 
 /// What came of one attempt.
 #[derive(Debug)]
@@ -72,127 +79,184 @@ impl Prepared {
 }
 
 /// A pool of connections to one server as one user.
-#[derive(Clone)]
 pub(super) struct Transport {
-    client: kube::Client,
+    credentials: Arc<Credentials>,
+    fence: Fence,
     timeout: Duration,
-    asks_gzip: bool,
+    /// The connections, and the version of the credentials by which they are made.
+    pool: Mutex<(u64, kube::Client)>,
 }
 
 impl Transport {
-    /// Connections as `config` says, none of which outlives `fence`. `timeout` is for one answer.
+    /// Connections as `credentials` say, which are usable as `first` at the moment; none outlives `fence`. `timeout` is for
+    /// one answer.
     ///
     /// Errors: the credentials cannot be used.
-    pub(super) fn new(config: &kube::Config, fence: &Fence, timeout: Duration) -> Result<Self, kube::Error> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_MAX));
-        tcp.set_keepalive(Some(PROBE));
-        tcp.set_tcp_user_timeout(Some(PROBE * 2));
-        let fenced = Fenced {
-            inner: tcp,
-            fence: fence.clone(),
-        };
-        let tls = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(config.rustls_client_config()?)
-            .https_or_http();
-        let tls = match &config.tls_server_name {
-            Some(name) => {
-                let name = name.clone().try_into().map_err(|_| kube::Error::TlsRequired)?;
-                tls.with_server_name_resolver(FixedServerNameResolver::new(name))
-            }
-            None => tls,
-        };
-        let connector = tls.enable_all_versions().wrap_connector(fenced);
-        let hyper = HyperClient::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .http2_adaptive_window(true)
-            .http2_keep_alive_interval(PROBE)
-            .http2_keep_alive_timeout(PROBE)
-            .build::<_, Body>(connector);
-        let service = ServiceBuilder::new()
-            .layer(config.base_uri_layer())
-            .option_layer(config.auth_layer()?)
-            .layer(config.extra_headers_layer()?)
-            .map_err(BoxError::from)
-            .service(hyper);
+    pub(super) fn new(
+        credentials: Arc<Credentials>,
+        first: &Usable,
+        fence: &Fence,
+        timeout: Duration,
+    ) -> Result<Self, kube::Error> {
         Ok(Self {
-            client: kube::Client::new(service, config.default_namespace.clone()),
+            credentials,
+            fence: fence.clone(),
             timeout,
-            asks_gzip: !config.disable_compression,
+            pool: Mutex::new((first.version, pool(&first.config, fence)?)),
         })
+    }
+
+    /// The connections for the credentials of now, and the version of these.
+    async fn client(&self) -> Result<(u64, kube::Client), ApiError> {
+        let Usable { config, version } = self.credentials.usable().await?;
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        if pool.0 != version {
+            *pool = (
+                version,
+                self::pool(&config, &self.fence).map_err(|error| unreachable_error(&error))?,
+            );
+        }
+        Ok(pool.clone())
     }
 
     /// Sends a request and reads the whole answer.
     pub(super) async fn attempt(&self, prepared: &Prepared) -> Attempt {
-        let whole = async {
-            let response = match self.send(prepared, self.asks_gzip).await {
+        let (version, client) = match self.client().await {
+            Ok(client) => client,
+            Err(error) => return Attempt::NotSent(error),
+        };
+        let asks_gzip = !self.credentials.disables_compression();
+        let answer = async {
+            let response = match send(&client, prepared, asks_gzip).await {
                 Ok(response) => response,
                 Err(failed) => return failed,
             };
             let (parts, body) = response.into_parts();
-            match body.collect().await {
-                Ok(body) => match gzip::unpacked(&parts.headers, body.to_bytes()) {
-                    Ok(body) => Attempt::Answered(Answer {
-                        code: parts.status,
-                        headers: parts.headers,
-                        body,
-                    }),
-                    Err(error) => Attempt::Unknown(unreachable_error(&error)),
-                },
-                Err(error) => Attempt::Unknown(unreachable_error(&error)),
+            let body = whole(body, ANSWER_BYTES_MAX).await;
+            let body =
+                body.and_then(|body| gzip::unpacked(&parts.headers, body).map_err(|error| unreachable_error(&error)));
+            match body {
+                Ok(_) if parts.status == StatusCode::UNAUTHORIZED && self.credentials.rejected(version).await => {
+                    Attempt::NotSent(ApiError::new(
+                        Reason::Unauthorized,
+                        "the API server no longer takes the credentials",
+                    ))
+                }
+                Ok(body) => Attempt::Answered(Answer {
+                    code: parts.status,
+                    headers: parts.headers,
+                    body,
+                }),
+                Err(error) => Attempt::Unknown(error),
             }
         };
-        match tokio::time::timeout(self.timeout, whole).await {
+        match tokio::time::timeout(self.timeout, answer).await {
             Ok(attempt) => attempt,
-            Err(_) => Attempt::Unknown(ApiError::new(
-                Reason::Timeout,
-                format!("the API server did not answer within {:?}", self.timeout),
-            )),
+            Err(_) => Attempt::Unknown(self.late()),
         }
     }
 
     /// Sends a request whose answer is read as it comes. Only the headers must come in time.
     pub(super) async fn open(&self, path: &str) -> Result<http::Response<Body>, Attempt> {
+        let (version, client) = self.client().await.map_err(Attempt::NotSent)?;
         let prepared = Prepared::get(path);
-        match tokio::time::timeout(self.timeout, self.send(&prepared, false)).await {
-            Ok(sent) => sent,
-            Err(_) => Err(Attempt::Unknown(ApiError::new(
-                Reason::Timeout,
-                format!("the API server did not answer within {:?}", self.timeout),
-            ))),
+        let response = match tokio::time::timeout(self.timeout, send(&client, &prepared, false)).await {
+            Ok(sent) => sent?,
+            Err(_) => return Err(Attempt::Unknown(self.late())),
+        };
+        if response.status() == StatusCode::UNAUTHORIZED {
+            self.credentials.rejected(version).await;
         }
+        Ok(response)
     }
 
-    async fn send(&self, prepared: &Prepared, asks_gzip: bool) -> Result<http::Response<Body>, Attempt> {
-        let mut request = Request::builder()
-            .method(prepared.method.clone())
-            .uri(&prepared.path)
-            .header("accept", "application/json")
-            .header("user-agent", super::USER_AGENT);
-        if asks_gzip && prepared.method == Method::GET {
-            request = request.header("accept-encoding", "gzip");
-        }
-        if !prepared.content.is_empty() {
-            request = request.header("content-type", prepared.content);
-        }
-        let request = request.body(Body::from(prepared.body.to_vec())).map_err(|error| {
-            Attempt::NotSent(ApiError::bad_request(format!(
-                "request path {:?}: {error}",
-                prepared.path
-            )))
-        })?;
-        self.client.send(request).await.map_err(|error| {
-            let refused = unreachable_error(&error);
-            if cannot_have_been_sent(&error) {
-                Attempt::NotSent(refused)
-            } else {
-                Attempt::Unknown(refused)
-            }
-        })
+    /// The rest of an answer that turned out to be a refusal.
+    pub(super) async fn refusal(&self, body: Body) -> Result<Bytes, ApiError> {
+        let read = tokio::time::timeout(self.timeout, whole(body, REFUSAL_BYTES_MAX)).await;
+        read.unwrap_or_else(|_| Err(self.late()))
     }
+
+    fn late(&self) -> ApiError {
+        let text = format!("the API server did not answer within {:?}", self.timeout);
+        ApiError::new(Reason::Timeout, text)
+    }
+}
+
+/// A body to its end, if that comes within so many bytes.
+async fn whole(body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
+    match Limited::new(body, bytes_max).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) => Err(unreachable_error(&*error)),
+    }
+}
+
+async fn send(client: &kube::Client, prepared: &Prepared, asks_gzip: bool) -> Result<http::Response<Body>, Attempt> {
+    let mut request = Request::builder()
+        .method(prepared.method.clone())
+        .uri(&prepared.path)
+        .header("accept", "application/json")
+        .header("user-agent", super::USER_AGENT);
+    if asks_gzip && prepared.method == Method::GET {
+        request = request.header("accept-encoding", "gzip");
+    }
+    if !prepared.content.is_empty() {
+        request = request.header("content-type", prepared.content);
+    }
+    let request = request.body(Body::from(prepared.body.to_vec())).map_err(|error| {
+        Attempt::NotSent(ApiError::bad_request(format!(
+            "request path {:?}: {error}",
+            prepared.path
+        )))
+    })?;
+    client.send(request).await.map_err(|error| {
+        let refused = unreachable_error(&error);
+        if cannot_have_been_sent(&error) {
+            Attempt::NotSent(refused)
+        } else {
+            Attempt::Unknown(refused)
+        }
+    })
+}
+
+/// New connections as `config` says.
+///
+/// Errors: the credentials cannot be used.
+fn pool(config: &kube::Config, fence: &Fence) -> Result<kube::Client, kube::Error> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_MAX));
+    tcp.set_keepalive(Some(PROBE));
+    tcp.set_tcp_user_timeout(Some(PROBE * 2));
+    let fenced = Fenced {
+        inner: tcp,
+        fence: fence.clone(),
+    };
+    let tls = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(config.rustls_client_config()?)
+        .https_or_http();
+    let tls = match &config.tls_server_name {
+        Some(name) => {
+            let name = name.clone().try_into().map_err(|_| kube::Error::TlsRequired)?;
+            tls.with_server_name_resolver(FixedServerNameResolver::new(name))
+        }
+        None => tls,
+    };
+    let connector = tls.enable_all_versions().wrap_connector(fenced);
+    let hyper = HyperClient::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .http2_adaptive_window(true)
+        .http2_keep_alive_interval(PROBE)
+        .http2_keep_alive_timeout(PROBE)
+        .build::<_, Body>(connector);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(hyper);
+    Ok(kube::Client::new(service, config.default_namespace.clone()))
 }
 
 /// True when no connection came about, or credentials for the request could not be had.
@@ -212,6 +276,14 @@ fn cannot_have_been_sent(error: &kube::Error) -> bool {
 
 /// An error of the transport, with all its causes, as a refusal.
 pub(crate) fn unreachable_error(error: &dyn std::error::Error) -> ApiError {
+    ApiError::new(
+        Reason::ServiceUnavailable,
+        format!("the API server cannot be reached: {}", text_with_causes(error)),
+    )
+}
+
+/// An error and all its causes in one line.
+pub(super) fn text_with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -221,10 +293,7 @@ pub(crate) fn unreachable_error(error: &dyn std::error::Error) -> ApiError {
         }
         cause = inner.source();
     }
-    ApiError::new(
-        Reason::ServiceUnavailable,
-        format!("the API server cannot be reached: {text}"),
-    )
+    text
 }
 
 /// Makes connections that the fence cuts.

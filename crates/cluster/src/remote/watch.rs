@@ -6,14 +6,13 @@
 use std::time::Duration;
 
 use futures::stream;
-use http_body_util::BodyExt;
 use rota_api::{ApiError, Resource, Revision};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::RemoteCluster;
 use super::request::{collection_path, selection_query};
-use super::transport::{Attempt, unreachable_error};
+use super::transport::Attempt;
 use crate::lines::Lines;
 use crate::port::{EventKind, Selection, Watch, WatchEvent};
 
@@ -171,10 +170,7 @@ impl Stream {
         if code < 400 {
             return Ok(Self(Lines::of(body)));
         }
-        let bytes = match body.collect().await {
-            Ok(bytes) => bytes.to_bytes(),
-            Err(error) => return Err(Broken::Lost(unreachable_error(&error))),
-        };
+        let bytes = cluster.watches().refusal(body).await.map_err(Broken::Lost)?;
         let status = serde_json::from_slice(&bytes).unwrap_or_default();
         Err(Broken::of(ApiError::from_status(&status, code)))
     }

@@ -16,8 +16,11 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use rota_api::{ApiError, Object, Resource, Revision, Write, resource};
 
-use crate::port::{Cluster, EventKind, Listing, Refusal, Selection, Watch, Written};
+use crate::port::{Cluster, EventKind, Listing, Selection, Watch, Written};
 use ledger::{Fate, Ledger};
+
+/// How many decisions that nobody carries out are remembered.
+const DIFFERING_MAX: usize = 16 * 1024;
 
 /// What is told about a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +66,10 @@ impl ShadowCluster {
 
     fn differs(&self, decision: String, write: &Write) {
         let mut differing = self.differing.lock().unwrap_or_else(PoisonError::into_inner);
+        if differing.len() >= DIFFERING_MAX {
+            // Those that still differ are told once more.
+            differing.clear();
+        }
         if differing.insert(decision) {
             (self.tell)(Verdict::Differs, write);
         }
@@ -132,21 +139,5 @@ impl Cluster for ShadowCluster {
                 Err(ApiError::modified(write.resource, &write.name))
             }
         }
-    }
-
-    fn is_transactional(&self) -> bool {
-        false
-    }
-
-    async fn transact(&self, writes: &[&Write]) -> Result<Vec<Written>, Refusal> {
-        let mut written = Vec::with_capacity(writes.len());
-        for (at, write) in writes.iter().enumerate() {
-            written.push(
-                self.write((*write).clone())
-                    .await
-                    .map_err(|error| Refusal { at, error })?,
-            );
-        }
-        Ok(written)
     }
 }

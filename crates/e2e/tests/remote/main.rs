@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod bad_network;
+mod credentials;
 mod failover;
 mod manifests;
 mod shadow;

@@ -24,6 +24,7 @@ const HEADERS_MAX: Duration = Duration::from_secs(10);
 
 /// How the instance is.
 pub(super) struct Health {
+    identity: String,
     traffic: Arc<Traffic>,
     controllers: Metrics,
     leads: AtomicBool,
@@ -31,9 +32,10 @@ pub(super) struct Health {
 }
 
 impl Health {
-    /// One that does nothing yet.
-    pub(super) fn new(traffic: Arc<Traffic>) -> Self {
+    /// One that does nothing yet; `identity` is its name in the election.
+    pub(super) fn new(identity: &str, traffic: Arc<Traffic>) -> Self {
         Self {
+            identity: identity.to_owned(),
             traffic,
             controllers: Metrics::default(),
             leads: AtomicBool::new(false),
@@ -54,6 +56,7 @@ impl Health {
     /// The work ends.
     pub(super) fn ends(&self) {
         self.leads.store(false, Ordering::Relaxed);
+        self.controllers.stopped();
     }
 
     /// Somebody holds the lease; empty for nobody.
@@ -61,10 +64,22 @@ impl Health {
         holder.clone_into(&mut self.leader.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Ready to work, or ready to take over from whoever does.
-    fn is_ready(&self) -> bool {
+    /// Ready is who works and has seen everything, and who could take over from whoever works.
+    ///
+    /// Errors: why it is not.
+    fn ready(&self) -> Result<(), String> {
+        if self.leads.load(Ordering::Relaxed) {
+            return match self.controllers.unsynced().as_deref() {
+                Some([]) => Ok(()),
+                Some(waiting) => Err(format!("the first lists are not complete for {}", waiting.join(", "))),
+                None => Err("the controllers are about to begin".to_owned()),
+            };
+        }
         let leader = self.leader.lock().unwrap_or_else(PoisonError::into_inner);
-        self.leads.load(Ordering::Relaxed) || !leader.is_empty()
+        if leader.is_empty() || *leader == self.identity {
+            return Err("nobody leads yet".to_owned());
+        }
+        Ok(())
     }
 
     fn metrics(&self) -> String {
@@ -78,6 +93,17 @@ impl Health {
         );
         self.traffic.write_metrics(&mut out);
         self.controllers.write_text(&mut out);
+        let pods = self.controllers.finished_pods();
+        if pods > 0.0 {
+            // Counts of requests are far below what a float holds exactly.
+            let ratio = self.traffic.writes() as f64 / pods;
+            let _ = writeln!(
+                out,
+                "# HELP rota_requests_per_finished_pod Requests that change something, for each pod of a Job that ended.\n\
+                 # TYPE rota_requests_per_finished_pod gauge\n\
+                 rota_requests_per_finished_pod {ratio}"
+            );
+        }
         out
     }
 }
@@ -122,8 +148,10 @@ pub(super) async fn serve(address: SocketAddr, health: Arc<Health>, stop: Cancel
 fn answer(health: &Health, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let (code, text) = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/healthz" | "/livez") => (StatusCode::OK, "ok".to_owned()),
-        (&Method::GET | &Method::HEAD, "/readyz") if health.is_ready() => (StatusCode::OK, "ok".to_owned()),
-        (&Method::GET | &Method::HEAD, "/readyz") => (StatusCode::SERVICE_UNAVAILABLE, "nobody leads yet".to_owned()),
+        (&Method::GET | &Method::HEAD, "/readyz") => match health.ready() {
+            Ok(()) => (StatusCode::OK, "ok".to_owned()),
+            Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+        },
         (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, health.metrics()),
         _ => (StatusCode::NOT_FOUND, "not found".to_owned()),
     };
@@ -132,4 +160,25 @@ fn answer(health: &Health, request: &Request<Incoming>) -> Response<Full<Bytes>>
     let kind = http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_leads_is_ready_when_all_was_seen_and_who_does_not_when_somebody_else_does() {
+        let health = Health::new("me", Arc::default());
+        assert_eq!(health.ready(), Err("nobody leads yet".to_owned()));
+        health.led_by("another");
+        assert_eq!(health.ready(), Ok(()));
+        health.led_by("me");
+        assert!(health.ready().is_err(), "its work has not begun");
+        health.begins();
+        assert!(health.ready().is_err(), "nothing was seen yet");
+        assert!(
+            !health.metrics().contains("rota_requests_per_finished_pod "),
+            "no pod, no ratio"
+        );
+    }
 }

@@ -47,7 +47,7 @@ async fn run(args: &ControllersArgs, stop: CancellationToken) -> Result<ExitCode
         checked = checks::check(args, &chosen, &access) => checked?,
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
     }
-    let health = Arc::new(Health::new(Arc::clone(&access.traffic)));
+    let health = Arc::new(Health::new(&access.identity, Arc::clone(&access.traffic)));
     let address = health::serve(args.listen, Arc::clone(&health), stop.clone()).await?;
     announce(args, &chosen, &access, address);
     if args.shadow {
