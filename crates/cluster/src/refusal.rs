@@ -11,9 +11,14 @@ use rota_reconcile::plan::{NoteKind, Regarding};
 use serde_json::Value;
 
 use crate::events::correlate::Saying;
+use crate::runner::is_stale;
 
-/// The event about a refused write; `None` where upstream says nothing.
+/// The event about a refused write; `None` where upstream says nothing: about what is gone already, and in a namespace that
+/// is going, where no Event can be made either.
 pub(crate) fn saying(source: &str, write: &Write, error: &ApiError, world: &World) -> Option<Saying> {
+    if is_stale(error) || is_of_ending_namespace(error) {
+        return None;
+    }
     let (reason, message, regarding) = match &write.change {
         Change::Create(object) if write.resource == resource::PODS => (
             "FailedCreate",
@@ -52,6 +57,12 @@ pub(crate) fn saying(source: &str, write: &Write, error: &ApiError, world: &Worl
     })
 }
 
+/// True when the namespace of what was to be created is going.
+fn is_of_ending_namespace(error: &ApiError) -> bool {
+    let causes = error.details().and_then(|details| details["causes"].as_array());
+    causes.is_some_and(|causes| causes.iter().any(|cause| cause["reason"] == "NamespaceTerminating"))
+}
+
 /// The owner that manages the object to be created.
 fn owner_in(object: &Value, namespace: &str) -> Option<Regarding> {
     let owners = object["metadata"]["ownerReferences"].as_array()?;
@@ -70,6 +81,24 @@ fn owner_in(object: &Value, namespace: &str) -> Option<Regarding> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn nothing_is_said_of_what_is_gone_and_in_a_namespace_that_is_going() {
+        let pod = json!({"metadata": {"namespace": "d", "generateName": "pi-", "ownerReferences": [
+            {"apiVersion": "batch/v1", "kind": "Job", "name": "pi", "uid": "u", "controller": true}]}});
+        let write = Write::create(resource::PODS, pod);
+        let status = json!({"reason": "Forbidden", "message": "no", "details": {"causes": [
+            {"reason": "NamespaceTerminating", "message": "namespace d is being terminated", "field": "metadata.namespace"}]}});
+        for error in [
+            ApiError::from_status(&status, 403),
+            ApiError::not_found(resource::PODS, "p"),
+        ] {
+            assert!(
+                saying("job-controller", &write, &error, &World::new()).is_none(),
+                "{error}"
+            );
+        }
+    }
 
     #[test]
     fn a_refused_pod_is_told_about_its_owner() {

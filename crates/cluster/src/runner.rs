@@ -165,7 +165,8 @@ fn body(change: &mut Change) -> Option<&mut Value> {
     }
 }
 
-fn is_stale(error: &ApiError) -> bool {
+/// True when the world has moved on since the plan was made.
+pub(crate) fn is_stale(error: &ApiError) -> bool {
     matches!(
         error.reason(),
         Reason::Conflict | Reason::NotFound | Reason::AlreadyExists

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use futures::{StreamExt, stream};
 use rota_api::{PatchKind, Timestamp, Write, resource};
 use rota_reconcile::plan::{NoteKind, Regarding};
 use rota_reconcile::{World, WorldChange};
@@ -21,6 +22,9 @@ use crate::timer::WallTimer;
 
 /// How many watch events may wait for the scheduler before the watches are slowed down.
 const UPDATES_MAX: usize = 8192;
+
+/// How many pods are told at the same time that they fit nowhere: together they are few commits.
+const REFUSALS_AT_ONCE: usize = 256;
 
 /// Schedules pods of `cluster` until `stop`. `random` decides among equally good nodes.
 ///
@@ -84,19 +88,23 @@ fn show(scheduler: &mut Scheduler, change: &WorldChange) {
 async fn carry_out(cluster: &dyn Cluster, scheduler: &mut Scheduler, recorder: &Recorder, decisions: Vec<Decision>) {
     let now = Timestamp::now();
     let mut bindings = Vec::new();
+    let mut refusals = Vec::new();
     for decision in decisions {
         match decision {
             Decision::Bind { pod, node } => bindings.push((pod, node)),
-            Decision::Unschedulable { pod, message, .. } => {
-                let report = cluster.write(unschedulable(&pod, &message, now)).await;
-                if let Err(error) = report {
-                    tracing::debug!(pod = %pod.name, %error, "the pod is gone or changing");
-                }
-                recorder.record(saying(&pod, NoteKind::Warning, "FailedScheduling", message));
-            }
+            Decision::Unschedulable { pod, message, .. } => refusals.push((pod, message)),
         }
     }
     bind(cluster, scheduler, recorder, bindings).await;
+    let told = stream::iter(refusals).map(|(pod, message)| async move {
+        if let Err(error) = cluster.write(unschedulable(&pod, &message, now)).await {
+            tracing::debug!(pod = %pod.name, %error, "the pod is gone or changing");
+        }
+        (pod, message)
+    });
+    for (pod, message) in told.buffered(REFUSALS_AT_ONCE).collect::<Vec<_>>().await {
+        recorder.record(saying(&pod, NoteKind::Warning, "FailedScheduling", message));
+    }
 }
 
 /// Binds all of them: in one transaction where that is possible, without those that are refused.

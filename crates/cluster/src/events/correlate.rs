@@ -2,8 +2,8 @@
 //!
 //! Rules: the same words about the same object count up one Event. More than ten different sentences with one reason
 //! about one object within ten minutes are joined into one that says so. An object that causes more than 25 notes in a
-//! burst is heard again only once in five minutes. Nothing is remembered for longer than an hour, and of no more than
-//! 4096 subjects.
+//! burst is heard again only once in five minutes. No more than 4096 sentences are remembered. An Event that is to be counted
+//! up may be gone by then, as servers keep them for an hour only: it is then made again, with its count.
 //!
 //! Source: client-go `tools/record/events_cache.go` (v1.36).
 
@@ -54,6 +54,8 @@ pub enum Verdict {
         name: String,
         /// The merge patch.
         patch: Value,
+        /// The whole of it, for when it is gone.
+        event: Value,
     },
     /// Too much has been said about this object: nothing.
     Drop,
@@ -87,6 +89,7 @@ struct Told {
     namespace: String,
     name: String,
     count: i64,
+    first: Timestamp,
     last: Timestamp,
 }
 
@@ -113,10 +116,14 @@ impl Correlator {
             told.count += 1;
             told.last = now;
             let patch = json!({"count": told.count, "lastTimestamp": seconds(now), "message": saying.message});
+            let mut event = event(saying, &message, &told.namespace, &told.name, told.first);
+            event["count"] = told.count.into();
+            event["lastTimestamp"] = seconds(now).into();
             return Verdict::Count {
                 namespace: told.namespace.clone(),
                 name: told.name.clone(),
                 patch,
+                event,
             };
         }
         let namespace = if about.namespace.is_empty() {
@@ -135,6 +142,7 @@ impl Correlator {
                 namespace: namespace.to_owned(),
                 name,
                 count: 1,
+                first: now,
                 last: now,
             },
         );
@@ -262,11 +270,22 @@ mod tests {
         let Verdict::Create(event) = correlator.judge(&say("Created pod: a"), now(), 0) else {
             panic!("the first saying is news");
         };
-        let Verdict::Count { name, patch, .. } = correlator.judge(&say("Created pod: a"), now(), 1) else {
+        let later = Timestamp::from_second(1_004_000).unwrap();
+        let Verdict::Count {
+            name,
+            patch,
+            event: again,
+            ..
+        } = correlator.judge(&say("Created pod: a"), later, 1)
+        else {
             panic!("the second is a repetition");
         };
         assert_eq!(event["metadata"]["name"], name);
         assert_eq!(patch["count"], 2);
+        let mut counted = event;
+        counted["count"] = 2.into();
+        counted["lastTimestamp"] = patch["lastTimestamp"].clone();
+        assert_eq!(again, counted, "whoever finds it gone can make it again");
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! Writes Events in batches, beside the real work.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rota_api::{ApiError, Timestamp, Write, resource};
 use rota_reconcile::{Note, Plan};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::correlate::{Correlator, Saying, Verdict};
-use crate::port::{Cluster, Written};
+use crate::port::Cluster;
 use crate::runner::Outcome;
 
 /// How many sayings may wait to be written; what comes beyond is dropped, as work must never wait for events.
@@ -96,11 +98,19 @@ async fn write_all(cluster: Arc<dyn Cluster>, mut sayings: mpsc::Receiver<Saying
     while sayings.recv_many(&mut batch, BATCH_MAX).await > 0 {
         let now = Timestamp::now();
         let mut writes = Vec::with_capacity(batch.len());
+        // By index what to create where an Event that is to be counted up is gone.
+        let mut whole: HashMap<usize, Value> = HashMap::new();
         for saying in batch.drain(..) {
             salt = salt.wrapping_add(1);
             match correlator.judge(&saying, now, salt) {
                 Verdict::Create(event) => writes.push(Write::create(resource::EVENTS, event)),
-                Verdict::Count { namespace, name, patch } => {
+                Verdict::Count {
+                    namespace,
+                    name,
+                    patch,
+                    event,
+                } => {
+                    whole.insert(writes.len(), event);
                     writes.push(Write::merge(resource::EVENTS, &namespace, &name, patch));
                 }
                 Verdict::Drop => {}
@@ -113,10 +123,15 @@ async fn write_all(cluster: Arc<dyn Cluster>, mut sayings: mpsc::Receiver<Saying
         if cluster.is_transactional() && cluster.transact(&together).await.is_ok() {
             continue;
         }
-        for write in writes {
-            let done: Result<Written, ApiError> = cluster.write(write).await;
+        for (at, write) in writes.into_iter().enumerate() {
+            let mut done = cluster.write(write).await;
+            if let Some(event) = whole.remove(&at)
+                && done.as_ref().is_err_and(ApiError::is_not_found)
+            {
+                done = cluster.write(Write::create(resource::EVENTS, event)).await;
+            }
             if let Err(error) = done {
-                // The namespace is going, or the Event that was counted up has expired.
+                // The namespace is going, say.
                 tracing::debug!(%error, "an event was not written");
             }
         }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use http_body_util::BodyExt;
+use rota_api::{ApiError, Reason};
 use rota_cluster::RemoteCluster;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -12,6 +14,9 @@ use super::progress::LogName;
 
 /// The longest line that is passed on in one piece.
 const LINE_BYTES_MAX: usize = 256 * 1024;
+/// How often a log is taken up again without a new line in between, and the pause before that.
+const CUTS_MAX: u32 = 5;
+const CUT_PAUSE: Duration = Duration::from_millis(200);
 /// How long the rest of the output may take to arrive when the run is over.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
@@ -70,44 +75,107 @@ impl Logs {
     }
 }
 
+/// Reads a log to its end; takes it up again where a connection broke.
 async fn read(cluster: RemoteCluster, path: String, prefix: String, lines: mpsc::Sender<Line>) {
-    let mut body = match cluster.stream(&path).await {
-        Ok(body) => body,
-        Err(error) => {
-            tracing::warn!(%path, %error, "the log cannot be read");
-            return;
-        }
+    let mut reader = Reader {
+        prefix,
+        lines,
+        pending: BytesMut::new(),
+        taken: 0,
     };
-    let mut pending: Vec<u8> = Vec::new();
-    while let Some(Ok(frame)) = body.frame().await {
-        let Some(data) = frame.data_ref() else { continue };
-        pending.extend_from_slice(data);
-        while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
-            let rest = pending.split_off(end + 1);
-            pending.pop();
-            if send(&prefix, &pending, &lines).await.is_err() {
-                return;
-            }
-            pending = rest;
+    let mut cuts = 0;
+    while cuts < CUTS_MAX {
+        let before = reader.taken;
+        match reader.follow(&cluster, &path).await {
+            Ok(()) => return,
+            Err(error) => tracing::debug!(%path, %error, "a log was cut off; taking it up again"),
         }
-        if pending.len() > LINE_BYTES_MAX {
-            if send(&prefix, &pending, &lines).await.is_err() {
-                return;
-            }
-            pending.clear();
-        }
+        cuts = if reader.taken == before { cuts + 1 } else { 0 };
+        tokio::time::sleep(CUT_PAUSE).await;
     }
-    if !pending.is_empty() {
-        let _ = send(&prefix, &pending, &lines).await;
+    tracing::warn!(%path, "the log cannot be read to its end");
+}
+
+struct Reader {
+    prefix: String,
+    lines: mpsc::Sender<Line>,
+    /// What has come of a line whose end has not.
+    pending: BytesMut,
+    /// How much of the log was taken in: so much is left out when it is read anew.
+    taken: usize,
+}
+
+impl Reader {
+    /// Passes on what was not taken in yet, until the log ends or nobody listens.
+    ///
+    /// Errors: the log cannot be opened, or the connection broke.
+    async fn follow(&mut self, cluster: &RemoteCluster, path: &str) -> Result<(), ApiError> {
+        let mut body = cluster.stream(path).await?;
+        let mut known = self.taken;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| ApiError::new(Reason::ServiceUnavailable, error.to_string()))?;
+            let Some(data) = frame.data_ref() else { continue };
+            let again = known.min(data.len());
+            known -= again;
+            if self.take(&data[again..]).await.is_err() {
+                return Ok(());
+            }
+        }
+        if !self.pending.is_empty() {
+            let rest = self.pending.split();
+            let _ = self.pass_on(&rest).await;
+        }
+        Ok(())
+    }
+
+    /// Takes in more of the log and passes on the lines that are whole by that.
+    async fn take(&mut self, data: &[u8]) -> Result<(), mpsc::error::SendError<Line>> {
+        self.taken += data.len();
+        let mut rest = data;
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            self.pending.extend_from_slice(&rest[..end]);
+            rest = &rest[end + 1..];
+            let line = self.pending.split();
+            self.pass_on(&line).await?;
+        }
+        self.pending.extend_from_slice(rest);
+        if self.pending.len() > LINE_BYTES_MAX {
+            let line = self.pending.split();
+            self.pass_on(&line).await?;
+        }
+        Ok(())
+    }
+
+    async fn pass_on(&self, line: &[u8]) -> Result<(), mpsc::error::SendError<Line>> {
+        let (prefix, text) = (self.prefix.clone(), String::from_utf8_lossy(line).into_owned());
+        self.lines.send(Line { prefix, text }).await
     }
 }
 
-async fn send(prefix: &str, text: &[u8], lines: &mpsc::Sender<Line>) -> Result<(), mpsc::error::SendError<Line>> {
-    let text = String::from_utf8_lossy(text).into_owned();
-    lines
-        .send(Line {
-            prefix: prefix.to_owned(),
-            text,
-        })
-        .await
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_are_whole_however_they_arrive_and_the_longest_come_in_pieces() {
+        let (lines, mut passed) = mpsc::channel(8);
+        let mut reader = Reader {
+            prefix: "[p]".to_owned(),
+            lines,
+            pending: BytesMut::new(),
+            taken: 0,
+        };
+        for part in ["on", "e\n\ntw", "o\n"] {
+            reader.take(part.as_bytes()).await.unwrap();
+        }
+        reader.take(&vec![b'x'; LINE_BYTES_MAX + 1]).await.unwrap();
+        assert_eq!(reader.taken, 9 + LINE_BYTES_MAX + 1);
+        drop(reader);
+        let mut told = Vec::new();
+        while let Some(line) = passed.recv().await {
+            told.push(line.text);
+        }
+        assert_eq!(told[..3], ["one", "", "two"]);
+        assert_eq!(told[3].len(), LINE_BYTES_MAX + 1);
+    }
 }

@@ -159,6 +159,7 @@ async fn watch(args: &RunArgs, target: &Target, workload: &Arc<Object>) -> Resul
     };
     let pods = Selection {
         namespace: Some(meta.namespace.clone()),
+        labels: labels_of_pods(workload),
         ..Selection::default()
     };
     for (kind, selection) in [(workload.resource(), itself), (resource::PODS, pods)] {
@@ -204,6 +205,14 @@ async fn watch(args: &RunArgs, target: &Target, workload: &Arc<Object>) -> Resul
     drain.await.context("reading the rest of the output")?;
     view.end(&title);
     Ok(code)
+}
+
+/// A label selector that leaves out most pods of others; empty where the workload's own selector is not made of labels alone.
+fn labels_of_pods(workload: &Object) -> String {
+    let selector = &workload.to_value()["spec"]["selector"];
+    let labels = selector["matchLabels"].as_object().into_iter().flatten();
+    let pairs = labels.filter_map(|(name, value)| Some(format!("{name}={}", value.as_str()?)));
+    pairs.collect::<Vec<_>>().join(",")
 }
 
 fn containers(workload: &Object) -> usize {
