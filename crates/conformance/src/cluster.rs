@@ -82,7 +82,7 @@ impl Cluster {
             Box::new(DisruptionController),
             Box::new(GarbageCollector::default()),
             Box::new(NamespaceController),
-            Box::new(QuotaController),
+            Box::new(QuotaController::default()),
             Box::new(StorageProtection),
         ];
         let manager = port("system:kube-controller-manager");

@@ -9,6 +9,7 @@
 
 pub mod controller;
 pub mod cronjob;
+pub mod csr_cleaner;
 pub mod daemonset;
 pub mod disruption;
 pub mod event_ttl;

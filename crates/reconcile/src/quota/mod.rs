@@ -7,18 +7,21 @@
 //! | a pod that should have been gone by some time | counted anew at that time |
 //!
 //! New objects were charged when they were admitted; they are looked at as well, since each kind is watched on its own and a
-//! count may have missed the newest. A count is written only over the quota it was made for, so that it takes no charge back.
+//! count may have missed the newest. So that a count takes no charge back, it is written only over the quota it was made for,
+//! and it lowers what a quota says only when that has stood still for a while: by then the objects of its last charge have
+//! been seen too.
 //!
 //! Not known here: who refuses objects that do not fit. Source: `pkg/controller/resourcequota`.
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::LazyLock;
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
 use jiff::SignedDuration;
 use rota_api::quota::{self, Amounts, Quota};
-use rota_api::{Object, Resource, Timestamp, Write, resource};
+use rota_api::{Object, Resource, Revision, Timestamp, Write, resource};
 use serde_json::{Value, json};
 
 use crate::{Controller, Key, Plan, Settle, World, WorldChange};
@@ -34,9 +37,15 @@ fn counted() -> impl Iterator<Item = &'static Resource> {
     all.filter(|kind| quota::is_counted(kind) && kind.stored() == *kind)
 }
 
+/// How long a quota must have been as it is before a count may say less than it does.
+const STANDING: SignedDuration = SignedDuration::from_millis(500);
+
 /// Counts what is used of quotas.
 #[derive(Default)]
-pub struct QuotaController;
+pub struct QuotaController {
+    /// Since when each quota has been seen at which revision. Who forgets it waits anew.
+    standing: BTreeMap<Key, (Revision, Timestamp)>,
+}
 
 impl Controller for QuotaController {
     fn name(&self) -> &'static str {
@@ -53,8 +62,17 @@ impl Controller for QuotaController {
 
     fn touched(&mut self, change: &WorldChange, world: &World) -> Vec<Key> {
         let kind = change.resource();
-        if kind == resource::RESOURCE_QUOTAS && !change.is_deleted() && change.old.is_some() {
-            return vec![change.key()];
+        if kind == resource::RESOURCE_QUOTAS {
+            if change.is_deleted() {
+                self.standing.remove(&change.key());
+            } else if change.old.is_some() {
+                // What changes in between are charges, which are right.
+                return if changes_limits(change) {
+                    vec![change.key()]
+                } else {
+                    Vec::new()
+                };
+            }
         }
         if !can_change_a_count(change) {
             return Vec::new();
@@ -82,7 +100,12 @@ impl Controller for QuotaController {
         let mut value = quota.to_value();
         let hard = quota::amounts(&value["spec"]["hard"]);
         let seen = Quota::of(&value);
-        let used = count(&mut plan, &seen, &hard, &key.namespace, world, now);
+        let mut used = count(&mut plan, &seen, &hard, &key.namespace, world, now);
+        if let Some(at) = self.doubt(key, quota.revision(), now)
+            && keep(&mut used, &seen.used)
+        {
+            plan.wake_at(at);
+        }
         let is_told = value["status"]["used"].is_object() || used.is_empty();
         if seen.hard == hard && seen.used == used && is_told {
             return plan;
@@ -93,6 +116,41 @@ impl Controller for QuotaController {
         plan.act(guarded, "what is used was counted");
         plan
     }
+}
+
+impl QuotaController {
+    /// Until when a count that says less than the quota may be older than it; `None` when it is not.
+    fn doubt(&mut self, key: &Key, revision: Revision, now: Timestamp) -> Option<Timestamp> {
+        let (seen, since) = self.standing.entry(key.clone()).or_insert((revision, now));
+        if *seen != revision {
+            (*seen, *since) = (revision, now);
+        }
+        let until = since.saturating_add(STANDING).unwrap_or(Timestamp::MAX);
+        (now < until).then_some(until)
+    }
+}
+
+/// Keeps what the quota says where the count says less; true when it does anywhere.
+fn keep(used: &mut Amounts, told: &Amounts) -> bool {
+    let mut kept = false;
+    for (name, amount) in used.iter_mut() {
+        if let Some(told) = told.get(name).filter(|told| *told > amount) {
+            *amount = told.clone();
+            kept = true;
+        }
+    }
+    kept
+}
+
+/// True when the limits of a quota, those in force or what it is about have changed.
+fn changes_limits(change: &WorldChange) -> bool {
+    let facts = |quota: &Option<Arc<Object>>| {
+        quota.as_ref().map(|quota| {
+            let value = quota.to_value();
+            (value["spec"].clone(), value["status"]["hard"].clone())
+        })
+    };
+    facts(&change.old) != facts(&change.new)
 }
 
 /// Additions and removals count, and changes of objects that use more than their number.

@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
-use rota_api::{Object, Resource, Timestamp, resource};
+use rota_api::{Object, Resource, resource};
 use serde_json::{Value, json};
 
 use super::{QuotaController, WATCHED};
 use crate::{Controller, Key, Wake, World, WorldChange};
 
 const NOW: &str = "2026-01-01T00:00:00Z";
+/// When a quota seen at `NOW` has stood still.
+const LATER: &str = "2026-01-01T00:00:00.5Z";
 
 fn object(kind: &'static Resource, name: &str, mut value: Value) -> Arc<Object> {
     for (field, text) in [
@@ -47,8 +49,10 @@ fn world(objects: &[Arc<Object>]) -> World {
 /// What is planned for the quota: its new status, or nothing.
 #[track_caller]
 fn check(objects: &[Arc<Object>], expected: &Value) {
-    let now: Timestamp = NOW.parse().unwrap();
-    let plan = QuotaController.reconcile(&Key::new("d", "q"), &world(objects), now);
+    let (mut controller, world) = (QuotaController::default(), world(objects));
+    let key = Key::new("d", "q");
+    controller.reconcile(&key, &world, NOW.parse().unwrap());
+    let plan = controller.reconcile(&key, &world, LATER.parse().unwrap());
     let written = plan
         .actions
         .first()
@@ -120,7 +124,8 @@ fn a_pod_that_does_not_go_stops_counting_in_time() {
     value["metadata"]["deletionGracePeriodSeconds"] = 30.into();
     let status = json!({"hard": {"pods": "5"}, "used": {"pods": "1"}});
     let objects = [quota(json!({"pods": "5"}), status), object(resource::PODS, "a", value)];
-    let plan = |now: &str| QuotaController.reconcile(&Key::new("d", "q"), &world(&objects), now.parse().unwrap());
+    let mut controller = QuotaController::default();
+    let mut plan = |now: &str| controller.reconcile(&Key::new("d", "q"), &world(&objects), now.parse().unwrap());
     assert_eq!(plan(NOW).wake, Wake::At("2026-01-01T00:00:41Z".parse().unwrap()));
     assert!(plan(NOW).actions.is_empty());
     assert_eq!(plan("2026-01-01T00:00:41Z").actions.len(), 1);
@@ -131,7 +136,7 @@ fn objects_touch_the_quotas_that_limit_them() {
     let mut world = world(&[quota(json!({"pods": "5"}), json!({}))]);
     let mut touched = |object: Arc<Object>| {
         let change = world.apply(object).expect("news");
-        QuotaController.touched(&change, &world)
+        QuotaController::default().touched(&change, &world)
     };
     let key = Key::new("d", "q");
     assert_eq!(touched(pod("a", "Running")), std::slice::from_ref(&key));
@@ -140,10 +145,36 @@ fn objects_touch_the_quotas_that_limit_them() {
         old: Some(pod("a", old)),
         new: Some(pod("a", new)),
     };
-    assert_eq!(QuotaController.touched(&change("Running", "Failed"), &world), [key]);
+    assert_eq!(
+        QuotaController::default().touched(&change("Running", "Failed"), &world),
+        [key]
+    );
     assert!(
-        QuotaController
+        QuotaController::default()
             .touched(&change("Pending", "Running"), &world)
             .is_empty()
     );
+}
+
+#[test]
+fn a_charge_whose_object_was_not_seen_yet_is_not_taken_back() {
+    let key = Key::new("d", "q");
+    let charged = |used: &str, revision: &str| {
+        let status = json!({"hard": {"secrets": "3"}, "used": {"secrets": used}});
+        let mut value = quota(json!({"secrets": "3"}), status).to_value();
+        value["metadata"]["resourceVersion"] = revision.into();
+        Arc::new(Object::from_value(resource::RESOURCE_QUOTAS, value))
+    };
+    let mut controller = QuotaController::default();
+    let mut world = world(&[charged("0", "7")]);
+    assert!(controller.reconcile(&key, &world, NOW.parse().unwrap()).is_empty());
+    let change = world.apply(charged("1", "8")).expect("news");
+    assert!(controller.touched(&change, &world).is_empty(), "a charge is right");
+    let plan = controller.reconcile(&key, &world, LATER.parse().unwrap());
+    assert_eq!(
+        (plan.actions.len(), plan.wake),
+        (0, Wake::At("2026-01-01T00:00:01Z".parse().unwrap()))
+    );
+    let plan = controller.reconcile(&key, &world, "2026-01-01T00:00:01Z".parse().unwrap());
+    assert_eq!(plan.actions.len(), 1, "a quota that stands still says what there is");
 }

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use rota_reconcile::Controller;
 use rota_reconcile::cronjob::CronJobController;
+use rota_reconcile::csr_cleaner::CsrCleaner;
 use rota_reconcile::daemonset::DaemonSetController;
 use rota_reconcile::disruption::{DisruptionController, StaleDisruptions};
 use rota_reconcile::event_ttl::EventExpiry;
@@ -49,10 +50,11 @@ fn all(facts: &Facts<'_>) -> Vec<Box<dyn Controller>> {
         Box::new(NamespaceController),
         Box::new(DefaultAccounts),
         Box::new(RootCaPublisher::new(facts.cluster_ca)),
-        Box::new(QuotaController),
+        Box::new(QuotaController::default()),
         Box::new(RoleAggregation),
         Box::new(NodeLifecycleController::new(facts.node_grace_secs.into())),
         Box::new(TaintEvictionController::default()),
+        Box::new(CsrCleaner),
         Box::new(DisruptionController),
         Box::new(StaleDisruptions),
         Box::new(StorageProtection),
