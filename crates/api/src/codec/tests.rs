@@ -202,6 +202,23 @@ fn alias_bombs_and_deep_documents_are_refused() {
 }
 
 #[test]
+fn anchors_that_copy_the_document_again_and_again_are_refused() {
+    let nested = (0..60).fold(format!("&x {}", "t".repeat(100_000)), |inner, n| {
+        format!("&a{n} {{k: {inner}}}")
+    });
+    let error = read(nested.as_bytes(), Format::Yaml).err().expect("too much");
+    assert!(error.to_string().contains("excessive aliasing"), "{error}");
+}
+
+#[test]
+fn many_keys_of_one_map_are_read_each_once() {
+    let keys: String = (0..100_000).map(|n| format!("k{n}: 1\n")).collect();
+    let document = read(keys.as_bytes(), Format::Yaml).expect("a map");
+    assert_eq!(document.value.as_object().map(serde_json::Map::len), Some(100_000));
+    assert!(document.repeated.is_empty());
+}
+
+#[test]
 fn what_is_written_as_yaml_reads_back() {
     let value = json!({
         "a": ["x", {"b": "yes", "c": [1, 2.5, null, true]}, [], {}, [["n"]]], "text": "one\n  two\n\nthree\n", "tail": "x\n\n\n",

@@ -49,8 +49,7 @@ pub fn create(resource: &'static Resource, value: &Value, checks: &Checks) -> Ve
         }
         "Event" => {
             if resource == resource::EVENTS_V1 {
-                meta::create(&object, resource, &mut errors);
-                event::events(&object, &mut errors);
+                event::events(&object, resource, &mut errors);
             } else {
                 event::core(&object, &mut errors);
             }
@@ -121,7 +120,9 @@ fn update_object(
             apps::update(new, old, resource, errors);
         }
         "Event" => {
-            if resource != resource::EVENTS_V1 {
+            if resource == resource::EVENTS_V1 {
+                event::change(new, old, errors);
+            } else {
                 event::core(new, errors);
             }
         }

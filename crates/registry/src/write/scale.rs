@@ -70,6 +70,16 @@ pub(super) fn patch(
     };
     let repeated = &caller.repeated_fields;
     let patched = patches::patched(SCHEMA, kind, &scale, document, repeated, validation)?;
+    let text = |field: &str| patched.value[field].as_str().unwrap_or_default();
+    if (text("kind"), text("apiVersion")) != ("Scale", API_VERSION) {
+        let why = format!(
+            "no kind {:?} is registered for version {:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+            text("kind"),
+            text("apiVersion")
+        );
+        return Err(patches::unfit(document, &why));
+    }
+    update::check_name(&write.name, &patched.value)?;
     let mut draft = update(session, write, &patched.value)?;
     draft.warnings.splice(0..0, patched.warnings);
     Ok(draft)
