@@ -22,6 +22,15 @@ impl Query {
         Self { pairs }
     }
 
+    /// The parameters as text, for passing them on.
+    pub(crate) fn encoded(&self) -> String {
+        let pairs = self
+            .pairs
+            .iter()
+            .map(|(name, value)| format!("{}={}", escape(name), escape(value)));
+        pairs.collect::<Vec<_>>().join("&")
+    }
+
     /// The first value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.pairs
@@ -62,6 +71,18 @@ impl Query {
     }
 }
 
+/// The text with percent encoding, but for letters, digits and `-._~`.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => escaped.push(byte.into()),
+            other => escaped.push_str(&format!("%{other:02X}")),
+        }
+    }
+    escaped
+}
+
 /// Undoes percent encoding; `None` when it is broken or does not give UTF-8. In queries a `+` is a space.
 pub(crate) fn unescape(text: &str, plus_is_space: bool) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
@@ -91,6 +112,13 @@ mod tests {
         assert_eq!(query.all("c").collect::<Vec<_>>(), ["x y", "2"]);
         assert_eq!(query.get("d"), Some("é"));
         assert_eq!(query.get("e"), Some(""));
+    }
+
+    #[test]
+    fn parameters_are_passed_on_as_they_were_meant() {
+        let query = Query::parse("a=x+y&b=%26&c");
+        assert_eq!(query.encoded(), "a=x%20y&b=%26&c=");
+        assert_eq!(Query::parse(&query.encoded()), query);
     }
 
     #[test]

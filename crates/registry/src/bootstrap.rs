@@ -29,6 +29,7 @@ pub async fn ensure(registry: &Registry, server: Option<&ApiServer>) -> Result<(
     let caller = Caller::system("system:apiserver");
     for write in namespaces()
         .chain(priority_classes())
+        .chain(extension_authentication(&registry.settings().cluster_ca))
         .chain(server.into_iter().flat_map(kubernetes_service))
     {
         // Asked first: a second Service of an address that is taken is refused for the address, not for its name.
@@ -78,6 +79,17 @@ fn priority_classes() -> impl Iterator<Item = Write> {
         ),
     ]
     .into_iter()
+}
+
+/// By which servers beside this one know its clients. It is the only way there is: no front proxy vouches for anybody.
+///
+/// Source: kubernetes `pkg/controlplane/controller/clusterauthenticationtrust`.
+fn extension_authentication(cluster_ca: &str) -> impl Iterator<Item = Write> + use<> {
+    let map = json!({
+        "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
+        "data": {"client-ca-file": cluster_ca},
+    });
+    std::iter::once(Write::create(resource::CONFIG_MAPS, map))
 }
 
 fn kubernetes_service(server: &ApiServer) -> impl Iterator<Item = Write> {

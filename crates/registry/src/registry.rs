@@ -136,6 +136,11 @@ impl Registry {
         Ok(Watch::new(resource, Arc::clone(&self.cache), started, &request))
     }
 
+    /// Why nothing can be stored any more; `None` as long as it can.
+    pub fn store_failure(&self) -> Option<Arc<str>> {
+        self.store.failure()
+    }
+
     /// How many watches of a kind are open.
     pub fn watchers(&self, resource: &'static Resource) -> usize {
         self.cache.watchers(resource.stored())

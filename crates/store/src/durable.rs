@@ -88,6 +88,8 @@ pub struct DurableStore {
     /// The way to the writer; `None` while the store is being dropped.
     requests: Mutex<Option<Sender<Request>>>,
     writer: Option<JoinHandle<()>>,
+    /// Set once, by the writer, when it cannot write any more.
+    failure: Arc<OnceLock<Arc<str>>>,
 }
 
 type Outcome = Result<Revision, CommitError>;
@@ -119,10 +121,11 @@ impl DurableStore {
             })?;
         let index = Arc::new(RwLock::new(load(&database).map_err(unreadable)?));
         let (requests, waiting) = channel();
+        let failure = Arc::new(OnceLock::new());
         let writer = Writer {
             database,
             index: Arc::clone(&index),
-            failure: OnceLock::new(),
+            failure: Arc::clone(&failure),
         };
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
@@ -135,6 +138,7 @@ impl DurableStore {
             index,
             requests: Mutex::new(Some(requests)),
             writer: Some(writer),
+            failure,
         })
     }
 
@@ -187,6 +191,10 @@ impl Store for DurableStore {
     fn compact(&self, revision: Revision) {
         self.write().compact(revision);
     }
+
+    fn failure(&self) -> Option<Arc<str>> {
+        self.failure.get().cloned()
+    }
 }
 
 /// Waits for the writer to finish what it has accepted, then closes the database.
@@ -205,7 +213,7 @@ struct Writer {
     database: Database,
     index: Arc<RwLock<Index>>,
     /// Why nothing can be written any more.
-    failure: OnceLock<Arc<str>>,
+    failure: Arc<OnceLock<Arc<str>>>,
 }
 
 /// The outcome of each transaction of a batch before the sync, in order.

@@ -237,4 +237,10 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets what was before `revision`: states from `revision` on stay readable. Nothing happens if it is older than
     /// what was forgotten already, and no more than the whole past is forgotten if it is newer than the latest.
     fn compact(&self, revision: Revision);
+
+    /// Why nothing can be written any more; `None` as long as it can. What was written stays readable. An engine that cannot
+    /// fail has nothing to say.
+    fn failure(&self) -> Option<Arc<str>> {
+        None
+    }
 }

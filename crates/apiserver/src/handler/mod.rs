@@ -14,6 +14,7 @@ mod object;
 mod openapi;
 mod options;
 mod pod;
+mod proxy;
 mod review;
 mod runs;
 mod token;
@@ -86,6 +87,7 @@ async fn carry_out(front: &Arc<Front>, mut request: Request, target: Target) -> 
                 list::handle(front, &request, target.resource).await
             }
         }
+        (Some(subresource), _) if subresource.name == "proxy" => proxy::handle(front, request, target.resource).await,
         (Some(subresource), _) if pod::is_connection(target.resource, subresource) => {
             pod::handle(front, request, subresource.name).await
         }
@@ -113,7 +115,9 @@ fn find(served: Served, method: &Method, info: &RequestInfo) -> Result<Target, A
     let resource = found.ok_or_else(no_such_path)?;
     let elsewhere = !info.namespace.is_empty() && !resource.is_namespaced() && resource != resource::NAMESPACES;
     let unplaced = info.namespace.is_empty() && resource.is_namespaced();
-    if info.path.contains("//") || !info.rest.is_empty() || elsewhere || (unplaced && !info.name.is_empty()) {
+    // What follows `proxy` is the path of somebody else.
+    let is_strange = info.subresource != "proxy" && (info.path.contains("//") || !info.rest.is_empty());
+    if is_strange || elsewhere || (unplaced && !info.name.is_empty()) {
         return Err(no_such_path());
     }
     let subresource = match info.subresource.as_str() {

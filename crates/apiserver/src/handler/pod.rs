@@ -5,9 +5,8 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
 use rota_api::resource::Subresource;
-use rota_api::{ApiError, Object, Reason, Resource, resource};
+use rota_api::{ApiError, Object, Resource, resource};
 use serde_json::Value;
 
 use super::log;
@@ -19,8 +18,7 @@ use crate::stream::serve::{self, Switch};
 
 /// True for subresources that connect to a running thing.
 pub(super) fn is_connection(resource: &Resource, subresource: &Subresource) -> bool {
-    matches!(subresource.name, "proxy")
-        || (resource == resource::PODS && matches!(subresource.name, "log" | "exec" | "attach" | "portforward"))
+    resource == resource::PODS && matches!(subresource.name, "log" | "exec" | "attach" | "portforward")
 }
 
 /// Answers a request for a connection.
@@ -28,9 +26,6 @@ pub(super) fn is_connection(resource: &Resource, subresource: &Subresource) -> b
 /// Errors: 404 without the pod, 400 for pods and containers that cannot be reached.
 pub(super) async fn handle(front: &Arc<Front>, mut request: Request, subresource: &str) -> Result<Reply, ApiError> {
     let info = &request.info;
-    if subresource == "proxy" {
-        return Err(not_offered("proxying to nodes, pods and services"));
-    }
     let pod = front.registry.get(resource::PODS, &info.namespace, &info.name)?;
     if subresource != "log" && info.verb == "get" {
         // A WebSocket begins with a GET, but what it starts is as much as what a POST does.
@@ -83,11 +78,6 @@ pub(super) fn switch<'a>(front: &Front, request: &'a mut Request) -> Switch<'a> 
         nodes: Arc::clone(&front.nodes),
         ending: front.ending.clone(),
     }
-}
-
-fn not_offered(what: &str) -> ApiError {
-    ApiError::new(Reason::Unknown, format!("{what} is not offered by this server"))
-        .with_code(StatusCode::NOT_IMPLEMENTED.as_u16())
 }
 
 /// What a connection is for.

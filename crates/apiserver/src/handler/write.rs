@@ -73,8 +73,7 @@ pub(super) async fn create(front: &Arc<Front>, mut request: Request, target: Tar
     }
     let mut write = Write::create(target.resource, value);
     write.namespace.clone_from(&request.info.namespace);
-    check_escalation(front, &request, target.resource, &caller, &write).await?;
-    let written = front.registry.write(&caller, write).await?;
+    let written = write_checked(front, &request, target.resource, &caller, write).await?;
     finish(front, &request, target, &written, &answer, warnings)
 }
 
@@ -107,8 +106,7 @@ pub(super) async fn update(front: &Arc<Front>, mut request: Request, target: Tar
     };
     let caller = caller(&request, &options);
     check_certifier(front, &request, target).await?;
-    check_escalation(front, &request, target.resource, &caller, &write).await?;
-    let written = front.registry.write(&caller, write).await?;
+    let written = write_checked(front, &request, target.resource, &caller, write).await?;
     finish(front, &request, target, &written, &answer, warnings)
 }
 
@@ -140,8 +138,7 @@ pub(super) async fn patch(front: &Arc<Front>, mut request: Request, target: Targ
         ..caller(&request, &options)
     };
     check_certifier(front, &request, target).await?;
-    check_escalation(front, &request, target.resource, &caller, &write).await?;
-    let written = front.registry.write(&caller, write).await?;
+    let written = write_checked(front, &request, target.resource, &caller, write).await?;
     finish(front, &request, target, &written, &answer, Vec::new())
 }
 
@@ -301,20 +298,36 @@ fn caller(request: &Request, options: &Options) -> Caller {
     }
 }
 
-/// Tries the write out where it could hand out permissions, and looks at what it would store.
-async fn check_escalation(
+/// How often a write of permissions is judged anew because somebody else was faster.
+const JUDGED_MAX: usize = 8;
+
+/// Makes a write. One that could hand out permissions is tried out first, what it would store is judged, and it is made only
+/// of the object that was judged.
+async fn write_checked(
     front: &Front,
     request: &Request,
     resource: &'static Resource,
     caller: &Caller,
-    write: &Write,
-) -> Result<(), ApiError> {
+    write: Write,
+) -> Result<Written, ApiError> {
     if !escalation::concerns(resource) || request.user.is_in(crate::authentication::user::MASTERS) {
-        return Ok(());
+        return front.registry.write(caller, write).await;
     }
-    let tried = front.registry.write(&caller.clone().dry_run(), write.clone()).await?;
-    let index = front.authorizer.index().await?;
-    escalation::check(&index, &request.user, resource, &tried.object.to_value())
+    let is_free = write.precondition.revision.is_none() && !matches!(write.change, Change::Create(_));
+    for _ in 0..JUDGED_MAX {
+        let tried = front.registry.write(&caller.clone().dry_run(), write.clone()).await?;
+        let index = front.authorizer.index().await?;
+        escalation::check(&index, &request.user, resource, &tried.object.to_value())?;
+        let mut judged = write.clone();
+        if is_free {
+            judged.precondition.revision = Some(tried.object.revision());
+        }
+        match front.registry.write(caller, judged).await {
+            Err(error) if is_free && error.is_conflict() => {}
+            done => return done,
+        }
+    }
+    Err(ApiError::modified(resource, &request.info.name))
 }
 
 /// Approvals and certificates are given by those who may.

@@ -392,7 +392,12 @@ async fn read_session(
     let mut told: Vec<u8> = Vec::new();
     let mut has_ended = false;
     while !has_ended {
-        match reader.next().await {
+        let frame = tokio::select! {
+            frame = reader.next() => frame,
+            // A silent process would keep the connection for as long as it likes.
+            () = outputs.closed() => return Err(left()),
+        };
+        match frame {
             Ok(Frame::Data { stream, bytes, is_last }) => {
                 let handed_on = match stream {
                     STDOUT if !bytes.is_empty() => outputs.send(Output::Stdout(bytes)).await,
@@ -405,7 +410,7 @@ async fn read_session(
                     _ => Ok(()),
                 };
                 if handed_on.is_err() {
-                    return Err(ApiError::internal("nobody listens to the session any more"));
+                    return Err(left());
                 }
             }
             Ok(Frame::Ping(id)) => drop(frames.send(Reply::Ping(id)).await),
@@ -414,6 +419,11 @@ async fn read_session(
         }
     }
     ended(&told)
+}
+
+/// How a session ends whose client has left.
+fn left() -> ApiError {
+    ApiError::internal("nobody listens to the session any more")
 }
 
 /// How a process ended, as a node tells it.
@@ -479,7 +489,11 @@ async fn open_port(
         let mut wrong: Vec<u8> = Vec::new();
         let (mut data_ended, mut error_ended) = (false, false);
         while !(data_ended && error_ended) {
-            match reader.next().await {
+            let frame = tokio::select! {
+                frame = reader.next() => frame,
+                () = pieces.closed() => return,
+            };
+            match frame {
                 Ok(Frame::Data { stream, bytes, is_last }) if stream == DATA => {
                     data_ended |= is_last;
                     if !bytes.is_empty() && pieces.send(Ok(bytes)).await.is_err() {
@@ -562,5 +576,14 @@ mod tests {
         let refused = br#"{"status":"Failure","reason":"BadRequest","message":"no","code":400}"#;
         assert_eq!(ended(refused).unwrap_err().code(), 400);
         assert_eq!(ended(b"").unwrap_err().code(), 500);
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_when_its_client_leaves_however_silent_the_process_is() {
+        let (_node, ours) = tokio::io::duplex(1024);
+        let (outputs, output) = mpsc::channel(1);
+        let (frames, _frames) = mpsc::channel(1);
+        drop(output);
+        assert_eq!(read_session(Reader::new(ours), &outputs, &frames).await, Err(left()));
     }
 }
