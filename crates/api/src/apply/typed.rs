@@ -100,14 +100,17 @@ impl Form {
     }
 }
 
-/// The serialised name of an element of a keyed list; absent keys are filled in from the type's defaults.
+/// The serialised name of an element of a keyed list; keys that are absent or null are filled in from the type's defaults.
 fn key_of(item: &Value, keys: &[&str], target: &Target) -> String {
     let named: Map<String, Value> = keys
         .iter()
         .filter_map(|key| {
             Some((
                 (*key).to_owned(),
-                item.get(key).cloned().or_else(|| key_default(key, target))?,
+                item.get(key)
+                    .filter(|value| !value.is_null())
+                    .cloned()
+                    .or_else(|| key_default(key, target))?,
             ))
         })
         .collect();

@@ -43,9 +43,9 @@ pub(crate) fn check_new(object: &Value) -> Result<(), ApiError> {
 ///
 /// Errors: 403 and 404.
 pub(crate) async fn check_change(front: &Front, request: &Request, subresource: &str) -> Result<(), ApiError> {
-    let (verb, done) = match subresource {
-        "approval" => ("approve", "approve"),
-        "status" => ("sign", "sign"),
+    let verb = match subresource {
+        "approval" => "approve",
+        "status" => "sign",
         _ => return Ok(()),
     };
     let kind = resource::CERTIFICATE_SIGNING_REQUESTS;
@@ -70,6 +70,6 @@ pub(crate) async fn check_change(front: &Front, request: &Request, subresource: 
             return Ok(());
         }
     }
-    let why = format!("user not permitted to {done} requests with signerName {signer:?}");
+    let why = format!("user not permitted to {verb} requests with signerName {signer:?}");
     Err(ApiError::forbidden(kind, &request.info.name, why))
 }
