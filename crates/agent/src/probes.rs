@@ -100,6 +100,7 @@ pub(crate) async fn hook(
 async fn exec(context: &Context, id: &str, action: &ExecAction) -> Result<(i32, String), String> {
     let spec = ExecSpec {
         args: action.command.clone().unwrap_or_default(),
+        kill_when_left: true,
         ..ExecSpec::default()
     };
     let mut streams = context

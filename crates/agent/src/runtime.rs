@@ -282,6 +282,8 @@ pub struct ExecSpec {
     pub stdin: bool,
     /// Wants a terminal.
     pub tty: bool,
+    /// Ends with the interest in it: once the streams are dropped the process is killed, with what it started.
+    pub kill_when_left: bool,
 }
 
 /// Something that runs containers.

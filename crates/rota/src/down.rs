@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
+use rota_agent::oci::Removed;
+
 use crate::cli::DownArgs;
 use crate::{output, up};
 
@@ -24,18 +26,63 @@ pub(crate) async fn command(args: &DownArgs) -> Result<ExitCode> {
         .canonicalize()
         .with_context(|| format!("finding {}", path.display()))?;
     let cleaned = path.clone();
-    tokio::task::spawn_blocking(move || rota_agent::oci::cleanup(&cleaned))
+    let removed = tokio::task::spawn_blocking(move || rota_agent::oci::cleanup(&cleaned))
         .await
         .context("stopping containers")?
         .with_context(|| format!("stopping what {} runs", path.display()))?;
-    if args.purge {
-        std::fs::remove_dir_all(&path).with_context(|| format!("deleting {}", path.display()))?;
-        output::say(&format!("everything of {} is stopped and deleted", path.display()));
+    let stopped = said(removed);
+    let name = path.display();
+    if !args.purge {
+        let kept = up::contents(&path);
+        let kept = if kept.is_empty() {
+            "nothing".to_owned()
+        } else {
+            kept.join(", ")
+        };
+        output::say(&format!("{name}: {stopped}; kept: {kept}"));
+    } else if up::remove(&path).with_context(|| format!("{name}: {stopped}, but it cannot be deleted"))? {
+        output::say(&format!("{name}: {stopped}; deleted"));
     } else {
         output::say(&format!(
-            "everything of {} is stopped; its objects and images are kept",
-            path.display()
+            "{name}: {stopped}; emptied, but not deleted: it is a file system of its own"
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What was stopped, for people.
+fn said(removed: Removed) -> String {
+    let count = |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
+    let pods = match removed.sandboxes {
+        0 => "no pods ran".to_owned(),
+        number => format!("{} stopped", count(number, "pod", "pods")),
+    };
+    match removed.memory_volumes {
+        0 => pods,
+        number => format!(
+            "{pods}, {} lost with what they held",
+            count(number, "volume in memory", "volumes in memory")
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_stopped_is_said_in_words() {
+        let said = |sandboxes, memory_volumes| {
+            said(Removed {
+                sandboxes,
+                memory_volumes,
+            })
+        };
+        assert_eq!(said(0, 0), "no pods ran");
+        assert_eq!(said(1, 0), "1 pod stopped");
+        assert_eq!(
+            said(3, 2),
+            "3 pods stopped, 2 volumes in memory lost with what they held"
+        );
+    }
 }

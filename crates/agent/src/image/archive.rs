@@ -13,7 +13,7 @@ use oci_spec::image::{Arch, Descriptor, ImageConfiguration, ImageIndex, ImageMan
 use serde::Deserialize;
 
 use super::layer::{LayerError, decompress};
-use super::store::Origin;
+use super::store::{Arrival, Origin};
 use super::{BadReference, Store, normalize};
 use crate::runtime::Image;
 
@@ -71,8 +71,9 @@ impl Store {
     ///
     /// Blocking. Importing what is there already changes nothing.
     pub fn import(&self, file: &Path) -> Result<Vec<Image>, ArchiveError> {
-        let plain = self.temporary();
-        let outcome = Archive::open(file, &plain).and_then(|archive| archive.import_into(self));
+        let arrival = self.arrival()?;
+        let plain = arrival.temporary();
+        let outcome = Archive::open(file, &plain).and_then(|archive| archive.import_into(&arrival));
         let _ = fs::remove_file(plain);
         outcome
     }
@@ -118,17 +119,17 @@ impl Archive {
         Ok(archive)
     }
 
-    fn import_into(&self, store: &Store) -> Result<Vec<Image>, ArchiveError> {
+    fn import_into(&self, arrival: &Arrival) -> Result<Vec<Image>, ArchiveError> {
         if self.has("manifest.json") {
             let saved: Vec<SavedImage> = self.document(Path::new("manifest.json"))?;
-            return saved.iter().map(|image| self.import_saved(store, image)).collect();
+            return saved.iter().map(|image| self.import_saved(arrival, image)).collect();
         }
         if self.has("index.json") {
             let index: ImageIndex = self.document(Path::new("index.json"))?;
             let mut images = Vec::new();
             for descriptor in index.manifests() {
                 images.extend(self.import_descriptor(
-                    store,
+                    arrival,
                     descriptor,
                     name_of(descriptor).as_deref(),
                     INDEX_DEPTH_MAX,
@@ -142,15 +143,15 @@ impl Archive {
         Err(ArchiveError::Unknown)
     }
 
-    fn import_saved(&self, store: &Store, saved: &SavedImage) -> Result<Image, ArchiveError> {
+    fn import_saved(&self, arrival: &Arrival, saved: &SavedImage) -> Result<Image, ArchiveError> {
         let tags = saved.repo_tags.iter().flatten();
         let names = tags.map(|tag| normalize(tag)).collect::<Result<Vec<_>, _>>()?;
-        self.import_image(store, &saved.config, &saved.layers, &names)
+        self.import_image(arrival, &saved.config, &saved.layers, &names)
     }
 
     fn import_descriptor(
         &self,
-        store: &Store,
+        arrival: &Arrival,
         descriptor: &Descriptor,
         name: Option<&str>,
         depth: u32,
@@ -165,7 +166,7 @@ impl Archive {
                 .iter()
                 .find(|candidate| fits(candidate) && self.members.contains_key(&blob(candidate)));
             return match fitting.filter(|_| depth > 0) {
-                Some(fitting) => self.import_descriptor(store, fitting, name, depth - 1),
+                Some(fitting) => self.import_descriptor(arrival, fitting, name, depth - 1),
                 None => Ok(None),
             };
         }
@@ -175,13 +176,13 @@ impl Archive {
         let manifest: ImageManifest = self.document(&path)?;
         let layers: Vec<PathBuf> = manifest.layers().iter().map(blob).collect();
         let names = name.map(normalize).transpose()?.into_iter().collect::<Vec<_>>();
-        self.import_image(store, &blob(manifest.config()), &layers, &names)
+        self.import_image(arrival, &blob(manifest.config()), &layers, &names)
             .map(Some)
     }
 
     fn import_image(
         &self,
-        store: &Store,
+        arrival: &Arrival,
         config: &Path,
         layers: &[PathBuf],
         names: &[String],
@@ -200,11 +201,11 @@ impl Archive {
         let mut added = Vec::new();
         for (path, diff_id) in layers.iter().zip(diff_ids) {
             let source = self.member(path)?;
-            added.push(store.add_layer(diff_id, || {
+            added.push(arrival.add_layer(diff_id, || {
                 Ok(Box::new(io::BufReader::with_capacity(128 * 1024, source)))
             })?);
         }
-        Ok(store.add_image(&bytes, added, names, Origin::Archive)?)
+        Ok(arrival.add_image(&bytes, added, names, Origin::Archive)?)
     }
 
     fn has(&self, name: &str) -> bool {

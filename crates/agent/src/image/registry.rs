@@ -6,6 +6,8 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
+use std::sync::Arc;
 
 use oci_client::Reference;
 use oci_client::client::{Client, ClientConfig, ClientProtocol};
@@ -16,8 +18,11 @@ use oci_spec::image::ImageConfiguration;
 use super::Store;
 use super::layer::LayerError;
 use super::reference::{BadReference, parse};
-use super::store::Origin;
+use super::store::{Arrival, Origin};
 use crate::runtime::Image;
+
+/// How much of a fetched layer is read at a time.
+const READ_BYTES: usize = 128 * 1024;
 
 /// Why an image could not be pulled.
 #[derive(Debug, thiserror::Error)]
@@ -70,25 +75,43 @@ impl Store {
         if diff_ids.len() != manifest.layers.len() {
             return Err(PullError::LayerCount);
         }
+        let arrival = self.arriving().await?;
         let mut layers = Vec::new();
         for (descriptor, diff_id) in manifest.layers.iter().zip(diff_ids) {
-            if let Some(known) = self.known_layer(diff_id) {
+            if let Some(known) = arrival.known_layer(diff_id) {
                 layers.push(known);
                 continue;
             }
-            let path = self.temporary();
+            let path = arrival.temporary();
             let file = tokio::fs::File::create(&path).await?;
-            let fetched = client.pull_blob(&reference, descriptor, file).await.map_err(failed);
-            let added = fetched.and_then(|()| {
-                let open =
-                    || Ok(Box::new(io::BufReader::with_capacity(128 * 1024, File::open(&path)?)) as Box<dyn io::Read>);
-                Ok(tokio::task::block_in_place(|| self.add_layer(diff_id, open))?)
-            });
-            let _ = std::fs::remove_file(&path);
+            let added = match client.pull_blob(&reference, descriptor, file).await {
+                Ok(()) => unpack(&arrival, diff_id, &path).await,
+                Err(error) => Err(failed(error)),
+            };
+            let _ = tokio::fs::remove_file(&path).await;
             layers.push(added?);
         }
-        Ok(self.add_image(config.as_bytes(), layers, &[reference.whole()], Origin::Registry)?)
+        let name = reference.whole();
+        let add = move || arrival.add_image(config.as_bytes(), layers, &[name], Origin::Registry);
+        Ok(tokio::task::spawn_blocking(add).await.map_err(io::Error::from)??)
     }
+
+    /// An arrival; waits while layers are swept up.
+    async fn arriving(&self) -> io::Result<Arc<Arrival>> {
+        let store = self.clone();
+        let arrival = tokio::task::spawn_blocking(move || store.arrival()).await??;
+        Ok(Arc::new(arrival))
+    }
+}
+
+/// Unpacks a fetched layer.
+async fn unpack(arrival: &Arc<Arrival>, diff_id: &str, path: &Path) -> Result<(String, u64), PullError> {
+    let (arrival, diff_id, path) = (Arc::clone(arrival), diff_id.to_owned(), path.to_owned());
+    let add = move || {
+        let open = || Ok(Box::new(io::BufReader::with_capacity(READ_BYTES, File::open(&path)?)) as Box<dyn io::Read>);
+        arrival.add_layer(&diff_id, open)
+    };
+    Ok(tokio::task::spawn_blocking(add).await.map_err(io::Error::from)??)
 }
 
 fn client(reference: &Reference) -> Client {

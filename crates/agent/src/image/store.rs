@@ -5,12 +5,14 @@
 //! <dir>/layers/base/                               mount points, below every image's layers
 //! <dir>/images/<config digest>.json                one image: its configuration and layers
 //! <dir>/names.json                                 name -> config digest
+//! <dir>/imported.json                              the names that were imported from archives
 //! <dir>/lock                                       held while any of the above changes, by whichever process
-//! <dir>/tmp/                                       work in progress; emptied by whoever takes the lock first
+//! <dir>/coming                                     locked, shared, while layers come that no image names yet
+//! <dir>/tmp/                                       work in progress; emptied when the store is opened and nothing comes
 //! ```
 //!
 //! A layer appears whole, by a rename, and before the image that needs it; an image before its name. So an interrupted
-//! import leaves layers nobody names, which the next removal sweeps up.
+//! import leaves layers nobody names, which the next removal sweeps up, unless something else is coming just then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -25,7 +27,7 @@ use sha2::{Digest, Sha256};
 
 use super::layer::{self, LayerError};
 use super::{host, normalize};
-use crate::oci::{RootSource, hex, images_in_use};
+use crate::oci::{Durability, RootSource, hex, images_in_use, write_record};
 use crate::runtime::Image;
 
 /// Digits of a layer's digest in its directory's name: an overlay's options name up to a hundred of them in one page.
@@ -38,7 +40,7 @@ const MOUNT_POINTS_LAYER: &str = "base";
 const MOUNT_POINTS: [&str; 3] = ["dev", "proc", "sys"];
 
 /// The images of a data directory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Store {
     dir: PathBuf,
     data_dir: PathBuf,
@@ -91,7 +93,13 @@ impl Store {
         }
         let dir = fs::canonicalize(dir)?;
         let data_dir = dir.parent().unwrap_or(&dir).to_owned();
-        Ok(Self { dir, data_dir })
+        let store = Self { dir, data_dir };
+        if let Some(_nothing_comes) = store.nothing_comes()? {
+            for entry in fs::read_dir(store.dir.join("tmp"))? {
+                remove(&entry?)?;
+            }
+        }
+        Ok(store)
     }
 
     /// The image under a name, short or full, or under its id.
@@ -174,92 +182,30 @@ impl Store {
         Ok(true)
     }
 
+    /// An image that is to come. Held from before it is asked which layers are here until the image names them all: what no
+    /// image names yet is left alone meanwhile.
+    pub(super) fn arrival(&self) -> io::Result<Arrival> {
+        let lock = File::create(self.dir.join("coming"))?;
+        rustix::fs::flock(&lock, FlockOperation::LockShared)?;
+        Ok(Arrival {
+            store: self.clone(),
+            _lock: lock,
+        })
+    }
+
+    /// Keeps layers from coming until it is dropped; `None` while some come.
+    fn nothing_comes(&self) -> io::Result<Option<File>> {
+        let file = File::create(self.dir.join("coming"))?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     /// The directory of the layers.
     fn layers(&self) -> PathBuf {
         self.dir.join("layers")
-    }
-
-    /// A fresh path for work in progress.
-    pub(super) fn temporary(&self) -> PathBuf {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        self.dir.join("tmp").join(format!("{}-{number}", std::process::id()))
-    }
-
-    /// The name of a layer and the bytes of its files, if it is here.
-    pub(super) fn known_layer(&self, diff_id: &str) -> Option<(String, u64)> {
-        let name = layer_name(diff_id)?;
-        let size = fs::read_to_string(self.layers().join(format!("{name}.size")))
-            .ok()?
-            .parse()
-            .ok()?;
-        self.layers().join(&name).is_dir().then_some((name, size))
-    }
-
-    /// Adds a layer unless it is here; returns its name and the bytes of its files.
-    pub(super) fn add_layer(
-        &self,
-        diff_id: &str,
-        open: impl FnOnce() -> io::Result<Box<dyn Read>>,
-    ) -> Result<(String, u64), LayerError> {
-        if let Some(known) = self.known_layer(diff_id) {
-            return Ok(known);
-        }
-        let Some(name) = layer_name(diff_id) else {
-            return Err(LayerError::Digest {
-                expected: diff_id.to_owned(),
-                found: "not a sha256 digest".to_owned(),
-            });
-        };
-        let dir = self.layers().join(&name);
-        let size_file = self.layers().join(format!("{name}.size"));
-        let fresh = self.temporary();
-        fs::create_dir_all(&fresh).map_err(LayerError::Read)?;
-        let unpacked = open()
-            .map_err(LayerError::Read)
-            .and_then(|bytes| layer::unpack(bytes, &fresh, diff_id));
-        let published = unpacked.and_then(|size_bytes| {
-            let publish = || {
-                fs::write(&size_file, size_bytes.to_string())?;
-                match fs::rename(&fresh, &dir) {
-                    // Another import was first; its layer is the same.
-                    Err(e) if dir.is_dir() && e.kind() != io::ErrorKind::NotFound => fs::remove_dir_all(&fresh),
-                    other => other,
-                }
-            };
-            publish().map_err(LayerError::Read)?;
-            Ok(size_bytes)
-        });
-        if published.is_err() {
-            let _ = fs::remove_dir_all(&fresh);
-        }
-        published.map(|size_bytes| (name, size_bytes))
-    }
-
-    /// Adds an image whose layers are there, under names that are normalised already.
-    pub(super) fn add_image(
-        &self,
-        config: &[u8],
-        layers: Vec<(String, u64)>,
-        names: &[String],
-        origin: Origin,
-    ) -> io::Result<Image> {
-        let parsed: ImageConfiguration = serde_json::from_slice(config)?;
-        let record = Record::new(config, &parsed, layers);
-        let _lock = self.lock()?;
-        // The layers reach the disk before anything says that they are there.
-        rustix::fs::syncfs(File::open(&self.dir)?)?;
-        replace(&self.record_path(&record.id), &record)?;
-        let mut known = self.names()?;
-        known.extend(names.iter().map(|name| (name.clone(), record.id.clone())));
-        self.write_names(&known)?;
-        let mut imported = self.imported()?;
-        match origin {
-            Origin::Archive => imported.extend(names.iter().cloned()),
-            Origin::Registry => imported.retain(|name| !names.contains(name)),
-        }
-        self.write_imported(&imported)?;
-        Ok(record.into_image(&known))
     }
 
     /// The image under a name that no registry is asked for: the host's own, and what was imported under that name. An
@@ -282,7 +228,7 @@ impl Store {
     }
 
     fn write_imported(&self, names: &BTreeSet<String>) -> io::Result<()> {
-        replace(&self.dir.join("imported.json"), names)
+        write_record(&self.dir.join("imported.json"), names, Durability::Power)
     }
 
     fn lock(&self) -> io::Result<File> {
@@ -300,7 +246,7 @@ impl Store {
     }
 
     fn write_names(&self, names: &Names) -> io::Result<()> {
-        replace(&self.dir.join("names.json"), names)
+        write_record(&self.dir.join("names.json"), names, Durability::Power)
     }
 
     fn record_path(&self, id: &str) -> PathBuf {
@@ -329,8 +275,11 @@ impl Store {
         Ok(records)
     }
 
-    /// Removes layers that no image has; the lock is held.
+    /// Removes layers that no image has, unless some are just coming; the lock is held.
     fn sweep(&self) -> io::Result<()> {
+        let Some(_nothing_comes) = self.nothing_comes()? else {
+            return Ok(());
+        };
         let needed: BTreeSet<String> = self.records()?.into_iter().flat_map(|record| record.layers).collect();
         for entry in fs::read_dir(self.layers())? {
             let entry = entry?;
@@ -338,13 +287,124 @@ impl Store {
             if name == MOUNT_POINTS_LAYER || needed.contains(name.trim_end_matches(".size")) {
                 continue;
             }
-            if entry.file_type()?.is_dir() {
-                fs::remove_dir_all(entry.path())?;
-            } else {
-                fs::remove_file(entry.path())?;
-            }
+            remove(&entry)?;
         }
         Ok(())
+    }
+}
+
+/// An image on its way into the store.
+pub(super) struct Arrival {
+    store: Store,
+    /// Shared; ends with the arrival.
+    _lock: File,
+}
+
+impl Arrival {
+    /// A fresh path for work in progress.
+    pub(super) fn temporary(&self) -> PathBuf {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.store
+            .dir
+            .join("tmp")
+            .join(format!("{}-{number}", std::process::id()))
+    }
+
+    /// The name of a layer and the bytes of its files, if it is here.
+    pub(super) fn known_layer(&self, diff_id: &str) -> Option<(String, u64)> {
+        let name = layer_name(diff_id)?;
+        let size = fs::read_to_string(self.store.layers().join(format!("{name}.size")))
+            .ok()?
+            .parse()
+            .ok()?;
+        self.store.layers().join(&name).is_dir().then_some((name, size))
+    }
+
+    /// Adds a layer unless it is here; returns its name and the bytes of its files.
+    pub(super) fn add_layer(
+        &self,
+        diff_id: &str,
+        open: impl FnOnce() -> io::Result<Box<dyn Read>>,
+    ) -> Result<(String, u64), LayerError> {
+        if let Some(known) = self.known_layer(diff_id) {
+            return Ok(known);
+        }
+        let Some(name) = layer_name(diff_id) else {
+            return Err(LayerError::Digest {
+                expected: diff_id.to_owned(),
+                found: "not a sha256 digest".to_owned(),
+            });
+        };
+        let dir = self.store.layers().join(&name);
+        let size_file = self.store.layers().join(format!("{name}.size"));
+        let fresh = self.temporary();
+        fs::create_dir_all(&fresh).map_err(LayerError::Read)?;
+        let unpacked = open()
+            .map_err(LayerError::Read)
+            .and_then(|bytes| layer::unpack(bytes, &fresh, diff_id));
+        let published = unpacked.and_then(|size_bytes| {
+            let publish = || {
+                fs::write(&size_file, size_bytes.to_string())?;
+                match fs::rename(&fresh, &dir) {
+                    // Another import was first; its layer is the same.
+                    Err(e) if dir.is_dir() && e.kind() != io::ErrorKind::NotFound => fs::remove_dir_all(&fresh),
+                    other => other,
+                }
+            };
+            publish().map_err(LayerError::Read)?;
+            Ok(size_bytes)
+        });
+        if published.is_err() {
+            let _ = fs::remove_dir_all(&fresh);
+        }
+        published.map(|size_bytes| (name, size_bytes))
+    }
+
+    /// Adds an image whose layers are there, under names that are normalised already.
+    ///
+    /// Errors: a layer is not there, or the disk failed.
+    pub(super) fn add_image(
+        &self,
+        config: &[u8],
+        layers: Vec<(String, u64)>,
+        names: &[String],
+        origin: Origin,
+    ) -> io::Result<Image> {
+        let parsed: ImageConfiguration = serde_json::from_slice(config)?;
+        let record = Record::new(config, &parsed, layers);
+        let _lock = self.store.lock()?;
+        if let Some(missing) = record
+            .layers
+            .iter()
+            .find(|layer| !self.store.layers().join(layer).is_dir())
+        {
+            let why =
+                format!("layer {missing} of the image was removed from the store meanwhile; import or pull it again");
+            return Err(io::Error::new(io::ErrorKind::NotFound, why));
+        }
+        // The layers reach the disk before anything says that they are there.
+        rustix::fs::syncfs(File::open(&self.store.dir)?)?;
+        write_record(&self.store.record_path(&record.id), &record, Durability::Power)?;
+        let mut known = self.store.names()?;
+        known.extend(names.iter().map(|name| (name.clone(), record.id.clone())));
+        self.store.write_names(&known)?;
+        let mut imported = self.store.imported()?;
+        match origin {
+            Origin::Archive => imported.extend(names.iter().cloned()),
+            Origin::Registry => imported.retain(|name| !names.contains(name)),
+        }
+        self.store.write_imported(&imported)?;
+        Ok(record.into_image(&known))
+    }
+}
+
+/// Removes a file, or a directory with what is in it.
+fn remove(entry: &fs::DirEntry) -> io::Result<()> {
+    if entry.file_type()?.is_dir() {
+        fs::remove_dir_all(entry.path())
+    } else {
+        fs::remove_file(entry.path())
     }
 }
 
@@ -395,11 +455,81 @@ fn layer_name(diff_id: &str) -> Option<String> {
     is_digest.then(|| digits[..LAYER_NAME_DIGITS].to_owned())
 }
 
-/// Replaces a file as a whole, on the disk.
-fn replace<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
-    let fresh = path.with_extension("new");
-    let file = File::create(&fresh)?;
-    serde_json::to_writer(&file, value)?;
-    file.sync_data()?;
-    fs::rename(&fresh, path)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A layer of one file, and its digest.
+    fn layer(content: &str) -> (Vec<u8>, String) {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, "file", content.as_bytes()).unwrap();
+        let bytes = tar.into_inner().unwrap();
+        let digest = hex(&Sha256::digest(&bytes));
+        (bytes, format!("sha256:{digest}"))
+    }
+
+    fn add_layer(arrival: &Arrival, content: &str) -> (String, u64) {
+        let (bytes, diff_id) = layer(content);
+        arrival
+            .add_layer(&diff_id, || Ok(Box::new(io::Cursor::new(bytes))))
+            .unwrap()
+    }
+
+    fn add_image(arrival: &Arrival, name: &str, layers: Vec<(String, u64)>) -> io::Result<Image> {
+        let config = serde_json::json!({
+            "architecture": "amd64", "os": "linux", "config": {"Labels": {"name": name}},
+            "rootfs": {"type": "layers", "diff_ids": []},
+        });
+        let names = [normalize(name).unwrap()];
+        arrival.add_image(config.to_string().as_bytes(), layers, &names, Origin::Archive)
+    }
+
+    #[test]
+    fn a_removal_leaves_alone_the_layers_of_an_image_that_is_coming() {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::open(&data.path().join("images")).unwrap();
+        let first = store.arrival().unwrap();
+        let shared = add_layer(&first, "shared");
+        add_image(&first, "first", vec![shared]).unwrap();
+        drop(first);
+        let second = store.arrival().unwrap();
+        let (shared, own) = (add_layer(&second, "shared"), add_layer(&second, "own"));
+        assert!(store.remove("first").unwrap());
+        add_image(&second, "second", vec![shared.clone(), own]).unwrap();
+        drop(second);
+        assert!(store.get("second").unwrap().is_some());
+        assert!(store.layers().join(&shared.0).is_dir());
+        assert!(store.remove("second").unwrap());
+        assert!(!store.layers().join(&shared.0).exists(), "nothing comes any more");
+    }
+
+    #[test]
+    fn an_image_without_one_of_its_layers_is_refused() {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::open(&data.path().join("images")).unwrap();
+        let arrival = store.arrival().unwrap();
+        let layer = add_layer(&arrival, "lost");
+        fs::remove_dir_all(store.layers().join(&layer.0)).unwrap();
+        let refused = add_image(&arrival, "image", vec![layer]).unwrap_err();
+        assert!(refused.to_string().contains("was removed"), "{refused}");
+        assert!(store.get("image").unwrap().is_none());
+    }
+
+    #[test]
+    fn what_a_cut_short_import_left_is_removed_once_nothing_comes() {
+        let data = tempfile::tempdir().unwrap();
+        let images = data.path().join("images");
+        let store = Store::open(&images).unwrap();
+        let arrival = store.arrival().unwrap();
+        let left = arrival.temporary();
+        fs::write(&left, "half a layer").unwrap();
+        Store::open(&images).unwrap();
+        assert!(left.exists(), "it is still coming");
+        drop(arrival);
+        Store::open(&images).unwrap();
+        assert!(!left.exists());
+    }
 }

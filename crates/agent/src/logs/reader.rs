@@ -1,7 +1,9 @@
-//! Reads one log file from where it is asked for, and goes on with it while it grows.
+//! Reads one log from where it is asked for, and goes on with it while it grows, from one file to the next when a full one
+//! is put aside.
 
 use std::io::{self, SeekFrom};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
@@ -16,6 +18,7 @@ use tracing::warn;
 
 use super::format::show;
 use super::{LogOptions, Running};
+use crate::oci::shim::log::{FILES_MAX, aside};
 
 /// Pieces of a log; ends with the log.
 pub type LogStream = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
@@ -24,7 +27,7 @@ pub type LogStream = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
 const PIECE_BYTES: usize = 64 * 1024;
 const PIECES_MAX: usize = 16;
 
-/// Longest entry that is put together; what is longer is passed on in parts.
+/// Longest entry that is put together; what is longer is cut off there. The shim writes none longer than a part of a line.
 const ENTRY_BYTES_MAX: usize = 1024 * 1024;
 
 /// The wanted part of the log at `path`. A log that is not there is empty.
@@ -50,11 +53,14 @@ async fn send_all(
 ) -> io::Result<()> {
     // Watched before the first read, so that nothing written in between is missed.
     let growth = if options.follow {
-        Some(Growth::watch(path)?)
+        Some(Growth::in_directory_of(path)?)
     } else {
         None
     };
     let mut file = File::open(path).await?;
+    if let Some(growth) = &growth {
+        growth.watch(&file)?;
+    }
     if let Some(lines) = options.tail_lines {
         seek_to_tail(&mut file, lines).await?;
     }
@@ -64,15 +70,70 @@ async fn send_all(
         if !lines.send_rest(&mut file, sender).await? {
             return Ok(());
         }
-        let Some(growth) = growth.as_ref().filter(|_| !has_ended) else {
+        let Some(growth) = &growth else {
             return Ok(());
         };
+        if let Some(next) = next_file(path, &file).await? {
+            // The file was put aside after its last entry: all of it is there by now.
+            if !lines.send_rest(&mut file, sender).await? {
+                return Ok(());
+            }
+            growth.watch(&next)?;
+            file = next;
+            continue;
+        }
+        if has_ended {
+            return Ok(());
+        }
         tokio::select! {
             grown = growth.wait() => grown?,
             // What was written up to the end is still read, once.
             () = running.ended() => has_ended = true,
             () = sender.closed() => return Ok(()),
         }
+    }
+}
+
+/// The file in which the log goes on after `file`; `None` while that is the current one.
+async fn next_file(path: &Path, file: &File) -> io::Result<Option<File>> {
+    let here = identity(&file.metadata().await?);
+    let is_here = async |n: u32| {
+        let found = tokio::fs::metadata(aside(path, n)).await;
+        Ok::<bool, io::Error>(present(found)?.is_some_and(|found| identity(&found) == here))
+    };
+    loop {
+        let mut place = 0;
+        while place < FILES_MAX && !is_here(place).await? {
+            place += 1;
+        }
+        // What follows a file that is gone by now is the oldest one that is left.
+        let Some(next) = place.checked_sub(1) else {
+            return Ok(None);
+        };
+        let opened = present(File::open(aside(path, next)).await)?;
+        // Another file was put aside meanwhile: all have moved on.
+        if place < FILES_MAX && !is_here(place).await? {
+            continue;
+        }
+        if opened.is_some() || next == 0 {
+            return Ok(opened);
+        }
+        // There never were so many files: the log itself is gone, or a file of it was removed by hand.
+        return Ok(present(File::open(path).await)?.filter(|_| place == FILES_MAX));
+    }
+}
+
+/// Which file it is, whatever its name.
+fn identity(metadata: &std::fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// What is not there is `None`.
+fn present<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
+    match outcome {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -161,27 +222,40 @@ impl<'a> Lines<'a> {
             if self.open.is_empty() {
                 show(line, self.options, &mut out);
             } else {
-                self.open.extend_from_slice(line);
+                self.keep(line);
                 show(&self.open, self.options, &mut out);
                 self.open.clear();
             }
             read = rest.get(1..).unwrap_or_default();
         }
-        if self.open.len() + read.len() <= ENTRY_BYTES_MAX {
-            self.open.extend_from_slice(read);
-        }
+        self.keep(read);
         out
+    }
+
+    /// Keeps a part of an entry whose end is still to come.
+    fn keep(&mut self, part: &[u8]) {
+        let room = ENTRY_BYTES_MAX.saturating_sub(self.open.len());
+        self.open.extend_from_slice(part.get(..room).unwrap_or(part));
     }
 }
 
-/// Tells when a file grows.
+/// Tells when a log grows: when one of its files does, or when a new one is made.
 struct Growth(AsyncFd<OwnedFd>);
 
 impl Growth {
-    fn watch(path: &Path) -> io::Result<Self> {
+    /// Tells of new files beside `path`.
+    fn in_directory_of(path: &Path) -> io::Result<Self> {
         let watch = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?;
-        inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY)?;
+        let directory = path.parent().unwrap_or(path);
+        inotify::add_watch(&watch, directory, inotify::WatchFlags::CREATE)?;
         register(watch).map(Self)
+    }
+
+    /// Tells of what is written to `file` too, whatever its name is by now.
+    fn watch(&self, file: &File) -> io::Result<()> {
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        inotify::add_watch(&self.0, path, inotify::WatchFlags::MODIFY)?;
+        Ok(())
     }
 
     async fn wait(&self) -> io::Result<()> {
@@ -206,10 +280,11 @@ fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 mod tests {
     use super::*;
     use crate::logs::running;
+    use crate::oci::shim::log::{Log, Stream};
     use crate::worker::PodView;
     use futures::StreamExt;
     use rota_api::k8s::api::core::v1::PodStatus;
-    use rota_api::{Object, resource};
+    use rota_api::{Object, Timestamp, resource};
     use serde_json::json;
     use std::io::Write;
     use std::sync::Arc;
@@ -284,6 +359,54 @@ mod tests {
         sender.send_replace(view(false));
         assert_eq!(log.next().await.unwrap(), "last\n");
         assert_eq!(log.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_followed_log_goes_on_in_the_next_file_when_one_is_full() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("0.log");
+        let mut writer = Log::with_files_of(1024, &path).unwrap();
+        let line = |number: usize| format!("line {number} {}\n", "x".repeat(300));
+        let mut write = |number| {
+            let now = Timestamp::UNIX_EPOCH;
+            writer.write(Stream::Stdout, line(number).as_bytes(), now).unwrap();
+        };
+        let (sender, receiver) = watch::channel(view(true));
+        let options = LogOptions {
+            follow: true,
+            ..LogOptions::default()
+        };
+        write(0);
+        let mut log = read(path.clone(), options, running(receiver, "c".to_owned(), 0));
+        assert_eq!(log.next().await.unwrap(), line(0));
+        // Two entries fill a file: the reader finds its own put aside once, then three times, then the run over.
+        let mut expected = 1;
+        for upto in [3, 9, 12] {
+            (expected..upto).for_each(&mut write);
+            if upto == 12 {
+                sender.send_replace(view(false));
+            }
+            let wanted: String = (expected..upto).map(line).collect();
+            let mut seen = Vec::new();
+            while seen.len() < wanted.len() {
+                seen.extend(log.next().await.unwrap());
+            }
+            assert_eq!(String::from_utf8(seen).unwrap(), wanted);
+            expected = upto;
+        }
+        assert_eq!(log.next().await, None);
+    }
+
+    #[test]
+    fn an_entry_that_is_too_long_is_cut_off() {
+        let options = LogOptions::default();
+        let mut lines = Lines::new(&options);
+        let head = "2026-01-01T00:00:00Z stdout F ";
+        let entry = format!("{head}{}\n", "x".repeat(ENTRY_BYTES_MAX));
+        let (first, second) = entry.split_at(ENTRY_BYTES_MAX / 2);
+        assert_eq!(lines.take(first.as_bytes()), b"");
+        let shown = lines.take(second.as_bytes());
+        assert_eq!(shown.len(), ENTRY_BYTES_MAX - head.len() + 1);
     }
 
     #[tokio::test]

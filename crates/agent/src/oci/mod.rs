@@ -14,7 +14,7 @@ pub mod shim;
 mod streams;
 mod zygote;
 
-pub use cleanup::cleanup;
+pub use cleanup::{Removed, cleanup};
 pub(crate) use protocol::RootSource;
-pub(crate) use record::{hex, images_in_use};
+pub(crate) use record::{Durability, hex, images_in_use, write_record};
 pub use runtime::{OciConfig, OciRuntime};

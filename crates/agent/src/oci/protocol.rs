@@ -86,6 +86,9 @@ pub(crate) enum Request {
         stdin: bool,
         /// Give it a terminal.
         tty: bool,
+        /// Kill it, and what it started, when this connection is gone.
+        #[serde(default)]
+        kill_when_left: bool,
     },
     /// Bind this connection to the standard streams of a container's first process.
     Attach {

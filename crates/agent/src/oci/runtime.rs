@@ -181,6 +181,13 @@ impl OciRuntime {
         }))
     }
 
+    /// Gives a sandbox's address back once, however often it is stopped: it may be another's by then.
+    fn give_back(&self, sandbox: &Sandbox) {
+        if sandbox.holds_network.swap(false, Ordering::Relaxed) {
+            self.release_network(sandbox.record.network.as_ref());
+        }
+    }
+
     fn release_network(&self, network: Option<&PodNetwork>) {
         if let Some(network) = network {
             lock(&self.network.addresses).release(network.address);
@@ -311,8 +318,17 @@ impl Runtime for OciRuntime {
             }
         };
         self.state.insert(Arc::clone(&sandbox));
-        if !spec.port_mappings.is_empty() {
-            self.update_ports().await?;
+        if !spec.port_mappings.is_empty()
+            && let Err(e) = self.update_ports().await
+        {
+            // A pod that was promised a port of the node does not run without it: what stands is given up, and the ports
+            // are set again without it, which may fail for the same reason.
+            let _ = self.stop_sandbox(&id).await;
+            self.give_back(&sandbox);
+            let dir = sandbox.dir.clone();
+            blocking(move || remove_tree(&dir)).await?;
+            self.state.remove(&id);
+            return Err(e);
         }
         Ok(sandbox.state())
     }
@@ -326,14 +342,12 @@ impl Runtime for OciRuntime {
             None => Ok(Reply::Done),
         };
         lock(&sandbox.client).take();
-        // An address is given back once, however often the sandbox is stopped: it may be another's by then.
-        let held = sandbox.holds_network.swap(false, Ordering::Relaxed);
-        if held {
-            self.release_network(sandbox.record.network.as_ref());
-        }
+        let held = sandbox.holds_network.load(Ordering::Relaxed);
         if held && !sandbox.record.spec.port_mappings.is_empty() {
+            // Before the address is given back: a port that still led there would lead into another pod.
             self.update_ports().await?;
         }
+        self.give_back(&sandbox);
         match answer {
             // A shim that is gone took its sandbox with it.
             Ok(_) | Err(RuntimeError::Gone(_)) => Ok(()),
@@ -422,6 +436,7 @@ impl Runtime for OciRuntime {
             args,
             stdin: spec.stdin,
             tty: spec.tty,
+            kill_when_left: spec.kill_when_left,
         };
         streams::open(
             stream,
@@ -429,6 +444,7 @@ impl Runtime for OciRuntime {
             Wanted {
                 stdin: spec.stdin,
                 tty: spec.tty,
+                kill_when_left: spec.kill_when_left,
             },
         )
         .await
@@ -448,6 +464,7 @@ impl Runtime for OciRuntime {
             Wanted {
                 stdin: true,
                 tty: false,
+                kill_when_left: false,
             },
         )
         .await

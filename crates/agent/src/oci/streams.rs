@@ -16,6 +16,8 @@ pub(crate) struct Wanted {
     pub stdin: bool,
     /// To have it all through a terminal.
     pub tty: bool,
+    /// To have it end when nobody waits for it any more.
+    pub kill_when_left: bool,
 }
 
 /// Asks for a process over a fresh connection and hands out its streams.
@@ -32,11 +34,15 @@ pub(crate) async fn open(mut stream: UnixStream, request: Request, wanted: Wante
     let (stdout, stdout_inner) = duplex(CHUNK_BYTES);
     let (stderr, stderr_inner) = duplex(CHUNK_BYTES);
     let (resize, sizes) = mpsc::channel(4);
-    let (exited, exit) = oneshot::channel();
+    let (mut exited, exit) = oneshot::channel();
     let (reader, writer) = stream.into_split();
     let sender = tokio::spawn(send_input(writer, wanted.stdin.then_some(stdin_inner), sizes));
     tokio::spawn(async move {
-        let code = deliver_output(reader, frames, stdout_inner, stderr_inner).await;
+        let code = tokio::select! {
+            code = deliver_output(reader, frames, stdout_inner, stderr_inner) => code,
+            // The connection is closed, which is what the shim goes by.
+            () = exited.closed(), if wanted.kill_when_left => None,
+        };
         sender.abort();
         if let Some(code) = code {
             let _ = exited.send(code);

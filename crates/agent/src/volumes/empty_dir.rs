@@ -34,12 +34,13 @@ pub(super) fn ensure(directory: &Path, source: &EmptyDirVolumeSource, fs_group: 
     fs::set_permissions(directory, Permissions::from_mode(mode))
 }
 
-/// Unmounts a directory if something is mounted on it.
-pub(super) fn unmount(directory: &Path) -> io::Result<()> {
-    if is_mounted(directory)? {
+/// Unmounts a directory if something is mounted on it; says whether it was.
+pub(super) fn unmount(directory: &Path) -> io::Result<bool> {
+    let is_mounted = is_mounted(directory)?;
+    if is_mounted {
         rustix::mount::unmount(directory, UnmountFlags::DETACH)?;
     }
-    Ok(())
+    Ok(is_mounted)
 }
 
 /// True when the directory is the root of a file system of its own.

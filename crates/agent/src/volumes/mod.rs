@@ -116,18 +116,27 @@ pub(crate) fn source(context: &Context, pod: &Pod, name: &str) -> Option<PathBuf
 ///
 /// Errors: something is still in use, or the disk failed.
 pub(crate) fn take_down(state: &Path) -> io::Result<()> {
+    unmount(state)?;
+    match std::fs::remove_dir_all(state) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Unmounts the volumes below a pod's state directory that are in memory; says how many there were. Safe to repeat.
+///
+/// Errors: the kernel refuses.
+pub(crate) fn unmount(state: &Path) -> io::Result<usize> {
+    let mut count = 0;
     let volumes = match std::fs::read_dir(state.join("volumes")) {
         Ok(volumes) => volumes.collect::<Result<Vec<_>, _>>()?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error),
     };
     for volume in volumes {
-        empty_dir::unmount(&volume.path())?;
+        count += usize::from(empty_dir::unmount(&volume.path())?);
     }
-    match std::fs::remove_dir_all(state) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
+    Ok(count)
 }
 
 fn fs_group(pod: &Pod) -> Option<u32> {

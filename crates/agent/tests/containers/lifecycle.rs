@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rota_agent::oci::cleanup;
-use rota_agent::runtime::{ContainerPhase, ContainerSpec, Runtime, RuntimeError};
+use rota_agent::oci::{Removed, cleanup};
+use rota_agent::runtime::{ContainerPhase, ContainerSpec, Mount, Runtime, RuntimeError};
 
 use crate::fixture::{Ended, Node, tests};
 
 tests![
+    a_clean_up_leaves_no_volume_in_memory_and_says_what_it_removed,
     a_container_runs_writes_its_log_and_ends,
     a_command_that_is_not_there_is_named,
     a_container_that_ignores_the_signal_is_killed_after_the_grace,
@@ -240,4 +241,34 @@ async fn cleanup_leaves_nothing_behind() {
             );
         }
     }
+}
+
+async fn a_clean_up_leaves_no_volume_in_memory_and_says_what_it_removed() {
+    let node = Node::new().await;
+    let pod = node.sandbox("pod-1").await;
+    let volumes = node.dir.join("nodes/n1/state/pod-1/volumes");
+    let (memory, disk) = (volumes.join("memory"), volumes.join("disk"));
+    for volume in [&memory, &disk] {
+        std::fs::create_dir_all(volume).expect("directory");
+    }
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("tmpfs", &memory, "tmpfs", flags, None).expect("tmpfs");
+    for volume in [&memory, &disk] {
+        std::fs::write(volume.join("file"), "x").expect("file");
+    }
+    // A container that has it mounted does not keep it.
+    let spec = ContainerSpec {
+        mounts: vec![Mount {
+            source: memory.clone(),
+            target: "/m".into(),
+            ..Mount::default()
+        }],
+        ..pod.spec("main", &["sleep", "1000"])
+    };
+    pod.start(spec).await.expect("start");
+    let removed = cleanup(&node.dir).expect("clean-up");
+    assert_eq!((removed.sandboxes, removed.memory_volumes), (1, 1));
+    assert!(!memory.join("file").exists() && disk.join("file").exists());
+    std::fs::remove_dir_all(&volumes).expect("nothing is in use");
+    assert_eq!(cleanup(&node.dir).expect("again"), Removed::default());
 }

@@ -11,6 +11,7 @@ use crate::fixture::{Node, PATIENCE, sandbox_spec, tests};
 tests![
     pods_reach_each_other_and_the_node_reaches_them,
     a_port_of_the_node_leads_into_the_pod,
+    a_pod_whose_port_cannot_be_had_does_not_run,
     a_pod_on_the_nodes_network_has_no_address_of_its_own,
     a_port_inside_the_pod_is_reached_through_its_loopback,
 ];
@@ -96,6 +97,27 @@ async fn a_port_of_the_node_leads_into_the_pod() {
         TcpStream::connect((Ipv4Addr::LOCALHOST, 42_137)).await.is_err(),
         "the port is given back"
     );
+}
+
+async fn a_pod_whose_port_cannot_be_had_does_not_run() {
+    let node = Node::new().await;
+    let with_port = |uid: &str, protocol: &str| SandboxSpec {
+        port_mappings: vec![PortMapping {
+            protocol: protocol.to_owned(),
+            host_ip: None,
+            host_port: 42_138,
+            container_port: 8080,
+        }],
+        ..sandbox_spec(uid)
+    };
+    for _ in 0..2 {
+        let refused = node.runtime.run_sandbox(&with_port("pod-1", "AX25")).await;
+        let refused = refused.expect_err("no port, no pod").to_string();
+        assert!(refused.contains("AX25"), "{refused}");
+        assert!(node.runtime.inventory().await.expect("inventory").is_empty());
+    }
+    let server = node.sandbox_with(with_port("pod-2", "TCP")).await;
+    assert!(server.ip.is_some(), "nobody else suffers");
 }
 
 async fn a_pod_on_the_nodes_network_has_no_address_of_its_own() {

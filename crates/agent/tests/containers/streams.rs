@@ -10,6 +10,7 @@ tests![
     a_process_reads_what_it_is_sent,
     a_process_can_have_a_terminal,
     a_process_that_cannot_start_says_why,
+    a_process_that_is_to_end_when_left_leaves_nothing_behind,
     a_container_is_attached_to,
 ];
 
@@ -39,6 +40,46 @@ async fn a_process_is_started_in_a_running_container() {
         collect(streams).await,
         ("here\nblue pod-1\n".to_owned(), "wrong\n".to_owned(), 4)
     );
+}
+
+/// How many processes of a container run a command line with this word in it.
+async fn count(node: &Node, container: &str, word: &str) -> usize {
+    // A pattern that does not match itself, so that whoever looks is not counted.
+    let (head, tail) = word.split_at(1);
+    let script = format!("grep -l '[{head}]{tail}' /proc/[0-9]*/cmdline 2>/dev/null | wc -l");
+    let streams = node
+        .runtime
+        .exec(container, &exec(&["sh", "-c", &script]))
+        .await
+        .expect("exec");
+    let (out, _, _) = collect(streams).await;
+    out.trim().parse().expect("a number")
+}
+
+async fn a_process_that_is_to_end_when_left_leaves_nothing_behind() {
+    let node = Node::new().await;
+    let pod = node.sandbox("pod-1").await;
+    let state = pod.shell("main", "exec sleep 1000").await;
+    let script = "sleep 4321 & echo up; wait";
+    let leave = async |kill_when_left: bool| {
+        let spec = ExecSpec {
+            kill_when_left,
+            ..exec(&["sh", "-c", script])
+        };
+        let mut streams = node.runtime.exec(&state.id, &spec).await.expect("exec");
+        let mut up = [0; 3];
+        let stdout = streams.stdout.as_mut().expect("stdout");
+        stdout.read_exact(&mut up).await.expect("a word");
+        // The shell and what it started.
+        assert_eq!(count(&node, &state.id, "4321").await, 2);
+    };
+    for _ in 0..3 {
+        leave(true).await;
+        let gone = async { while count(&node, &state.id, "4321").await > 0 {} };
+        tokio::time::timeout(PATIENCE, gone).await.expect("they are killed");
+    }
+    leave(false).await;
+    assert_eq!(count(&node, &state.id, "4321").await, 2, "a user's command goes on");
 }
 
 async fn a_process_reads_what_it_is_sent() {

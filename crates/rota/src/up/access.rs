@@ -134,6 +134,7 @@ impl NodeAccess for LocalNodes {
             args: options.command.clone(),
             stdin: options.stdin,
             tty: options.tty,
+            kill_when_left: false,
         };
         let (agent, uid) = self.find(container)?;
         let streams = agent.exec(&uid, &container.container, &spec).await?;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -85,11 +86,89 @@ impl Drop for DataDir {
     /// Removes the directory, if it was only for now.
     fn drop(&mut self) {
         if self.is_temporary
-            && let Err(error) = fs::remove_dir_all(&self.path)
+            && let Err(error) = remove(&self.path)
         {
-            tracing::warn!(path = %self.path.display(), %error, "the temporary directory could not be removed");
+            let error = format!("{error:#}");
+            tracing::warn!(path = %self.path.display(), error, "the temporary directory could not be removed");
         }
     }
+}
+
+/// Deletes a data directory that nobody uses and that has nothing in the kernel any more. Says whether all of it is gone: a
+/// directory that is a file system of its own stays, empty.
+///
+/// Errors: something is mounted below it, which is nothing of ours, and nothing was deleted; or the disk failed.
+pub(crate) fn remove(path: &Path) -> Result<bool> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").context("reading what is mounted")?;
+    if let Some(mount) = mounted_below(path, &mounts) {
+        bail!(
+            "{} is mounted in it: unmount that first; nothing was deleted",
+            mount.display()
+        );
+    }
+    let deleting = |path: &Path| {
+        format!(
+            "deleting {}; what is left of it can be deleted by the same command",
+            path.display()
+        )
+    };
+    for entry in fs::read_dir(path).with_context(|| deleting(path))? {
+        let entry = entry.with_context(|| deleting(path))?;
+        let is_directory = entry.file_type().with_context(|| deleting(path))?.is_dir();
+        let gone = if is_directory {
+            fs::remove_dir_all(entry.path())
+        } else {
+            fs::remove_file(entry.path())
+        };
+        gone.with_context(|| deleting(&entry.path()))?;
+    }
+    match fs::remove_dir(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => Ok(false),
+        Err(error) => Err(error).with_context(|| deleting(path)),
+    }
+}
+
+/// Something that is mounted below a directory, by the kernel's list of mounts.
+fn mounted_below(path: &Path, mounts: &str) -> Option<PathBuf> {
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(unescaped);
+    points
+        .into_iter()
+        .find(|point| point.starts_with(path) && point != path)
+}
+
+/// A path as the kernel's list writes it: blanks and backslashes are three octal digits.
+fn unescaped(text: &str) -> PathBuf {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..3).filter(|_| *first == b'\\');
+        let code = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = after.get(if code.is_some() { 3 } else { 0 }..).unwrap_or_default();
+    }
+    PathBuf::from(std::ffi::OsString::from_vec(bytes))
+}
+
+/// What a data directory holds, for people.
+pub(crate) fn contents(path: &Path) -> Vec<&'static str> {
+    let is_there = |name: &str| path.join(name).exists();
+    let is_in_a_node = |name: &str| {
+        let nodes = fs::read_dir(path.join("nodes")).into_iter().flatten().flatten();
+        nodes.into_iter().any(|node| node.path().join(name).exists())
+    };
+    let found = [
+        ("objects", is_there("store")),
+        ("keys", is_there("pki") || is_there("identity.json")),
+        ("images", is_there("images")),
+        ("logs", is_in_a_node("pods")),
+        ("volumes on disk", is_in_a_node("state")),
+    ];
+    found
+        .into_iter()
+        .filter(|(_, is_there)| *is_there)
+        .map(|(what, _)| what)
+        .collect()
 }
 
 /// True while a process uses the directory.
@@ -179,6 +258,66 @@ mod tests {
                 .unwrap_err()
                 .to_string()
                 .contains("newer version of rota (layout 999")
+        );
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn what_is_mounted_below_a_directory_is_found() {
+        let line = |point: &str| format!("36 35 98:0 / {point} rw,noatime shared:1 - tmpfs tmpfs rw\n");
+        let found = |points: &[&str]| {
+            let mounts: String = points.iter().map(|point| line(point)).collect();
+            mounted_below(Path::new("/var/lib/ro ta"), &mounts)
+        };
+        assert_eq!(found(&["/", "/var/lib/ro\\040ta", "/var/lib/ro\\040tax"]), None);
+        let below = PathBuf::from("/var/lib/ro ta/nodes/a b");
+        assert_eq!(found(&["/", "/var/lib/ro\\040ta/nodes/a\\040b"]), Some(below));
+    }
+
+    #[test]
+    fn a_directory_with_something_mounted_in_it_is_not_deleted() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let path = scratch("mounted");
+        let point = path.join("mine");
+        fs::create_dir_all(&point).unwrap();
+        fs::write(path.join("kept"), "").unwrap();
+        rustix::mount::mount("tmpfs", &point, "tmpfs", rustix::mount::MountFlags::empty(), None).unwrap();
+        let refused = remove(&path).unwrap_err().to_string();
+        assert!(refused.contains("mine is mounted in it"), "{refused}");
+        assert!(path.join("kept").exists());
+        rustix::mount::unmount(&point, rustix::mount::UnmountFlags::DETACH).unwrap();
+        assert!(remove(&path).unwrap());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_directory_that_is_a_file_system_of_its_own_is_emptied() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let path = scratch("own");
+        fs::create_dir_all(&path).unwrap();
+        rustix::mount::mount("tmpfs", &path, "tmpfs", rustix::mount::MountFlags::empty(), None).unwrap();
+        fs::create_dir_all(path.join("nodes/n")).unwrap();
+        assert!(!remove(&path).unwrap());
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+        rustix::mount::unmount(&path, rustix::mount::UnmountFlags::DETACH).unwrap();
+        fs::remove_dir(&path).unwrap();
+    }
+
+    #[test]
+    fn what_is_kept_is_what_is_there() {
+        let path = scratch("contents");
+        fs::create_dir_all(path.join("nodes/n/pods")).unwrap();
+        assert_eq!(contents(&path), ["logs"]);
+        for name in ["store", "pki", "images", "nodes/n/state"] {
+            fs::create_dir_all(path.join(name)).unwrap();
+        }
+        assert_eq!(
+            contents(&path),
+            ["objects", "keys", "images", "logs", "volumes on disk"]
         );
         fs::remove_dir_all(&path).unwrap();
     }

@@ -16,7 +16,15 @@ const LINE_BYTES_MAX: usize = 16 * 1024;
 /// Size at which a log file is put aside.
 const FILE_BYTES_MAX: u64 = 10 * 1024 * 1024;
 /// Files kept of one log, the current one included; `FILE.1` is the latest put aside.
-const FILES_MAX: u32 = 5;
+pub(crate) const FILES_MAX: u32 = 5;
+
+/// The `n`th latest file of a log that was put aside; 0 is the current one.
+pub(crate) fn aside(path: &Path, n: u32) -> PathBuf {
+    match n {
+        0 => path.to_owned(),
+        n => PathBuf::from(format!("{}.{n}", path.display())),
+    }
+}
 
 /// Which stream an entry is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +49,8 @@ pub(crate) struct Log {
     path: PathBuf,
     file: File,
     size_bytes: u64,
+    /// Size at which a file is put aside.
+    size_bytes_max: u64,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
@@ -48,6 +58,11 @@ pub(crate) struct Log {
 impl Log {
     /// Opens a log for appending; makes its directory.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
+        Self::with_files_of(FILE_BYTES_MAX, path)
+    }
+
+    /// Opens a log whose files are put aside at another size.
+    pub(crate) fn with_files_of(size_bytes_max: u64, path: &Path) -> io::Result<Self> {
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir)?;
         }
@@ -57,13 +72,14 @@ impl Log {
             path: path.to_owned(),
             file,
             size_bytes,
+            size_bytes_max,
             stdout: Vec::new(),
             stderr: Vec::new(),
         })
     }
 
     /// Takes output in and writes the lines it completes.
-    pub(super) fn write(&mut self, stream: Stream, bytes: &[u8], now: Timestamp) -> io::Result<()> {
+    pub(crate) fn write(&mut self, stream: Stream, bytes: &[u8], now: Timestamp) -> io::Result<()> {
         let pending = match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
@@ -91,7 +107,7 @@ impl Log {
         if entries.is_empty() {
             return Ok(());
         }
-        if self.size_bytes > 0 && self.size_bytes + entries.len() as u64 > FILE_BYTES_MAX {
+        if self.size_bytes > 0 && self.size_bytes + entries.len() as u64 > self.size_bytes_max {
             self.rotate()?;
         }
         self.file.write_all(entries)?;
@@ -100,15 +116,13 @@ impl Log {
     }
 
     fn rotate(&mut self) -> io::Result<()> {
-        let aside = |n: u32| PathBuf::from(format!("{}.{n}", self.path.display()));
-        for n in (1..FILES_MAX - 1).rev() {
-            if let Err(e) = std::fs::rename(aside(n), aside(n + 1))
+        for n in (0..FILES_MAX - 1).rev() {
+            if let Err(e) = std::fs::rename(aside(&self.path, n), aside(&self.path, n + 1))
                 && e.kind() != io::ErrorKind::NotFound
             {
                 return Err(e);
             }
         }
-        std::fs::rename(&self.path, aside(1))?;
         self.file = OpenOptions::new().create(true).append(true).open(&self.path)?;
         self.size_bytes = 0;
         Ok(())
@@ -196,9 +210,10 @@ mod tests {
     fn a_full_file_is_put_aside_and_the_oldest_forgotten() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let path = dir.path().join("0.log");
-        let mut log = Log::open(&path).expect("open");
+        let size_max = 16 * 1024;
+        let mut log = Log::with_files_of(size_max, &path).expect("open");
         let line = format!("{}\n", "x".repeat(1024));
-        for _ in 0..FILE_BYTES_MAX / 1024 * u64::from(FILES_MAX + 1) {
+        for _ in 0..size_max / 1024 * u64::from(FILES_MAX + 1) {
             log.write(Stream::Stdout, line.as_bytes(), Timestamp::UNIX_EPOCH)
                 .expect("write");
         }
@@ -208,6 +223,6 @@ mod tests {
             .collect();
         names.sort();
         assert_eq!(names, ["0.log", "0.log.1", "0.log.2", "0.log.3", "0.log.4"]);
-        assert!(path.metadata().expect("size").len() <= FILE_BYTES_MAX);
+        assert!(path.metadata().expect("size").len() <= size_max);
     }
 }

@@ -13,7 +13,7 @@
 mod connection;
 mod container;
 mod executor;
-mod log;
+pub(crate) mod log;
 mod process;
 mod rootfs;
 mod sandbox;

@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, getpgid, kill_process_group, pidfd_open, pidfd_send_signal, waitpid,
+};
 use rustix::termios::Winsize;
 
 use super::log::Stream;
@@ -25,6 +27,8 @@ pub(crate) enum Role {
         connection: u64,
         /// The number of the request.
         request: u64,
+        /// Whether it is killed when the connection is gone.
+        kill_when_left: bool,
     },
 }
 
@@ -77,6 +81,16 @@ impl Process {
             stdin_pending: VecDeque::new(),
             stdin_closing: false,
         })
+    }
+
+    /// Kills it, and what it started that stayed in its process group.
+    pub(super) fn kill_all(&self) {
+        // The runtime makes each process the leader of a session; one that is not yet is alone. Until it is waited for, its
+        // number is nobody else's.
+        if getpgid(Some(self.pid)) == Ok(self.pid) {
+            let _ = kill_process_group(self.pid, Signal::KILL);
+        }
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 
     /// Its exit code if it has ended: 128 + n after signal n.

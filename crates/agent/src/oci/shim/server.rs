@@ -107,7 +107,7 @@ impl Server {
             }
             self.kill_overdue();
             self.connections.retain(|_, connection| !connection.is_broken());
-            self.release_orphaned_streams();
+            self.release_orphans();
             if self.shutdown.is_some() && self.processes.is_empty() {
                 return self.finish();
             }
@@ -231,7 +231,15 @@ impl Server {
                 args,
                 stdin,
                 tty,
-            } => self.exec(&container, &args, stdin, tty, (key, id)),
+                kill_when_left,
+            } => {
+                let role = Role::Additional {
+                    connection: key,
+                    request: id,
+                    kill_when_left,
+                };
+                self.exec(&container, &args, stdin, tty, role)
+            }
             Request::Attach { container } => Some(self.attach(&container, key)),
             Request::Resize { columns, rows } => {
                 if let Some(process) = self.bound_process(key) {
@@ -366,16 +374,15 @@ impl Server {
     }
 
     /// Starts a process for a connection; the connection carries its streams from then on.
-    fn exec(&mut self, id: &str, args: &[String], stdin: bool, tty: bool, who: (u64, u64)) -> Option<Reply> {
+    fn exec(&mut self, id: &str, args: &[String], stdin: bool, tty: bool, role: Role) -> Option<Reply> {
+        let Role::Additional { connection, .. } = role else {
+            return None;
+        };
         let Some(container) = self.containers.get(id).filter(|container| container.process.is_some()) else {
             return Some(Reply::Failed(Failure::gone(&format!("running container {id}"))));
         };
         let started = self.context().exec(id, &container.template, args, stdin, tty);
         let key = self.key();
-        let role = Role::Additional {
-            connection: who.0,
-            request: who.1,
-        };
         let process = started.and_then(|(pid, streams)| {
             Process::new(id.to_owned(), role, pid, streams).map_err(|e| Failure::node("watching the process", e))
         });
@@ -386,7 +393,7 @@ impl Server {
             }
             Ok(process) => {
                 self.processes.insert(key, process);
-                self.connections.get_mut(&who.0)?.process = Some(key);
+                self.connections.get_mut(&connection)?.process = Some(key);
                 Some(Reply::Done)
             }
         }
@@ -531,13 +538,21 @@ impl Server {
         }
     }
 
-    /// Drops the streams of processes whose connection is gone, which is how they learn that nobody listens.
-    fn release_orphaned_streams(&mut self) {
+    /// Drops the streams of processes whose connection is gone, which is how they learn that nobody listens; kills those that
+    /// are of no use to anyone then.
+    fn release_orphans(&mut self) {
         for process in self.processes.values_mut() {
-            if let Role::Additional { connection, .. } = process.role
+            if let Role::Additional {
+                connection,
+                kill_when_left,
+                ..
+            } = process.role
                 && !self.connections.contains_key(&connection)
             {
                 process.streams = Streams::default();
+                if kill_when_left {
+                    process.kill_all();
+                }
             }
         }
     }
