@@ -4,7 +4,8 @@ mod support;
 
 use std::sync::Arc;
 
-use rota_api::{DeleteOptions, Propagation, Reason, Revision, Write, resource};
+use rota_api::codec::FieldValidation;
+use rota_api::{DeleteOptions, PatchKind, Propagation, Reason, Revision, Write, resource};
 use rota_registry::{Effect, ListOptions, WatchOptions, bootstrap};
 use rota_store::DurableStore;
 use serde_json::json;
@@ -186,6 +187,63 @@ async fn a_finalizer_keeps_an_object_until_it_is_removed() {
     assert_eq!(gone.effect, Effect::Removed);
     assert_eq!(gone.object.revision(), ending.object.revision());
     assert!(world.get(resource::CONFIG_MAPS, "m").unwrap_err().is_not_found());
+}
+
+/// Such patches are made without a look at the rest of the object; a caller whose fields are checked goes the long way.
+#[tokio::test]
+async fn a_patch_of_finalizers_alone_has_the_outcome_of_any_other() {
+    let short = World::new().await;
+    let mut long = World::new().await;
+    long.caller.field_validation = Some(FieldValidation::Ignore);
+    let both = [
+        json!({"finalizers": ["a.example/x"]}),
+        json!({"finalizers": ["b.example/y", "c.example/z"]}),
+        json!({"finalizers": []}),
+        json!({"finalizers": null}),
+        json!({"finalizers": ["no name"]}),
+        json!({}),
+    ];
+    let strategic = [
+        json!({"$deleteFromPrimitiveList/finalizers": ["a.example/x"]}),
+        json!({"$deleteFromPrimitiveList/finalizers": ["a.example/x", "b.example/y"]}),
+        json!({"$deleteFromPrimitiveList/finalizers": "a.example/x"}),
+        json!({"$setElementOrder/finalizers": ["b.example/y", "a.example/x"], "finalizers": ["b.example/y"]}),
+    ];
+    let merges = both.iter().map(|document| (PatchKind::Merge, document));
+    let strategic = both
+        .iter()
+        .chain(&strategic)
+        .map(|document| (PatchKind::Strategic, document));
+    let mut number = 0;
+    for (kind, document) in merges.chain(strategic) {
+        for is_deleting in [false, true] {
+            for (uid, revision) in [(None, None), (Some("other"), None), (None, Some(Revision(1)))] {
+                number += 1;
+                let name = format!("p{number}");
+                let mut outcomes = Vec::new();
+                for world in [&short, &long] {
+                    let mut held = pod(&name, "");
+                    held["metadata"]["finalizers"] = json!(["a.example/x", "b.example/y"]);
+                    world.create(resource::PODS, held).await;
+                    if is_deleting {
+                        let options = DeleteOptions::default();
+                        world.delete(resource::PODS, &name, options).await.unwrap();
+                    }
+                    let patch = json!({"metadata": document});
+                    let mut write = Write::patch(resource::PODS, "default", &name, kind, patch, None);
+                    write.precondition.uid = uid.map(str::to_owned);
+                    write.precondition.revision = revision;
+                    let outcome = world
+                        .write(write)
+                        .await
+                        .map(|done| (done.effect, done.object.to_value()));
+                    let left = world.get(resource::PODS, &name).map(|object| object.to_value());
+                    outcomes.push((outcome, left));
+                }
+                assert_eq!(outcomes[0], outcomes[1], "{kind:?} {document}, deleting: {is_deleting}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -14,12 +14,8 @@ use super::{Draft, Effect};
 use crate::fields::{metadata, text};
 use crate::session::Session;
 
-/// What a strategic merge patch can say about the finalizers of an object.
-const MEMBERS: [&str; 3] = [
-    "finalizers",
-    "$deleteFromPrimitiveList/finalizers",
-    "$setElementOrder/finalizers",
-];
+/// What a strategic merge patch can say about the finalizers of an object, beside naming them.
+const DIRECTIVES: [&str; 2] = ["$deleteFromPrimitiveList/finalizers", "$setElementOrder/finalizers"];
 
 /// Makes the change if it is one of finalizers alone, by a writer that is known to write the right fields.
 ///
@@ -35,7 +31,7 @@ pub(super) fn patch(session: &mut Session<'_>, write: &Write) -> Result<Option<D
     else {
         return Ok(None);
     };
-    if !is_about_finalizers(document)
+    if !is_about_finalizers(document, *kind)
         || resource != resource.stored()
         || resource == resource::NAMESPACES
         || caller.field_validation.is_some()
@@ -52,10 +48,10 @@ pub(super) fn patch(session: &mut Session<'_>, write: &Write) -> Result<Option<D
     if !old["metadata"]["managedFields"].is_null() {
         return Ok(None);
     }
-    check_precondition(write, text(&old, "uid"), before.revision())?;
     let Ok(mut new) = patches::patch(resource.schema, *kind, &old, document) else {
         return Ok(None);
     };
+    check_precondition(write, text(&old, "uid"), before.revision())?;
     if new["metadata"]["finalizers"].as_array().is_some_and(Vec::is_empty) {
         metadata(&mut new).remove("finalizers");
     }
@@ -76,9 +72,11 @@ pub(super) fn patch(session: &mut Session<'_>, write: &Write) -> Result<Option<D
     Ok(Some(draft))
 }
 
-fn is_about_finalizers(document: &Value) -> bool {
+fn is_about_finalizers(document: &Value, kind: PatchKind) -> bool {
+    let is_known =
+        |member: &str| member == "finalizers" || (kind == PatchKind::Strategic && DIRECTIVES.contains(&member));
     let only = document.as_object().filter(|members| members.len() == 1);
     only.and_then(|members| members.get("metadata"))
         .and_then(Value::as_object)
-        .is_some_and(|metadata| metadata.keys().all(|member| MEMBERS.contains(&member.as_str())))
+        .is_some_and(|metadata| metadata.keys().all(|member| is_known(member)))
 }
