@@ -32,8 +32,9 @@ pub(crate) fn content(line: &str) -> Option<&str> {
     parse(line.as_bytes()).and_then(|entry| std::str::from_utf8(entry.content).ok())
 }
 
-/// Appends to `out` what of an entry, given without its line end, is asked for.
-pub(super) fn show(line: &[u8], options: &LogOptions, out: &mut Vec<u8>) {
+/// Appends to `out` what of an entry, given without its line end, is asked for. The time stands where a line begins, which
+/// `begins_line` says and is told.
+pub(super) fn show(line: &[u8], options: &LogOptions, begins_line: &mut bool, out: &mut Vec<u8>) {
     let Some(entry) = parse(line) else { return };
     let is_wanted = match options.output {
         Output::All => true,
@@ -46,7 +47,7 @@ pub(super) fn show(line: &[u8], options: &LogOptions, out: &mut Vec<u8>) {
     if !is_wanted || !is_late_enough {
         return;
     }
-    if options.timestamps {
+    if options.timestamps && *begins_line {
         out.extend_from_slice(entry.time.as_bytes());
         out.push(b' ');
     }
@@ -54,6 +55,7 @@ pub(super) fn show(line: &[u8], options: &LogOptions, out: &mut Vec<u8>) {
     if entry.is_full {
         out.push(b'\n');
     }
+    *begins_line = entry.is_full;
 }
 
 #[cfg(test)]
@@ -62,7 +64,7 @@ mod tests {
 
     fn check(line: &str, options: &LogOptions, expected: &str) {
         let mut out = Vec::new();
-        show(line.as_bytes(), options, &mut out);
+        show(line.as_bytes(), options, &mut true, &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), expected, "{line} {options:?}");
     }
 

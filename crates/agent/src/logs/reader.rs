@@ -178,6 +178,8 @@ struct Lines<'a> {
     options: &'a LogOptions,
     /// The beginning of an entry whose end is not there yet.
     open: Vec<u8>,
+    /// Whether the next entry begins a line of the container.
+    begins_line: bool,
     left_bytes: Option<u64>,
 }
 
@@ -186,6 +188,7 @@ impl<'a> Lines<'a> {
         Self {
             options,
             open: Vec::new(),
+            begins_line: true,
             left_bytes: options.limit_bytes,
         }
     }
@@ -220,10 +223,10 @@ impl<'a> Lines<'a> {
         while let Some(end) = read.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = read.split_at(end);
             if self.open.is_empty() {
-                show(line, self.options, &mut out);
+                show(line, self.options, &mut self.begins_line, &mut out);
             } else {
                 self.keep(line);
-                show(&self.open, self.options, &mut out);
+                show(&self.open, self.options, &mut self.begins_line, &mut out);
                 self.open.clear();
             }
             read = rest.get(1..).unwrap_or_default();
@@ -395,6 +398,17 @@ mod tests {
             expected = upto;
         }
         assert_eq!(log.next().await, None);
+    }
+
+    #[test]
+    fn the_time_stands_once_before_a_line_of_several_entries() {
+        let options = LogOptions {
+            timestamps: true,
+            ..LogOptions::default()
+        };
+        let log = "T1 stdout P ab\nT2 stdout P cd\nT3 stdout F e\nT4 stdout F f\n";
+        let shown = Lines::new(&options).take(log.as_bytes());
+        assert_eq!(String::from_utf8(shown).unwrap(), "T1 abcde\nT4 f\n");
     }
 
     #[test]
