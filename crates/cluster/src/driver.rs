@@ -28,7 +28,7 @@ use crate::port::{Cluster, Selection, Written};
 use crate::queue::{PAUSE_WHEN_STALE, Queue};
 use crate::reflect::{Update, reflect};
 use crate::refusal;
-use crate::runner::{Outcome, Pace, carry_out};
+use crate::runner::{Outcome, Pace, carry_out, is_stale};
 use crate::timer::WallTimer;
 
 /// How many watch events may wait for the driver before the watches are slowed down.
@@ -290,8 +290,12 @@ impl Driver {
         self.metrics.record_plan(&plan, &outcome, took);
         for (at, error) in &outcome.refused {
             let write = &plan.actions[*at].write;
-            if outcome.is_stale() {
+            if is_stale(error) {
                 tracing::debug!(controller = controller.name(), %key, %write, %error, "the plan was stale");
+                continue;
+            }
+            if refusal::is_of_ending_namespace(error) {
+                tracing::debug!(controller = controller.name(), %key, %write, %error, "the namespace is going away");
                 continue;
             }
             tracing::warn!(controller = controller.name(), %key, %write, %error, "a write was refused");

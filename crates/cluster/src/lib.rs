@@ -17,7 +17,7 @@ pub mod port;
 pub mod queue;
 mod queue_metrics;
 pub mod reflect;
-mod refusal;
+pub mod refusal;
 pub mod remote;
 pub mod runner;
 pub mod schedule;

@@ -313,6 +313,17 @@ mod tests {
     }
 
     #[test]
+    fn a_change_that_waits_is_seen_although_the_retry_is_far_off() {
+        let mut queue = Queue::default();
+        queue.add(key("a"));
+        queue.pop();
+        settle(&mut queue, Settle::Within, 10, 0);
+        queue.failed(&key("a"), SignedDuration::from_secs(60), at(0));
+        queue.release(at(1));
+        assert_eq!(queue.pop(), Some(key("a")));
+    }
+
+    #[test]
     fn what_may_not_wait_ends_the_waiting() {
         let mut queue = Queue::default();
         settle(&mut queue, Settle::Not, 60_000, 0);

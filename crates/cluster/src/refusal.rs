@@ -15,7 +15,7 @@ use crate::runner::is_stale;
 
 /// The event about a refused write; `None` where upstream says nothing: about what is gone already, and in a namespace that
 /// is going, where no Event can be made either.
-pub(crate) fn saying(source: &str, write: &Write, error: &ApiError, world: &World) -> Option<Saying> {
+pub fn saying(source: &str, write: &Write, error: &ApiError, world: &World) -> Option<Saying> {
     if is_stale(error) || is_of_ending_namespace(error) {
         return None;
     }
@@ -58,7 +58,7 @@ pub(crate) fn saying(source: &str, write: &Write, error: &ApiError, world: &Worl
 }
 
 /// True when the namespace of what was to be created is going.
-fn is_of_ending_namespace(error: &ApiError) -> bool {
+pub(crate) fn is_of_ending_namespace(error: &ApiError) -> bool {
     let causes = error.details().and_then(|details| details["causes"].as_array());
     causes.is_some_and(|causes| causes.iter().any(|cause| cause["reason"] == "NamespaceTerminating"))
 }

@@ -28,6 +28,7 @@ pub use clock::{ClockPolicy, Disturbance, UnknownPolicy};
 pub use exact::ExactNext;
 pub use explain::{Language, UnknownLanguage, Warning, explain, hint, warnings};
 pub use lines::{Engine, answer_line, upcoming};
+pub use quote::go_quote;
 pub use schedule::{ParseError, Schedule};
 pub use zone::{Zone, ZoneError, check_time_zone};
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// As `strconv.Quote`: control characters and invisible ones are escaped, everything readable is kept.
-pub(crate) fn go_quote(text: &str) -> String {
+pub fn go_quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for c in text.chars() {

@@ -2,7 +2,7 @@
 //!
 //! Objects with names, uids and revisions, defaulted, prepared and validated by the rules of `rota_api`; graceful deletion,
 //! finalizers and the garbage that owners leave. One commit may hold many writes. Not known here: who asks, and admission
-//! (except the quota of pods).
+//! (except the quota of pods, and whatever a test puts in its place).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +25,9 @@ const CHECKS: Checks = Checks {
     time_zone: rota_cron::check_time_zone,
 };
 
+/// Decides about a write before it is made, as an admission webhook would.
+pub type Policy = Box<dyn FnMut(&Write) -> Result<(), ApiError>>;
+
 type Objects = BTreeMap<(&'static str, Key), Arc<Object>>;
 
 /// The server.
@@ -32,6 +35,8 @@ pub struct Api {
     objects: Objects,
     /// The time of the server.
     pub now: Timestamp,
+    /// When set: asked about every write, whoever makes it.
+    pub policy: Option<Policy>,
     /// The revision of the last change.
     revision: u64,
     /// The revision before the commit that is being made.
@@ -47,6 +52,7 @@ impl Api {
         Self {
             objects: BTreeMap::new(),
             now,
+            policy: None,
             revision: 0,
             committed: 0,
             counter: 0,
@@ -99,6 +105,9 @@ impl Api {
     }
 
     fn make(&mut self, write: &Write) -> Result<Arc<Object>, ApiError> {
+        if let Some(policy) = &mut self.policy {
+            policy(write)?;
+        }
         if let Change::Create(value) = &write.change {
             return self.create(write.resource, value.clone());
         }

@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use rota_api::{ApiError, Change, Object, Resource, Write, resource};
+use rota_api::{ApiError, Object, Resource, Write, resource};
 use rota_cluster::queue::{PAUSE_WHEN_STALE, Queue};
+use rota_cluster::refusal;
 use rota_reconcile::metric::{Book, Fate, Fates, Nothing};
 use rota_reconcile::{Action, Controller, Key, NoteKind, Plan, Wake, World, WorldChange};
 use rota_scheduler::{Decision, PodName, Scheduler};
@@ -310,7 +311,7 @@ impl Cluster {
             plans.push((self.controllers[controller].name().to_owned(), plan.clone()));
         }
         self.is_acting = true;
-        let outcome = self.carry_out(&plan);
+        let outcome = self.carry_out(self.controllers[controller].event_source(), &plan);
         self.is_acting = false;
         let pause = match outcome {
             Ok(()) => {
@@ -324,7 +325,7 @@ impl Cluster {
     }
 
     /// Carries a plan out up to the first refusal.
-    fn carry_out(&mut self, plan: &Plan) -> Result<(), ApiError> {
+    fn carry_out(&mut self, source: &str, plan: &Plan) -> Result<(), ApiError> {
         let mut made: Vec<Option<Arc<Object>>> = vec![None; plan.actions.len()];
         let mut refused = Vec::new();
         let mut result = Ok(());
@@ -369,7 +370,7 @@ impl Cluster {
                 match self.api.write(&linked(write, |action| made.get(action)?.as_ref())) {
                     Ok(object) => made[at] = Some(object),
                     Err(error) => {
-                        self.note_refusal(write, &error);
+                        self.note_refusal(source, write, &error);
                         refused.push(at);
                         refused_in = Some(*stage);
                         result = Err(error);
@@ -436,17 +437,14 @@ impl Cluster {
         }
     }
 
-    fn note_refusal(&mut self, write: &Write, error: &ApiError) {
-        let Change::Create(object) = &write.change else { return };
-        let owner = &object["metadata"]["ownerReferences"][0];
+    fn note_refusal(&mut self, source: &str, write: &Write, error: &ApiError) {
+        let Some(saying) = refusal::saying(source, write, error, &self.world) else {
+            return;
+        };
         let event = Event {
-            object: format!(
-                "{}/{}",
-                owner["kind"].as_str().unwrap_or_default(),
-                owner["name"].as_str().unwrap_or_default()
-            ),
-            reason: "FailedCreate".to_owned(),
-            message: format!("Error creating: {}", error.message()),
+            object: format!("{}/{}", saying.regarding.resource.kind, saying.regarding.name),
+            reason: saying.reason,
+            message: saying.message,
             kind: "Warning".to_owned(),
         };
         *self.record.events.entry(event).or_default() += 1;

@@ -59,7 +59,7 @@ impl Run {
         let start: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
         let mut cluster = Cluster::new(controllers, start);
         cluster.mode = mode;
-        let node = json!({"metadata": {"name": "n"}});
+        let node = json!({"metadata": {"name": "n"}, "status": {"allocatable": {"pods": "9999"}}});
         cluster.create(resource::NODES, node).expect("a node");
         let mut whole = json!({"template": {"spec": {
             "restartPolicy": "Never", "containers": [{"name": "c", "image": "app:1"}]}}});

@@ -16,7 +16,10 @@ fn cluster(mut spec: Value) -> Cluster {
     let mut cluster = Cluster::new(controllers, start);
     cluster.mode = Mode::Transaction;
     cluster
-        .create(resource::NODES, json!({"metadata": {"name": "n"}}))
+        .create(
+            resource::NODES,
+            json!({"metadata": {"name": "n"}, "status": {"allocatable": {"pods": "9999"}}}),
+        )
         .expect("a node");
     let containers = json!([{"name": "c", "image": "app:1"}]);
     spec["template"] = json!({"spec": {"restartPolicy": "Never", "containers": containers}});

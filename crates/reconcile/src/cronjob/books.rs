@@ -35,9 +35,12 @@ pub(super) fn keep(
         .cloned()
         .collect();
     for entry in missing {
-        let message = format!("Active job went missing: {}", entry.name.as_deref().unwrap_or_default());
-        plan.note(NoteKind::Normal, cron_job.object, "MissingJob", message);
-        report.confirms_last_note(plan);
+        // An entry without a name, made by hand, tells nobody anything.
+        if let Some(name) = entry.name.as_deref().filter(|name| !name.is_empty()) {
+            let message = format!("Active job went missing: {name}");
+            plan.note(NoteKind::Normal, cron_job.object, "MissingJob", message);
+            report.confirms_last_note(plan);
+        }
         report.drop(entry.uid.as_deref().unwrap_or_default());
     }
 }

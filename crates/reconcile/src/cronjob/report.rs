@@ -1,5 +1,8 @@
 //! The status as it shall be, and the patch that makes it so.
 //!
+//! An entry of the active list has no `resourceVersion`, which upstream's has: the Job is created by the same commit, whose
+//! revision is known only when it is done. Nobody reads it; the Job is known by its uid.
+//!
 //! The write is refused if anybody else has written the CronJob since it was read: the books would be wrong.
 //! Source: specification §1.3, §3.3.
 

@@ -3,7 +3,7 @@
 //! Validation refuses what is refused here; a stored object may be older than the rule, or come from elsewhere.
 //! Source: specification §3.2, §3.5 steps 4 to 6, §4.
 
-use rota_cron::{Schedule, Zone};
+use rota_cron::{Schedule, Zone, go_quote};
 
 use super::seen::SeenCronJob;
 use crate::{NoteKind, Plan};
@@ -17,17 +17,22 @@ pub(super) fn timetable(plan: &mut Plan, cron_job: &SeenCronJob<'_>, is_new: boo
     if let Some(name) = &spec.time_zone
         && let Err(error) = Zone::load(name)
     {
-        warn("UnknownTimeZone", format!("invalid timeZone: {name:?}: {error}"));
+        warn(
+            "UnknownTimeZone",
+            format!("invalid timeZone: {}: {error}", go_quote(name)),
+        );
         return None;
     }
     if cron_job.is_suspended {
         return None;
     }
     let text = &spec.schedule;
-    if text.contains("TZ") {
+    // Upstream says it when it looks at a schedule in force, not when one comes.
+    if text.contains("TZ") && !is_new {
         let message = format!(
-            "CRON_TZ or TZ used in schedule {text:?} is not officially supported, see \
-             https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
+            "CRON_TZ or TZ used in schedule {} is not officially supported, see \
+             https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details",
+            go_quote(text)
         );
         warn("UnsupportedSchedule", message);
     }
@@ -44,7 +49,7 @@ pub(super) fn timetable(plan: &mut Plan, cron_job: &SeenCronJob<'_>, is_new: boo
         Err(error) => {
             warn(
                 "UnparseableSchedule",
-                format!("unparseable schedule: {text:?} : {error}"),
+                format!("unparseable schedule: {} : {error}", go_quote(text)),
             );
             None
         }

@@ -2,7 +2,7 @@
 //!
 //! A failed pod is deleted, and so replaced, at once; the next not before 1 s has passed since, then 2 s, 4 s … up to 15
 //! minutes. A node refuses pods by failing them, so without a brake the controller would spin. Pods that end well are
-//! braked alike and counted apart; upstream replaces these without end.
+//! replaced at once a few times in a row, then braked alike; upstream replaces these without end.
 //!
 //! The count is remembered per node. Once the wait is long enough to matter it is also written on the replacement, where a
 //! controller that has lost its memory finds it; upstream starts over after a restart.
@@ -15,7 +15,7 @@ use rota_api::Timestamp;
 use rota_api::k8s::api::core::v1::Pod;
 
 use super::labels::FAILURES;
-use super::limits::{BACKOFF_FIRST, BACKOFF_FORGET, BACKOFF_MAX};
+use super::limits::{BACKOFF_FIRST, BACKOFF_FORGET, BACKOFF_MAX, SUCCESSES_FREE};
 use super::placed::Name;
 use super::seen::{Ending, SeenDaemonSet, SeenPod};
 use crate::Key;
@@ -76,7 +76,7 @@ impl NodeFailures {
         let written = || (ending == Ending::Failed).then(|| written_on(pod)).flatten();
         let series = self.series(node, ending, now).or_else(written);
         if let Some(series) = series {
-            let until = series.last.saturating_add(wait(series.count)).unwrap_or(now);
+            let until = series.last.saturating_add(wait(ending, series.count)).unwrap_or(now);
             if until > now {
                 return Verdict::Wait(until);
             }
@@ -98,9 +98,16 @@ impl NodeFailures {
     }
 }
 
-/// The wait after so many failures in a row.
-fn wait(count: u32) -> SignedDuration {
-    let doublings = count.saturating_sub(1).min(16);
+/// The wait after so many pods in a row that ended so.
+fn wait(ending: Ending, count: u32) -> SignedDuration {
+    let braked = match ending {
+        Ending::Failed => count,
+        Ending::Succeeded => count.saturating_sub(SUCCESSES_FREE),
+    };
+    if braked == 0 {
+        return SignedDuration::ZERO;
+    }
+    let doublings = (braked - 1).min(16);
     BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX)
 }
 
@@ -123,10 +130,10 @@ mod tests {
 
     #[test]
     fn the_wait_doubles_up_to_a_quarter_of_an_hour() {
-        let secs: Vec<i64> = [1, 2, 3, 4, 10, 11, 40]
-            .into_iter()
-            .map(|n| wait(n).as_secs())
-            .collect();
-        assert_eq!(secs, [1, 2, 4, 8, 512, 900, 900]);
+        let secs = |ending, counts: [u32; 7]| counts.map(|count| wait(ending, count).as_secs());
+        let failed = secs(Ending::Failed, [1, 2, 3, 4, 10, 11, 40]);
+        assert_eq!(failed, [1, 2, 4, 8, 512, 900, 900]);
+        let succeeded = secs(Ending::Succeeded, [1, 2, 5, 6, 7, 15, 40]);
+        assert_eq!(succeeded, [0, 0, 0, 1, 2, 512, 900]);
     }
 }

@@ -4,7 +4,7 @@
 //! memory; without it the record is made from the finished pods that still exist.
 //! Source: `pkg/controller/job/backoff_utils.go`, specification §4.10.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use rota_api::k8s::api::core::v1::ContainerStatus;
@@ -16,6 +16,8 @@ use super::seen::{Phase, SeenPod};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Record {
     failures: BTreeMap<String, Timestamp>,
+    /// The uids given last time: a pod that has ended is given until it is let go, and entered once.
+    entered: BTreeSet<String>,
 }
 
 impl Record {
@@ -31,23 +33,30 @@ impl Record {
         record
     }
 
-    /// Enters pods that have ended since. A success wipes out the failures before it. Entering a pod twice changes
-    /// nothing, so it does not matter whether the plan that counts it is carried out.
+    /// Enters pods that have ended since. A success wipes out what was entered before, and failures that ended before it.
+    /// Entering a pod twice changes nothing, so it does not matter whether the plan that counts it is carried out.
     pub(super) fn enter<'a, 'w: 'a>(
         &mut self,
         succeeded: impl Iterator<Item = &'a SeenPod<'w>>,
         failed: impl Iterator<Item = &'a SeenPod<'w>>,
     ) {
-        let success = succeeded.map(finish_time).max();
+        let mut given = BTreeSet::new();
+        let mut is_news = |pod: &SeenPod<'_>| {
+            given.insert(pod.uid().to_owned());
+            !self.entered.contains(pod.uid())
+        };
+        let success = succeeded.filter(|pod| is_news(pod)).map(finish_time).max();
+        let failed: Vec<_> = failed.filter(|pod| is_news(pod)).collect();
         if success.is_some() {
             self.failures.clear();
         }
         for pod in failed {
             let at = finish_time(pod);
-            if success.is_none_or(|success| at > success) && !self.failures.contains_key(pod.uid()) {
+            if success.is_none_or(|success| at > success) {
                 self.failures.insert(pod.uid().to_owned(), at);
             }
         }
+        self.entered = given;
     }
 
     /// When the next replacement may be created; `None`: at once.

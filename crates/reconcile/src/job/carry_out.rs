@@ -2,7 +2,7 @@
 //!
 //! | stage | write | a crash behind it leaves |
 //! | --- | --- | --- |
-//! | 1 | adopt and release pods | pods of ours that are not counted yet: seen next time |
+//! | 0, 1 | make sure that the Job is still there, then adopt and release pods | pods of ours that are not counted yet: seen next time |
 //! | 2 | status: ended pods recorded, end announced, conditions | recorded pods with finalizer: their removal is repeated |
 //! | 3 | finalizers of recorded pods, and of pods to be stopped uncounted | records without finalizer: moved into the counters; a pod to be stopped: chosen again |
 //! | 4 | stop pods that are too many, or of a Job that ends | the rest is stopped next time |
@@ -141,8 +141,18 @@ fn let_go(pod: &SeenPod<'_>) -> Write {
 }
 
 fn take_and_let_go(plan: &mut Plan, job: &SeenJob<'_>, claimed: &Claimed<'_>) {
-    for pod in &claimed.adopt {
-        plan.act(pods::adoption(job, pod), "the selector matches and nobody controls it");
+    // A Job that is being deleted would take what it adopts along, pods that a user wants to keep: nothing is adopted
+    // unless the Job is still what was seen of it.
+    if !claimed.adopt.is_empty() {
+        plan.act(pods::unchanged(job), "it may only adopt while it is not being deleted");
+    }
+    for (position, pod) in claimed.adopt.iter().enumerate() {
+        let (write, why) = (pods::adoption(job, pod), "the selector matches and nobody controls it");
+        if position == 0 {
+            plan.then(write, why);
+        } else {
+            plan.act(write, why);
+        }
     }
     for pod in &claimed.release {
         if let Some(owner) = job_owner(pod.meta()) {

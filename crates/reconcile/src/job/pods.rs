@@ -153,6 +153,15 @@ fn add_index_variable(container: &mut Value) {
     }
 }
 
+/// A write that changes nothing, and is refused when the Job has changed.
+pub(super) fn unchanged(job: &SeenJob<'_>) -> Write {
+    let meta = job.object.meta();
+    let nothing = json!({"metadata": {"uid": meta.uid}});
+    Write::merge_status(resource::JOBS, &meta.namespace, &meta.name, nothing)
+        .if_uid(&meta.uid)
+        .if_revision(job.object.revision())
+}
+
 /// Gives an orphan to the Job, finalizer included.
 pub(super) fn adoption(job: &SeenJob<'_>, pod: &Object) -> Write {
     patch(

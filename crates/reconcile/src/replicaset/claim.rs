@@ -59,17 +59,36 @@ pub(super) fn claim<'w>(set: &SeenReplicaSet<'_>, world: &'w World) -> Claimed<'
 
 impl Claimed<'_> {
     /// Adopts and releases.
+    ///
+    /// Nothing is adopted unless the ReplicaSet is still what was seen of it: one that is being deleted would take what it
+    /// adopts along.
     pub(super) fn carry_out(&self, set: &SeenReplicaSet<'_>, plan: &mut Plan) {
-        for pod in &self.adopted {
+        if !self.adopted.is_empty() {
+            plan.act(unchanged(set), "it may only adopt while it is not being deleted");
+        }
+        for (position, pod) in self.adopted.iter().enumerate() {
             let owners = json!([owner_reference(set)]);
-            let why = "the selector matches and nobody controls it";
-            plan.act(owner_patch(pod, &owners), why);
+            let (write, why) = (owner_patch(pod, &owners), "the selector matches and nobody controls it");
+            if position == 0 {
+                plan.then(write, why);
+            } else {
+                plan.act(write, why);
+            }
         }
         for pod in &self.released {
             let owners = json!([{"$patch": "delete", "uid": set.object.meta().uid}]);
             plan.act(owner_patch(pod, &owners), "the selector matches no longer");
         }
     }
+}
+
+/// A write that changes nothing, and is refused when the ReplicaSet has changed.
+fn unchanged(set: &SeenReplicaSet<'_>) -> Write {
+    let meta = set.object.meta();
+    let nothing = json!({"metadata": {"uid": meta.uid}});
+    Write::merge_status(resource::REPLICA_SETS, &meta.namespace, &meta.name, nothing)
+        .if_uid(&meta.uid)
+        .if_revision(set.object.revision())
 }
 
 /// The reference by which a ReplicaSet controls a pod.

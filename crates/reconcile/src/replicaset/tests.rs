@@ -96,7 +96,8 @@ fn pods_that_have_ended_or_are_being_deleted_are_replaced() {
 #[test]
 fn orphans_that_match_are_adopted_and_own_pods_that_do_not_are_released() {
     let orphan = with(pod("p"), "/metadata/ownerReferences", json!([]));
-    check(set(1), std::slice::from_ref(&orphan), &["0 patch Pod d/p"]);
+    // The write before them makes sure that the ReplicaSet is still there.
+    check(set(1), std::slice::from_ref(&orphan), &["1 patch Pod d/p"]);
     let stranger = with(pod("p"), "/metadata/labels/app", "b");
     check(set(1), &[stranger], &["0 patch Pod d/p", "1 create Pod d/r-*"]);
     let deleting = with(set(1), "/metadata/deletionTimestamp", NOW);

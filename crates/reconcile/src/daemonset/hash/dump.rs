@@ -18,57 +18,94 @@ struct Field {
     go: &'static str,
 }
 
-static TYPES: LazyLock<HashMap<&'static str, Vec<Field>>> = LazyLock::new(|| {
-    let mut types: HashMap<&'static str, Vec<Field>> = HashMap::new();
-    for line in include_str!("../data/go-types.tsv")
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-    {
-        let mut columns = line.split('\t');
-        if let (Some(of), Some(name), Some(json), Some(go)) =
-            (columns.next(), columns.next(), columns.next(), columns.next())
-        {
-            types.entry(of).or_default().push(Field { name, json, go });
-        }
+/// The Go types of one release.
+pub(super) struct Types(HashMap<&'static str, Vec<Field>>);
+
+static OF_THIS_RELEASE: LazyLock<Types> = LazyLock::new(|| Types::parse(include_str!("../data/go-types.tsv")));
+
+impl Types {
+    /// Those of the release that this version of the program speaks.
+    pub(super) fn of_this_release() -> &'static Self {
+        &OF_THIS_RELEASE
     }
-    types
-});
+
+    fn parse(table: &'static str) -> Self {
+        let mut types: HashMap<&'static str, Vec<Field>> = HashMap::new();
+        for line in table.lines().filter(|line| !line.starts_with('#')) {
+            let mut columns = line.split('\t');
+            if let (Some(of), Some(name), Some(json), Some(go)) =
+                (columns.next(), columns.next(), columns.next(), columns.next())
+            {
+                types.entry(of).or_default().push(Field { name, json, go });
+            }
+        }
+        Self(types)
+    }
+
+    /// Those of an older release, told by what differs: `-` type, field: it has no such field; `+` type, field, JSON name,
+    /// Go type, field before it: it has one more.
+    #[cfg(test)]
+    pub(super) fn of_older_release(differences: &'static str) -> Self {
+        let mut types = Self::parse(include_str!("../data/go-types.tsv"));
+        for line in differences.lines().filter(|line| !line.starts_with('#')) {
+            let columns: Vec<&'static str> = line.split('\t').collect();
+            let position = |fields: &[Field], name: &str| {
+                let found = fields.iter().position(|field| field.name == name);
+                found.unwrap_or_else(|| panic!("{line}: no such field"))
+            };
+            let fields = types
+                .0
+                .get_mut(columns[1])
+                .unwrap_or_else(|| panic!("{line}: no such type"));
+            match columns[..] {
+                ["-", _, name] => drop(fields.remove(position(fields, name))),
+                ["+", _, name, json, go, before] => {
+                    let at = position(fields, before) + 1;
+                    fields.insert(at, Field { name, json, go });
+                }
+                _ => panic!("{line}: neither - nor +"),
+            }
+        }
+        types
+    }
+}
 
 /// The dump of a pod template.
-pub(super) fn pod_template(template: &Value) -> String {
+pub(super) fn pod_template(types: &Types, template: &Value) -> String {
     let mut out = String::with_capacity(8 * 1024);
-    typed(&mut out, "PodTemplateSpec", Some(template));
+    typed(types, &mut out, "PodTemplateSpec", Some(template));
     out
 }
 
 /// `(type)value`.
-fn typed(out: &mut String, go: &str, value: Option<&Value>) {
+fn typed(types: &Types, out: &mut String, go: &str, value: Option<&Value>) {
     write!(out, "({})", type_name(go)).expect("writing into a string cannot fail");
-    plain(out, go, value);
+    plain(types, out, go, value);
 }
 
 /// The value without its type. Nothing and null are Go's zero value.
-fn plain(out: &mut String, go: &str, value: Option<&Value>) {
+fn plain(types: &Types, out: &mut String, go: &str, value: Option<&Value>) {
     let value = value.filter(|value| !value.is_null());
     if let Some(target) = go.strip_prefix('*') {
         match value {
             None => out.push_str("<nil>"),
-            Some(value) => plain(out, target, Some(value)),
+            Some(value) => plain(types, out, target, Some(value)),
         }
     } else if let Some(item) = go.strip_prefix("[]") {
         list(
+            types,
             out,
             item,
             value.and_then(Value::as_array).filter(|items| !items.is_empty()),
         );
-    } else if let Some(fields) = TYPES.get(go) {
-        structure(out, fields, value);
+    } else if let Some(fields) = types.0.get(go) {
+        structure(types, out, fields, value);
     } else {
         scalar(out, go, value);
     }
 }
 
-fn list(out: &mut String, item: &str, items: Option<&Vec<Value>>) {
+fn list(types: &Types, out: &mut String, item: &str, items: Option<&Vec<Value>>) {
     let Some(items) = items else {
         out.push_str("<nil>");
         return;
@@ -78,12 +115,12 @@ fn list(out: &mut String, item: &str, items: Option<&Vec<Value>>) {
         if position > 0 {
             out.push(' ');
         }
-        plain(out, item, Some(value));
+        plain(types, out, item, Some(value));
     }
     out.push(']');
 }
 
-fn structure(out: &mut String, fields: &[Field], value: Option<&Value>) {
+fn structure(types: &Types, out: &mut String, fields: &[Field], value: Option<&Value>) {
     out.push('{');
     for (position, field) in fields.iter().enumerate() {
         if position > 0 {
@@ -96,7 +133,7 @@ fn structure(out: &mut String, fields: &[Field], value: Option<&Value>) {
         } else {
             value.and_then(|value| value.get(field.json))
         };
-        typed(out, field.go, of_field);
+        typed(types, out, field.go, of_field);
     }
     out.push('}');
 }

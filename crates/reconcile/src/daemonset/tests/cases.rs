@@ -56,7 +56,7 @@ fn pods_that_fail_again_wait_twice_as_long_each_time() {
 #[test]
 fn a_long_wait_is_written_on_the_pod_and_outlives_the_controller() {
     let mut scene = Scene::new(daemon_set(), &["a"]).pods(vec![failed("f", "a")]);
-    for wait in [1, 2, 4] {
+    for wait in [1, 2, 4, 8, 16, 32] {
         scene.plan();
         scene.advance(wait);
     }
@@ -67,7 +67,7 @@ fn a_long_wait_is_written_on_the_pod_and_outlives_the_controller() {
         Change::Create(pod) => Some(pod.clone()),
         _ => None,
     });
-    assert_eq!(created.unwrap()["metadata"]["annotations"][FAILURES], "3");
+    assert_eq!(created.unwrap()["metadata"]["annotations"][FAILURES], "6");
 
     let marked = with(failed("g", "a"), "/metadata/annotations", json!({FAILURES: "6"}));
     let mut restarted = Scene::new(daemon_set(), &["a"]).pods(vec![marked]);
@@ -75,6 +75,23 @@ fn a_long_wait_is_written_on_the_pod_and_outlives_the_controller() {
     assert_eq!(restarted.pod_actions(), Vec::<String>::new());
     restarted.advance(1);
     assert_eq!(restarted.pod_actions(), ["-g"]);
+}
+
+#[test]
+fn a_pod_that_replaces_the_fifth_failure_looks_like_any_other() {
+    let mut scene = Scene::new(daemon_set(), &["a"]).pods(vec![failed("f", "a")]);
+    for wait in [1, 2, 4, 8, 16] {
+        scene.plan();
+        scene.advance(wait);
+    }
+    let gone = scene.world.get(resource::PODS, "ns", "f").cloned().unwrap();
+    scene.world.delete(&gone);
+    let plan = scene.plan();
+    let created = plan.actions.iter().find_map(|action| match &action.write.change {
+        Change::Create(pod) => Some(pod.clone()),
+        _ => None,
+    });
+    assert!(created.unwrap()["metadata"]["annotations"].is_null());
 }
 
 #[test]

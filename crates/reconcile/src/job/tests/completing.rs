@@ -144,3 +144,38 @@ fn more_successes_than_completions_are_remarked() {
         ],
     );
 }
+
+#[test]
+fn behind_a_hand_made_false_condition_a_real_end_is_announced_once() {
+    check(
+        job(json!({"completions": 1, "backoffLimit": 0}))
+            .status(json!({"active": 1}))
+            .condition("FailureTarget", "False", "x"),
+        [pod("a", "Failed")],
+        &[
+            "status active=- FailureTarget=False(x) FailureTarget=True(BackoffLimitExceeded) uncounted{failed=[\"a\"]}",
+            "untrack a",
+        ],
+    );
+    // What was announced is not announced again while a pod still ends.
+    check(
+        job(json!({"completions": 1, "backoffLimit": 0}))
+            .status(json!({"failed": 1, "terminating": 1}))
+            .condition("FailureTarget", "False", "x")
+            .condition("FailureTarget", "True", "BackoffLimitExceeded"),
+        [pod("b", "Running").untracked().deleting()],
+        &[],
+    );
+}
+
+#[test]
+fn shrinking_announces_completion_although_a_pod_still_ends() {
+    check(
+        indexed(json!({"parallelism": 1, "completions": 1})).status(json!({"active": 2})),
+        [pod("a", "Succeeded").index(0), pod("b", "Running").index(1).deleting()],
+        &[
+            "status active=- completedIndexes=\"0\" SuccessCriteriaMet=True(CompletionsReached) succeeded=1 terminating=1",
+            "untrack a, b",
+        ],
+    );
+}

@@ -180,3 +180,30 @@ fn a_deadline_beyond_all_reason_never_passes() {
         &[],
     );
 }
+
+#[test]
+fn a_passed_deadline_stops_what_runs() {
+    check(
+        job(json!({"completions": 1, "activeDeadlineSeconds": 10})).status(json!({"active": 1})),
+        [pod("a", "Running")],
+        &[
+            "status FailureTarget=True(DeadlineExceeded) uncounted{failed=[\"a\"]}",
+            "untrack a",
+            "delete a",
+            "status active=- terminating=1",
+        ],
+    );
+}
+
+#[test]
+fn the_longest_deadline_that_counts_is_three_centuries_off() {
+    let running =
+        |secs: i64| job(json!({"completions": 1, "activeDeadlineSeconds": secs})).status(json!({"active": 1}));
+    let rest = 9_223_372_036_i64 - 1200;
+    check(
+        running(9_223_372_036),
+        [pod("a", "Running")],
+        &[&format!("wake +{rest}")],
+    );
+    check(running(9_223_372_037), [pod("a", "Running")], &[]);
+}

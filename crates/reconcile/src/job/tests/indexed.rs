@@ -148,3 +148,70 @@ fn more_successes_than_can_be_in_flight_are_recorded_at_once_and_let_go_in_two_s
     assert_eq!(told[1].split(", ").count(), 500);
     assert_eq!(told.len(), 2);
 }
+
+#[test]
+fn pods_that_no_index_needs_go_in_order_of_index_the_best_of_each_index_stays() {
+    let running = |name| pod(name, "Running");
+    check(
+        indexed(json!({"parallelism": 3, "completions": 3})).status(json!({"active": 9})),
+        [
+            running("beyond").index(3),
+            running("one-young")
+                .index(1)
+                .with("/metadata/creationTimestamp", json!(ago(60))),
+            running("one-old").index(1),
+            running("none"),
+            running("zero"),
+            pod("zero-pending", "Pending").index(0),
+            running("zero-ready").index(0).ready(),
+            running("broken").annotation(COMPLETION_INDEX, "-1"),
+            running("two").index(2),
+        ],
+        &[
+            "status ready=1",
+            "untrack broken, none, zero, zero-pending, one-young, beyond",
+            "delete broken, none, zero, zero-pending, one-young, beyond",
+            "status active=3 terminating=6",
+        ],
+    );
+}
+
+#[test]
+fn the_lowest_indexes_that_are_neither_done_nor_failed_nor_running_come_next() {
+    let of = |completions: u32| {
+        indexed(json!({"parallelism": 7, "completions": completions, "backoffLimitPerIndex": 0, "backoffLimit": 100}))
+            .status(
+                json!({"active": 2, "completedIndexes": "1,5", "succeeded": 2, "failedIndexes": "2,6,7", "failed": 3}),
+            )
+    };
+    check(
+        of(20),
+        [
+            pod("a", "Running").index(3),
+            pod("b", "Running").index(9),
+            pod("x", "Failed").untracked(),
+            pod("y", "Succeeded").untracked().index(40),
+        ],
+        &[
+            "create 0 failures=0, 4 failures=0, 8 failures=0, 10 failures=0, 11 failures=0",
+            "status active=7",
+        ],
+    );
+}
+
+#[test]
+fn a_long_name_is_cut_so_that_the_index_stays_in_the_names_of_pods() {
+    for len in [57, 70] {
+        let name = "n".repeat(len);
+        let job = indexed(json!({"parallelism": 1, "completions": 2}))
+            .with("/metadata/name", json!(name))
+            .status(json!({"completedIndexes": "0", "succeeded": 1}));
+        let world = world([(resource::JOBS, job)]);
+        let plan = JobController::default().reconcile(&Key::new("d", &name), &world, now());
+        let Change::Create(pod) = &plan.actions[0].write.change else {
+            panic!("{plan}");
+        };
+        assert_eq!(pod["metadata"]["generateName"], format!("{}-1-", "n".repeat(55)));
+        assert_eq!(pod["spec"]["hostname"], format!("{name}-1"));
+    }
+}

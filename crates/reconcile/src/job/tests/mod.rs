@@ -13,6 +13,7 @@ mod per_index;
 mod policies;
 mod replacing;
 mod scaling;
+mod settling;
 mod suspending;
 
 use std::fmt::Write as _;
@@ -205,9 +206,15 @@ fn assert_is_guarded(plan: &Plan) {
             action.write
         );
     }
-    let first_status = plan.actions.iter().find(|a| a.write.resource == resource::JOBS);
-    let has_uncounted = first_status.is_some_and(|a| told_write(&a.write).1.contains("uncounted"));
-    assert!(!has_uncounted || first_status.is_some_and(|a| a.write.precondition.revision.is_some()));
+    for action in plan.actions.iter().filter(|a| a.write.resource == resource::JOBS) {
+        let (verb, told) = told_write(&action.write);
+        let must_be_as_seen = verb == "unchanged" || told.contains("uncounted");
+        assert!(
+            !must_be_as_seen || action.write.precondition.revision.is_some(),
+            "{}",
+            action.write
+        );
+    }
 }
 
 /// The plan in a few words; alike writes of one stage in one line.
@@ -224,7 +231,7 @@ fn tell(plan: &Plan) -> Vec<String> {
     }
     let mut told: Vec<String> = lines
         .into_iter()
-        .map(|(_, verb, of)| format!("{verb} {}", of.join(", ")))
+        .map(|(_, verb, of)| format!("{verb} {}", of.join(", ")).trim_end().to_owned())
         .collect();
     let is_news = |reason: &str| reason != "SuccessfulCreate" && reason != "SuccessfulDelete";
     told.extend(
@@ -244,6 +251,9 @@ fn told_write(write: &Write) -> (String, String) {
     match &write.change {
         Change::Create(pod) => ("create".into(), told_pod(pod)),
         Change::Delete(_) => ("delete".into(), name),
+        Change::Patch { patch, .. } if write.resource == resource::JOBS && patch.get("status").is_none() => {
+            ("unchanged".into(), String::new())
+        }
         Change::Patch { patch, .. } if write.resource == resource::JOBS => {
             ("status".into(), told_status(&patch["status"]))
         }

@@ -32,8 +32,32 @@ fn a_matching_orphan_is_adopted_and_counted() {
                 .untracked()
                 .with("/metadata/ownerReferences", json!([])),
         ],
-        &["adopt b", "status uncounted{succeeded=[\"b\"]}", "untrack b"],
+        &[
+            "unchanged",
+            "adopt b",
+            "status uncounted{succeeded=[\"b\"]}",
+            "untrack b",
+        ],
     );
+}
+
+#[test]
+fn nothing_is_adopted_unless_the_job_is_still_what_was_seen_of_it() {
+    let orphan = |name| pod(name, "Running").with("/metadata/ownerReferences", json!([]));
+    let job = job(json!({"completions": 2, "parallelism": 2})).status(json!({"active": 2}));
+    let world = world([
+        (resource::JOBS, job),
+        (resource::PODS, orphan("a")),
+        (resource::PODS, orphan("b")),
+    ]);
+    let plan = JobController::default().reconcile(&Key::new("d", "j"), &world, now());
+    let first = &plan.actions[0].write;
+    assert_eq!(
+        (first.resource, first.precondition.revision.is_some()),
+        (resource::JOBS, true)
+    );
+    let stages: Vec<u16> = plan.actions.iter().map(|action| action.stage).collect();
+    assert_eq!(stages, [0, 1, 1], "{plan}");
 }
 
 #[test]
@@ -161,4 +185,54 @@ fn a_pod_that_has_ended_and_was_counted_is_not_looked_at_again() {
     assert!(unsettled(labelled(pod("a", "Succeeded"))), "it is not counted");
     assert!(unsettled(pod("a", "Succeeded").untracked()), "its labels may not match");
     assert!(!unsettled(labelled(pod("a", "Succeeded").untracked())));
+}
+
+#[test]
+fn an_orphan_that_goes_away_touches_no_job() {
+    let orphan = pod("a", "Running").with("/metadata/ownerReferences", json!([]));
+    let mut world = world([(resource::JOBS, job(json!({}))), (resource::PODS, orphan)]);
+    let object = world.get(resource::PODS, "d", "a").cloned().expect("the pod");
+    let gone = world.delete(&object).expect("it was there");
+    assert_eq!(JobController::default().touched(&gone, &world), []);
+}
+
+#[test]
+fn an_orphan_whose_labels_change_touches_every_job_that_may_want_it() {
+    let orphan = |label: &str, revision: &str| {
+        pod("a", "Running")
+            .with("/metadata/ownerReferences", json!([]))
+            .with("/metadata/labels", json!({"app": label}))
+            .with("/metadata/resourceVersion", json!(revision))
+    };
+    let other = job(json!({}))
+        .with("/metadata/name", json!("k"))
+        .with("/metadata/uid", json!("other-uid"));
+    let mut world = world([
+        (resource::JOBS, job(json!({}))),
+        (resource::JOBS, other),
+        (resource::PODS, orphan("x", "1")),
+    ]);
+    let mut touched = |pod: Builder| {
+        let change = world
+            .apply(Arc::new(Object::from_value(resource::PODS, pod.0)))
+            .expect("news");
+        JobController::default().touched(&change, &world)
+    };
+    assert_eq!(touched(orphan("j", "2")), [Key::new("d", "j"), Key::new("d", "k")]);
+    assert_eq!(touched(orphan("j", "3")), [], "the labels are the same");
+}
+
+#[test]
+fn an_orphan_with_the_finalizer_is_looked_at_when_it_comes_and_when_it_changes() {
+    let orphan = |revision: &str| {
+        pod("a", "Running")
+            .with("/metadata/ownerReferences", json!([]))
+            .with("/metadata/resourceVersion", json!(revision))
+    };
+    let mut world = world([]);
+    for revision in ["1", "2"] {
+        let object = Arc::new(Object::from_value(resource::PODS, orphan(revision).0));
+        let change = world.apply(object).expect("news");
+        assert_eq!(OrphanPods::default().touched(&change, &world), [Key::new("d", "a")]);
+    }
 }

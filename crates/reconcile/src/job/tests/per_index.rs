@@ -165,3 +165,78 @@ fn the_global_limit_counts_kept_pods_as_well() {
         ],
     );
 }
+
+fn limited(limit: u32) -> Builder {
+    indexed(json!({"parallelism": 2, "completions": 2, "backoffLimitPerIndex": limit, "backoffLimit": 100}))
+        .status(json!({"active": 1, "failedIndexes": ""}))
+}
+
+#[test]
+fn a_failed_pod_that_somebody_deletes_is_kept_until_its_replacement_runs() {
+    check(
+        limited(1),
+        [
+            pod("a", "Failed").index(0).failures("0").ended(1, 700).deleting(),
+            pod("b", "Running").index(1),
+        ],
+        &["create 0 failures=1", "status active=2"],
+    );
+}
+
+#[test]
+fn of_several_failed_pods_of_an_index_the_one_with_most_failures_is_kept_then_the_latest() {
+    let failed = |name, failures, secs| pod(name, "Failed").index(0).failures(failures).ended(1, secs);
+    check(
+        limited(9),
+        [
+            failed("few", "1", 700),
+            failed("most-early", "3", 800),
+            failed("most-late", "3", 700),
+            failed("let-go", "7", 700).untracked(),
+            pod("b", "Running").index(1),
+        ],
+        &[
+            "status uncounted{failed=[\"few\",\"most-early\"]}",
+            "untrack few, most-early",
+            "create 0 failures=4",
+            "status active=2",
+        ],
+    );
+}
+
+#[test]
+fn pods_of_indexes_that_run_or_do_not_exist_are_not_kept() {
+    check(
+        limited(9).status(json!({"active": 2})),
+        [
+            pod("a", "Failed").index(0).failures("0").ended(1, 700),
+            pod("b", "Running").index(0).failures("1"),
+            pod("c", "Running").index(1),
+            pod("d", "Failed").index(2).failures("0").ended(1, 700),
+        ],
+        &["status uncounted{failed=[\"a\"]}", "untrack a, d"],
+    );
+}
+
+#[test]
+fn the_annotation_is_a_number_of_32_bits_and_everything_else_reads_as_none() {
+    for (text, next) in [("0", "1"), ("3", "4"), ("xyz", "1"), ("-1", "1"), ("2147483648", "1")] {
+        check(
+            limited(1000),
+            [
+                pod("a", "Failed").index(0).failures(text).ended(1, 7000),
+                pod("b", "Running").index(1),
+            ],
+            &[&format!("create 0 failures={next}"), "status active=2"],
+        );
+    }
+    // The largest number is more than any limit allows.
+    check(
+        limited(1000),
+        [
+            pod("a", "Failed").index(0).failures("2147483647").ended(1, 7000),
+            pod("b", "Running").index(1),
+        ],
+        &["status failedIndexes=\"0\" uncounted{failed=[\"a\"]}", "untrack a"],
+    );
+}

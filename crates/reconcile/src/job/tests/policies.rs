@@ -293,3 +293,79 @@ fn a_code_of_an_init_container_is_found_behind_those_of_regular_ones() {
     let message = "Container setup for pod d/a failed with exit code 5 matching FailJob rule at index 0";
     assert_eq!(patch["status"]["conditions"][0]["message"], message);
 }
+
+#[test]
+fn a_rule_that_counts_hides_the_rules_behind_it() {
+    let rule = |action: &str| json!({"action": action, "onExitCodes": {"operator": "In", "values": [5]}});
+    check(
+        job(json!({"completions": 1, "podFailurePolicy": {"rules": [rule("Count"), rule("Ignore")]}}))
+            .status(json!({"active": 1})),
+        [pod("a", "Failed").ended(5, 700)],
+        &[
+            "status active=- uncounted{failed=[\"a\"]}",
+            "untrack a",
+            "create pod",
+            "status active=1",
+        ],
+    );
+}
+
+#[test]
+fn an_announced_failure_outlives_the_pod_that_caused_it() {
+    check(
+        job(rules(
+            json!([{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [5]}}]),
+        ))
+        .condition("FailureTarget", "True", "PodFailurePolicy")
+        .status(json!({"failed": 1})),
+        [],
+        &[
+            "status FailureTarget=True(PodFailurePolicy) Failed=True(PodFailurePolicy)",
+            "event PodFailurePolicy: PodFailurePolicy",
+        ],
+    );
+}
+
+#[test]
+fn failure_once_announced_is_not_overturned() {
+    check(
+        indexed(json!({"parallelism": 2, "completions": 2, "successPolicy": {"rules": [{"succeededCount": 1}]}}))
+            .status(json!({"active": 1}))
+            .condition("FailureTarget", "True", "BackoffLimitExceeded"),
+        [pod("a", "Succeeded").index(1)],
+        &["status active=- completedIndexes=\"1\" succeeded=1", "untrack a"],
+    );
+}
+
+#[test]
+fn a_rule_that_fails_the_job_goes_before_success_and_so_do_failed_indexes() {
+    let success = json!({"rules": [{"succeededCount": 1}]});
+    let fails = json!({"rules": [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [5]}}]});
+    let pods = || {
+        [
+            pod("a", "Failed").index(0).failures("0").ended(5, 700),
+            pod("b", "Succeeded").index(1),
+        ]
+    };
+    check(
+        indexed(json!({"parallelism": 2, "completions": 2, "successPolicy": success, "podFailurePolicy": fails}))
+            .status(json!({"active": 2})),
+        pods(),
+        &[
+            "status active=- completedIndexes=\"1\" FailureTarget=True(PodFailurePolicy) succeeded=1 uncounted{failed=[\"a\"]}",
+            "untrack a, b",
+        ],
+    );
+    check(
+        indexed(
+            json!({"parallelism": 2, "completions": 2, "successPolicy": success, "backoffLimitPerIndex": 0,
+            "backoffLimit": 100}),
+        )
+        .status(json!({"active": 2, "failedIndexes": ""})),
+        pods(),
+        &[
+            "status active=- completedIndexes=\"1\" FailureTarget=True(FailedIndexes) failedIndexes=\"0\" succeeded=1 uncounted{failed=[\"a\"]}",
+            "untrack a, b",
+        ],
+    );
+}

@@ -66,3 +66,65 @@ fn under_failed_a_terminating_pod_keeps_its_index() {
         &["create 1", "status active=1"],
     );
 }
+
+/// A work queue of one with a pod that runs, one that has failed and one that still ends.
+fn check_three(policy: Value, expected: &[&str]) {
+    let mut spec = json!({"parallelism": 1});
+    merge(&mut spec, policy);
+    check(
+        job(spec).status(json!({"active": 1, "terminating": 1})),
+        [
+            pod("a", "Running"),
+            pod("b", "Failed").ended(1, 700),
+            pod("c", "Running").deleting(),
+        ],
+        expected,
+    );
+}
+
+#[test]
+fn by_default_a_pod_that_still_ends_has_failed_already() {
+    for policy in [json!({}), json!({"podReplacementPolicy": "TerminatingOrFailed"})] {
+        check_three(policy, &["status uncounted{failed=[\"b\",\"c\"]}", "untrack b, c"]);
+    }
+}
+
+#[test]
+fn under_failed_a_pod_that_still_ends_has_not_failed_yet() {
+    check_three(
+        json!({"podReplacementPolicy": "Failed"}),
+        &["status uncounted{failed=[\"b\"]}", "untrack b"],
+    );
+}
+
+#[test]
+fn a_pod_failure_policy_alone_lets_terminating_pods_keep_their_slots() {
+    let policy = json!({"rules": [{"action": "Ignore", "onExitCodes": {"operator": "In", "values": [1]}}]});
+    check(
+        job(json!({"completions": 1, "podFailurePolicy": policy})).status(json!({"active": 2, "terminating": 4})),
+        [
+            pod("a", "Running"),
+            pod("b", "Pending"),
+            pod("t0", "Running").deleting(),
+            pod("t1", "Running").deleting(),
+            pod("t2", "Running").deleting(),
+            pod("t3", "Running").deleting(),
+        ],
+        &["untrack b", "delete b", "status active=1 terminating=5"],
+    );
+}
+
+#[test]
+fn a_terminating_pod_without_index_keeps_a_slot_under_failed_and_none_by_default() {
+    let of = |policy: &str| {
+        indexed(json!({"parallelism": 2, "completions": 5, "podReplacementPolicy": policy}))
+            .status(json!({"terminating": 1}))
+    };
+    let ending = || pod("a", "Running").untracked().deleting();
+    check(of("Failed"), [ending()], &["create 0", "status active=1"]);
+    check(
+        of("TerminatingOrFailed"),
+        [ending()],
+        &["create 0, 1", "status active=2"],
+    );
+}

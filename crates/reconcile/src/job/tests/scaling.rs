@@ -133,3 +133,91 @@ fn a_job_that_is_gone_needs_nothing() {
     let plan = JobController::default().reconcile(&Key::new("d", "j"), &world, now());
     assert_eq!(plan, Plan::default());
 }
+
+#[test]
+fn pending_pods_are_active() {
+    check(
+        job(json!({"parallelism": 2, "completions": 2})).status(json!({"active": 2})),
+        [pod("a", "Pending"), pod("b", "Pending")],
+        &[],
+    );
+}
+
+#[test]
+fn ready_pods_are_counted_among_the_active_ones() {
+    check(
+        job(json!({"parallelism": 3, "completions": 3})).status(json!({"active": 3})),
+        [
+            pod("a", "Running"),
+            pod("b", "Running").ready(),
+            pod("c", "Running").ready(),
+        ],
+        &["status ready=2"],
+    );
+}
+
+#[test]
+fn of_ten_pods_eight_go_at_once_when_two_are_wanted() {
+    let pods = (0..10).map(|at| pod(&format!("p{at}"), "Running"));
+    let surplus = "p0, p1, p2, p3, p4, p5, p6, p7";
+    check(
+        job(json!({"parallelism": 2, "completions": 12})).status(json!({"active": 10})),
+        pods,
+        &[
+            &format!("untrack {surplus}"),
+            &format!("delete {surplus}"),
+            "status active=2 terminating=8",
+        ],
+    );
+}
+
+#[test]
+fn a_ready_pod_that_is_stopped_is_no_longer_counted_as_ready() {
+    check(
+        job(json!({"parallelism": 2, "completions": 5})).status(json!({"active": 3, "ready": 3})),
+        [
+            pod("a", "Running").ready(),
+            pod("b", "Running").ready(),
+            pod("c", "Running").ready(),
+        ],
+        &["untrack a", "delete a", "status active=2 ready=2 terminating=1"],
+    );
+}
+
+/// How many pods one look creates and stops.
+fn created_and_stopped(spec: Value, running: usize) -> (usize, usize) {
+    let pods = (0..running).map(|at| (resource::PODS, pod(&format!("p{at}"), "Running")));
+    let world = world(std::iter::once((resource::JOBS, job(spec))).chain(pods));
+    let plan = JobController::default().reconcile(&Key::new("d", "j"), &world, now());
+    let count = |is_so: fn(&Change) -> bool| plan.actions.iter().filter(|action| is_so(&action.write.change)).count();
+    (
+        count(|change| matches!(change, Change::Create(_))),
+        count(|change| matches!(change, Change::Delete(_))),
+    )
+}
+
+#[test]
+fn one_look_creates_or_stops_no_more_than_five_hundred_pods_unless_all_have_to_go() {
+    let of =
+        |parallelism: u32, suspend: bool| json!({"parallelism": parallelism, "completions": 9999, "suspend": suspend});
+    assert_eq!(created_and_stopped(of(600, false), 0), (500, 0));
+    assert_eq!(created_and_stopped(of(600, false), 500), (100, 0));
+    assert_eq!(created_and_stopped(of(10, false), 600), (0, 500));
+    assert_eq!(created_and_stopped(of(600, true), 600), (0, 600));
+}
+
+#[test]
+fn creations_go_out_in_batches_each_twice_the_one_before() {
+    let world = world([(resource::JOBS, job(json!({"parallelism": 20, "completions": 20})))]);
+    let plan = JobController::default().reconcile(&Key::new("d", "j"), &world, now());
+    let is_create = |action: &&crate::Action| matches!(action.write.change, Change::Create(_));
+    let mut batches: Vec<(u16, usize)> = Vec::new();
+    for action in plan.actions.iter().filter(is_create) {
+        match batches.last_mut() {
+            Some((stage, count)) if *stage == action.stage => *count += 1,
+            _ => batches.push((action.stage, 1)),
+        }
+    }
+    let sizes: Vec<usize> = batches.iter().map(|(_, count)| *count).collect();
+    assert_eq!(sizes, [1, 2, 4, 8, 5]);
+}
