@@ -6,6 +6,9 @@
 //!
 //! Plans create in growing batches, a stage each, so that a server that refuses is asked a few times only. As long as
 //! nothing speaks for a refusal, that would be one wait after another for nothing: then all go out together ([`Pace`]).
+//!
+//! Behind a creation that was refused, what the plan reports is still written, with what was really done
+//! ([`rota_reconcile::IfRefused`]).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -57,18 +60,21 @@ pub async fn carry_out(cluster: &dyn Cluster, plan: &Plan, pace: Pace) -> Outcom
     }
     let mut pace = pace;
     if cluster.is_transactional() {
-        let writes: Vec<&Write> = plan.actions.iter().map(|action| &action.write).collect();
+        let wanted = plan.actions.iter().filter(|action| !action.is_told_of_refusal());
+        let writes: Vec<&Write> = wanted.map(|action| &action.write).collect();
         match cluster.transact(&writes).await {
             Ok(written) => {
+                let mut written = written.into_iter();
+                let of = |action: &Action| (!action.is_told_of_refusal()).then(|| written.next()).flatten();
                 return Outcome {
-                    written: written.into_iter().map(Some).collect(),
+                    written: plan.actions.iter().map(of).collect(),
                     refused: Vec::new(),
                 };
             }
             Err(refusal) if is_stale(&refusal.error) => {
                 return Outcome {
                     written: plan.actions.iter().map(|_| None).collect(),
-                    refused: vec![(refusal.at, refusal.error)],
+                    refused: vec![(position(plan, refusal.at), refusal.error)],
                 };
             }
             // One write is not allowed (a quota, a policy): the others need not wait for it.
@@ -85,6 +91,10 @@ async fn stage_by_stage(cluster: &dyn Cluster, plan: &Plan, pace: Pace) -> Outco
     };
     let mut from = 0;
     while from < plan.actions.len() && outcome.is_complete() {
+        if plan.actions[from].is_told_of_refusal() {
+            from += 1;
+            continue;
+        }
         let len = together(&plan.actions[from..], pace);
         let is_refused = AtomicBool::new(false);
         let linked: Vec<Result<Write, ApiError>> = plan.actions[from..from + len]
@@ -122,14 +132,45 @@ async fn stage_by_stage(cluster: &dyn Cluster, plan: &Plan, pace: Pace) -> Outco
         from += len;
     }
     outcome.refused.sort_by_key(|(at, _)| *at);
+    report(cluster, plan, from, &mut outcome).await;
     outcome
+}
+
+/// Writes what is still told of a plan of which a creation was refused, from the action `from` on.
+async fn report(cluster: &dyn Cluster, plan: &Plan, from: usize, outcome: &mut Outcome) {
+    if outcome.refused.iter().any(|(_, error)| is_stale(error)) {
+        return;
+    }
+    let Some((at, words)) = outcome.refused.first().map(|(at, error)| (*at, error.to_string())) else {
+        return;
+    };
+    for (position, action) in plan.actions.iter().enumerate().skip(from) {
+        let is_done = |action: usize| outcome.written[action].is_some();
+        if let Some(write) = action.after_refusal(is_done, (at, &words)) {
+            match cluster.write(write).await {
+                Ok(written) => outcome.written[position] = Some(written),
+                Err(error) => outcome.refused.push((position, error)),
+            }
+        }
+    }
+}
+
+/// Where the write of this number stands in a plan of which only what is carried out in any case was counted.
+fn position(plan: &Plan, at: usize) -> usize {
+    let wanted = plan
+        .actions
+        .iter()
+        .enumerate()
+        .filter(|(_, action)| !action.is_told_of_refusal());
+    wanted.map(|(position, _)| position).nth(at).unwrap_or(at)
 }
 
 /// How many of the actions, which begin a stage, go out together.
 fn together(actions: &[Action], pace: Pace) -> usize {
     let is_create = |action: &Action| matches!(action.write.change, Change::Create(_)) && action.write.links.is_empty();
     let Some(first) = actions.first() else { return 0 };
-    let stage = actions.iter().take_while(|action| action.stage == first.stage).count();
+    let is_next = |action: &&Action| action.stage == first.stage && !action.is_told_of_refusal();
+    let stage = actions.iter().take_while(is_next).count();
     if pace == Pace::Eager && actions[..stage].iter().all(is_create) {
         let of_a_kind = |action: &&Action| is_create(action) && action.write.resource == first.write.resource;
         return actions.iter().take_while(of_a_kind).count();
@@ -165,8 +206,8 @@ fn body(change: &mut Change) -> Option<&mut Value> {
     }
 }
 
-/// True when the world has moved on since the plan was made.
-pub(crate) fn is_stale(error: &ApiError) -> bool {
+/// True for a refusal that says only that the world has moved on since the plan was made.
+pub fn is_stale(error: &ApiError) -> bool {
     matches!(
         error.reason(),
         Reason::Conflict | Reason::NotFound | Reason::AlreadyExists

@@ -31,5 +31,5 @@ pub mod ttl;
 pub mod world;
 
 pub use controller::{Controller, Index, Key, Settle};
-pub use plan::{Action, Note, NoteKind, Plan, Wake};
+pub use plan::{Action, IfRefused, Note, NoteKind, Plan, Wake};
 pub use world::{World, WorldChange};

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
-use rota_api::{Object, Resource, Timestamp, Write};
+use rota_api::{Change, Object, Resource, Timestamp, Write};
+use serde_json::Value;
 
 use crate::metric::Measurement;
 
@@ -32,6 +34,32 @@ pub struct Action {
     /// Actions of one stage may run in any order and at the same time; a stage begins when the one before it is done.
     /// Never falls from one action to the next.
     pub stage: u16,
+    /// What becomes of it when creations before it were refused.
+    pub if_refused: IfRefused,
+}
+
+/// What becomes of an action when creations before it were refused: by a quota, a policy, a namespace that is going away.
+/// A refusal that says only that the world has moved on ends a plan in any case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum IfRefused {
+    /// It is not carried out.
+    #[default]
+    Skip,
+    /// It is carried out, if any of these creations was made: it tells their number, at this place of its body, as part of a
+    /// sum, and those that were not made are taken off.
+    CountLess {
+        /// Where in the body the number stands.
+        pointer: &'static str,
+        /// The creations, by index.
+        creations: Range<usize>,
+    },
+    /// It is carried out only then: it tells why one of these creations was refused, at this place of its body.
+    Tell {
+        /// Where in the body the server's words go.
+        pointer: &'static str,
+        /// The creations, by index.
+        creations: Range<usize>,
+    },
 }
 
 /// When a controller wants to look again although nothing it watches has changed.
@@ -111,6 +139,42 @@ pub enum NoteKind {
     Warning,
 }
 
+impl Action {
+    /// True for an action that is carried out only when a creation was refused.
+    pub fn is_told_of_refusal(&self) -> bool {
+        matches!(self.if_refused, IfRefused::Tell { .. })
+    }
+
+    /// What is still written of this action of a plan whose creations were refused: `is_done` tells which actions were done,
+    /// `refused` which one was refused first, and in which words. `None`: nothing.
+    pub fn after_refusal(&self, is_done: impl Fn(usize) -> bool, refused: (usize, &str)) -> Option<Write> {
+        let mut write = self.write.clone();
+        let (at, words) = refused;
+        match &self.if_refused {
+            IfRefused::CountLess { pointer, creations } if creations.contains(&at) => {
+                let made = creations.clone().filter(|creation| is_done(*creation)).count();
+                let missing = i64::try_from(creations.len() - made).ok()?;
+                let number = place(&mut write, pointer)?;
+                *number = (number.as_i64()? - missing).into();
+                (made > 0).then_some(write)
+            }
+            IfRefused::Tell { pointer, creations } if creations.contains(&at) => {
+                *place(&mut write, pointer)? = words.into();
+                Some(write)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A place in the body of a patch.
+fn place<'w>(write: &'w mut Write, pointer: &str) -> Option<&'w mut Value> {
+    match &mut write.change {
+        Change::Patch { patch, .. } => patch.pointer_mut(pointer),
+        _ => None,
+    }
+}
+
 impl Plan {
     /// Adds a write in the current stage; returns its index.
     pub fn act(&mut self, write: Write, why: impl Into<Cow<'static, str>>) -> usize {
@@ -119,6 +183,7 @@ impl Plan {
             write,
             why: why.into(),
             stage,
+            if_refused: IfRefused::Skip,
         });
         self.actions.len() - 1
     }
@@ -130,8 +195,14 @@ impl Plan {
             write,
             why: why.into(),
             stage,
+            if_refused: IfRefused::Skip,
         });
         self.actions.len() - 1
+    }
+
+    /// Says what becomes of the last action when creations before it are refused.
+    pub fn if_refused(&mut self, if_refused: IfRefused) {
+        self.actions.last_mut().expect("an action was added").if_refused = if_refused;
     }
 
     /// Asks to be looked at again no later than `at`.
@@ -198,7 +269,12 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Action { write, why, stage } in &self.actions {
+        for action in &self.actions {
+            let Action { write, why, stage, .. } = action;
+            if action.is_told_of_refusal() {
+                writeln!(f, "{stage} if refused: {write} ({why})")?;
+                continue;
+            }
             writeln!(f, "{stage} {write} ({why})")?;
         }
         for note in &self.notes {
@@ -212,5 +288,58 @@ impl fmt::Display for Plan {
             writeln!(f, "wake {at}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rota_api::resource;
+    use serde_json::json;
+
+    fn action(if_refused: IfRefused) -> Action {
+        let body = json!({"status": {"active": 5, "message": ""}});
+        let mut plan = Plan::default();
+        plan.then(
+            Write::merge_status(resource::JOBS, "d", "j", body),
+            "how many there are",
+        );
+        plan.if_refused(if_refused);
+        plan.actions.remove(0)
+    }
+
+    fn written(action: &Action, done: &[usize], refused: usize) -> Option<Value> {
+        let write = action.after_refusal(|at| done.contains(&at), (refused, "no room"))?;
+        let Change::Patch { patch, .. } = write.change else {
+            panic!("a patch")
+        };
+        Some(patch["status"].clone())
+    }
+
+    #[test]
+    fn a_sum_is_told_without_the_creations_that_were_refused_or_not_tried() {
+        let counts = action(IfRefused::CountLess {
+            pointer: "/status/active",
+            creations: 2..6,
+        });
+        assert_eq!(written(&counts, &[2], 3).unwrap()["active"], 2);
+        assert_eq!(written(&counts, &[0, 1], 2), None, "nothing was made, nothing is told");
+        assert_eq!(written(&counts, &[0], 1), None, "something else was refused");
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_words_of_the_server() {
+        let tells = action(IfRefused::Tell {
+            pointer: "/status/message",
+            creations: 2..6,
+        });
+        assert!(tells.is_told_of_refusal());
+        assert_eq!(written(&tells, &[], 2).unwrap()["message"], "no room");
+        assert_eq!(written(&tells, &[], 1), None);
+    }
+
+    #[test]
+    fn other_actions_end_with_the_refusal() {
+        assert_eq!(written(&action(IfRefused::Skip), &[2], 3), None);
     }
 }

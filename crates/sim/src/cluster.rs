@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use rota_api::{ApiError, Object, Resource, Write, resource};
 use rota_cluster::queue::{PAUSE_WHEN_STALE, Queue};
 use rota_cluster::refusal;
+use rota_cluster::runner::is_stale;
 use rota_reconcile::metric::{Book, Fate, Fates, Nothing};
 use rota_reconcile::{Action, Controller, Key, NoteKind, Plan, Wake, World, WorldChange};
 use rota_scheduler::{Decision, PodName, Scheduler};
@@ -329,7 +330,13 @@ impl Cluster {
         let mut made: Vec<Option<Arc<Object>>> = vec![None; plan.actions.len()];
         let mut refused = Vec::new();
         let mut result = Ok(());
-        let writes: Vec<Write> = plan.actions.iter().map(|action| action.write.clone()).collect();
+        let wanted = || {
+            plan.actions
+                .iter()
+                .enumerate()
+                .filter(|(_, action)| !action.is_told_of_refusal())
+        };
+        let writes: Vec<Write> = wanted().map(|(_, action)| action.write.clone()).collect();
         let crashes = self.crash_after.is_some_and(|left| left < writes.len());
         let mut in_one = false;
         if self.mode == Mode::Transaction && !writes.is_empty() {
@@ -342,7 +349,9 @@ impl Cluster {
                 Ok(objects) => {
                     in_one = true;
                     self.writes += writes.len();
-                    made = objects.into_iter().map(Some).collect();
+                    for ((at, _), object) in wanted().zip(objects) {
+                        made[at] = Some(object);
+                    }
                     self.crash_after = self.crash_after.map(|left| left - writes.len());
                 }
                 Err((at, error)) if error.is_conflict() || error.is_not_found() => {
@@ -356,9 +365,22 @@ impl Cluster {
         }
         if !in_one {
             let mut refused_in = None;
-            for (at, Action { write, stage, .. }) in plan.actions.iter().enumerate() {
+            let mut words = String::new();
+            for (at, action) in plan.actions.iter().enumerate() {
+                let Action { stage, .. } = action;
+                let told;
+                let mut write = &action.write;
                 if refused_in.is_some_and(|refused| refused != *stage) {
-                    break;
+                    let first = (refused[0], words.as_str());
+                    let is_stale = result.as_ref().is_err_and(is_stale);
+                    let after = action
+                        .after_refusal(|at| made[at].is_some(), first)
+                        .filter(|_| !is_stale);
+                    let Some(after) = after else { continue };
+                    told = after;
+                    write = &told;
+                } else if action.is_told_of_refusal() {
+                    continue;
                 }
                 if self.crash_after == Some(0) {
                     self.observe();
@@ -371,6 +393,9 @@ impl Cluster {
                     Ok(object) => made[at] = Some(object),
                     Err(error) => {
                         self.note_refusal(source, write, &error);
+                        if refused.is_empty() {
+                            words = error.to_string();
+                        }
                         refused.push(at);
                         refused_in = Some(*stage);
                         result = Err(error);

@@ -51,10 +51,8 @@ fn is_test(source: &str, name: &str) -> bool {
     let Some(at) = source.find(&format!("fn {name}(")) else {
         return false;
     };
-    let mut above = source[..at].lines().rev().take(3);
-    above
-        .iter()
-        .any(|line| line.trim().starts_with("#[test]") || line.trim().starts_with("#[tokio::test"))
+    let mut above = source[..at].lines().rev().take(3).map(str::trim);
+    above.any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
 }
 
 #[test]

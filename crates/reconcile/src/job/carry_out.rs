@@ -26,7 +26,7 @@ use super::report::{Population, Report, write_population};
 use super::seen::{SeenJob, SeenPod};
 use super::size::{NewPod, Sizing};
 use super::track::Tracking;
-use crate::{NoteKind, Plan};
+use crate::{IfRefused, NoteKind, Plan};
 
 /// Assembles the plan.
 pub(super) fn plan(
@@ -79,11 +79,15 @@ pub(super) fn plan(
     staged(&mut plan, removals);
     stop(&mut plan, job, &stopped, why);
     let created = create(&mut plan, job, &sizing.create);
-    metrics::of_creations(&mut plan, created, job, seen, has_failed);
+    metrics::of_creations(&mut plan, created.clone(), job, seen, has_failed);
 
     let after = seen.after(stopped.into_iter(), sizing.create.len());
     if let Some(write) = write_population(job, seen, after) {
         plan.then(write, "report how many pods there are now");
+        plan.if_refused(IfRefused::CountLess {
+            pointer: "/status/active",
+            creations: created,
+        });
     }
     if decision.is_none() {
         for at in judgement.deadline.into_iter().chain(sizing.due) {

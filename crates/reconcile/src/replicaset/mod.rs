@@ -7,9 +7,8 @@
 //! | report | what does the status say? | [`status`] |
 //!
 //! Pods that have ended or are being deleted count as missing. A ReplicaSet being deleted adopts, creates and deletes
-//! nothing. The status tells what was seen before the plan; what the plan does is told when it is seen.
-//!
-//! Not known here: whether a creation was refused, so that the condition ReplicaFailure is never set.
+//! nothing. The status tells what was seen before the plan; what the plan does is told when it is seen. That a creation was
+//! refused is told by the condition ReplicaFailure, as long as pods are missing.
 //! Source: `pkg/controller/replicaset` of Kubernetes v1.36; specification of nodes and pods §25.
 
 mod claim;
@@ -23,7 +22,7 @@ mod victims;
 
 use rota_api::{DeleteOptions, Resource, Timestamp, Write, resource};
 
-use crate::{Controller, Index, Key, NoteKind, Plan, World, WorldChange};
+use crate::{Controller, IfRefused, Index, Key, NoteKind, Plan, World, WorldChange};
 use claim::{Claimed, claim};
 use seen::{SeenPod, SeenReplicaSet};
 
@@ -68,7 +67,8 @@ impl Controller for ReplicaSetController {
         };
         let claimed = claim(&set, world);
         claimed.carry_out(&set, &mut plan);
-        if let Some(write) = status::write(&set, &claimed, now) {
+        let is_short = claimed.active.len() < set.replicas && !set.is_deleting;
+        if let Some(write) = status::write(&set, &claimed, is_short, now) {
             plan.act(write, "the status says something else");
         }
         if let Some(at) = status::next_available(&set, &claimed, now) {
@@ -85,17 +85,18 @@ impl Controller for ReplicaSetController {
 fn size(plan: &mut Plan, set: &SeenReplicaSet<'_>, claimed: &Claimed<'_>, world: &World, now: Timestamp) {
     let missing = set.replicas.saturating_sub(claimed.active.len()).min(BURST_MAX);
     let surplus = claimed.active.len().saturating_sub(set.replicas).min(BURST_MAX);
-    create(plan, set, missing);
+    create(plan, set, missing, now);
     for (position, pod) in victims::victims(set, &claimed.active, surplus, world, now).enumerate() {
         delete(plan, set, pod, position == 0);
     }
 }
 
-fn create(plan: &mut Plan, set: &SeenReplicaSet<'_>, count: usize) {
+fn create(plan: &mut Plan, set: &SeenReplicaSet<'_>, count: usize, now: Timestamp) {
     if count == 0 {
         return;
     }
     let pod = pods::from_template(set);
+    let first = plan.actions.len();
     let (mut batch, mut left_in_batch) = (FIRST_BATCH, 0);
     for _ in 0..count {
         let write = Write::create(resource::PODS, pod.clone());
@@ -109,6 +110,13 @@ fn create(plan: &mut Plan, set: &SeenReplicaSet<'_>, count: usize) {
         left_in_batch -= 1;
         let message = format!("Created pod: {{created:{created}}}");
         plan.note_after(created, NoteKind::Normal, set.object, "SuccessfulCreate", message);
+    }
+    if let Some((write, pointer)) = status::failure(set, now) {
+        plan.then(write, "a pod could not be created");
+        plan.if_refused(IfRefused::Tell {
+            pointer,
+            creations: first..first + count,
+        });
     }
 }
 

@@ -9,7 +9,8 @@ use super::claim::Claimed;
 use super::seen::{SeenPod, SeenReplicaSet};
 
 /// The write that makes the status true; `None` when it is.
-pub(super) fn write(set: &SeenReplicaSet<'_>, claimed: &Claimed<'_>, now: Timestamp) -> Option<Write> {
+/// `is_short`: pods are missing; the condition that says why some could not be created stays until none is.
+pub(super) fn write(set: &SeenReplicaSet<'_>, claimed: &Claimed<'_>, is_short: bool, now: Timestamp) -> Option<Write> {
     let old = set
         .status()
         .and_then(|status| serde_json::to_value(status).ok())
@@ -20,12 +21,52 @@ pub(super) fn write(set: &SeenReplicaSet<'_>, claimed: &Claimed<'_>, now: Timest
             patch.insert(field.to_owned(), value);
         }
     }
-    if patch.is_empty() {
+    let others = other_conditions(set);
+    if !is_short && others.len() < conditions(set).len() {
+        let left = if others.is_empty() { Value::Null } else { others.into() };
+        patch.insert("conditions".to_owned(), left);
+    }
+    (!patch.is_empty()).then(|| merge(set, patch.into()))
+}
+
+/// The condition that says that pods could not be created.
+const REPLICA_FAILURE: &str = "ReplicaFailure";
+
+/// The write that says that a pod could not be created, and where in it the reason goes; `None` when that is said already.
+pub(super) fn failure(set: &SeenReplicaSet<'_>, now: Timestamp) -> Option<(Write, &'static str)> {
+    let is_said = |condition: &Value| condition["type"] == REPLICA_FAILURE && condition["status"] == "True";
+    if conditions(set).iter().any(is_said) {
         return None;
     }
+    let mut conditions = vec![json!({
+        "type": REPLICA_FAILURE,
+        "status": "True",
+        "reason": "FailedCreate",
+        "message": "",
+        "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    })];
+    conditions.extend(other_conditions(set));
+    let write = merge(set, json!({"conditions": conditions}));
+    Some((write, "/status/conditions/0/message"))
+}
+
+fn conditions(set: &SeenReplicaSet<'_>) -> Vec<Value> {
+    let conditions = set.status().and_then(|status| status.conditions.as_ref());
+    let json = conditions.and_then(|conditions| serde_json::to_value(conditions).ok());
+    json.and_then(|json| json.as_array().cloned()).unwrap_or_default()
+}
+
+/// The conditions of others.
+fn other_conditions(set: &SeenReplicaSet<'_>) -> Vec<Value> {
+    let mut others = conditions(set);
+    others.retain(|condition| condition["type"] != REPLICA_FAILURE);
+    others
+}
+
+fn merge(set: &SeenReplicaSet<'_>, status: Value) -> Write {
     let meta = set.object.meta();
-    let body = Map::from_iter([("status".to_owned(), patch.into())]).into();
-    Some(Write::merge_status(resource::REPLICA_SETS, &meta.namespace, &meta.name, body).if_uid(&meta.uid))
+    let body = Map::from_iter([("status".to_owned(), status)]).into();
+    Write::merge_status(resource::REPLICA_SETS, &meta.namespace, &meta.name, body).if_uid(&meta.uid)
 }
 
 fn counts(set: &SeenReplicaSet<'_>, claimed: &Claimed<'_>, now: Timestamp) -> [(&'static str, Value); 6] {

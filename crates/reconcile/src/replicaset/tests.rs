@@ -72,7 +72,8 @@ fn missing_pods_are_created_in_growing_batches() {
         "3 create Pod d/r-*",
     ];
     check(set(4), &[], &expected);
-    assert_eq!(plan(set(600), &[]).actions.len(), 1 + super::BURST_MAX);
+    // Beside them the status, and what is told if one is refused.
+    assert_eq!(plan(set(600), &[]).actions.len(), 2 + super::BURST_MAX);
 }
 
 #[test]
@@ -179,4 +180,54 @@ fn a_pod_touches_its_controller_and_an_orphan_those_that_want_it() {
     let orphan = with(pod("b"), "/metadata/ownerReferences", json!([]));
     assert_eq!(touched(orphan.clone()), [Key::new("d", "r")]);
     assert!(touched(with(with(orphan, "/metadata/labels/app", "b"), "/metadata/name", "c")).is_empty());
+}
+
+/// The status of a ReplicaSet of which creations were refused.
+fn short(replicas: u32) -> Value {
+    let failure = json!({"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "no room"});
+    let other = json!({"type": "Other", "status": "True"});
+    let status = json!({"replicas": 1, "fullyLabeledReplicas": 1, "readyReplicas": 1, "availableReplicas": 1,
+        "terminatingReplicas": 0, "observedGeneration": 1, "conditions": [failure, other]});
+    let mut set = set(replicas);
+    set["status"] = status;
+    set
+}
+
+#[test]
+fn what_is_told_when_a_creation_is_refused_keeps_the_conditions_of_others() {
+    let mut whole = short(3);
+    whole["status"]["conditions"].as_array_mut().expect("a list").remove(0);
+    let plan = plan(whole, &[pod("p")]);
+    let told: Vec<_> = plan
+        .actions
+        .iter()
+        .filter(|action| action.is_told_of_refusal())
+        .collect();
+    assert_eq!(told.len(), 1, "{plan}");
+    let write = told[0]
+        .after_refusal(|_| false, (1, "exceeded quota: q"))
+        .expect("a write");
+    let Change::Patch { patch, .. } = write.change else {
+        panic!("a patch");
+    };
+    let conditions = &patch["status"]["conditions"];
+    assert_eq!(
+        (&conditions[0]["type"], &conditions[0]["message"]),
+        (&json!("ReplicaFailure"), &json!("exceeded quota: q"))
+    );
+    assert_eq!(conditions[1]["type"], "Other");
+}
+
+#[test]
+fn a_failure_is_told_once_and_taken_back_when_no_pod_is_missing() {
+    let still = plan(short(3), &[pod("p")]);
+    assert!(!still.actions.iter().any(crate::Action::is_told_of_refusal), "{still}");
+    let over = plan(short(1), &[pod("p")]);
+    let Change::Patch { patch, .. } = &over.actions[0].write.change else {
+        panic!("{over}");
+    };
+    assert_eq!(
+        patch["status"]["conditions"],
+        json!([{"type": "Other", "status": "True"}])
+    );
 }

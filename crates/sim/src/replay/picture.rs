@@ -360,6 +360,12 @@ fn plain_picture(object: &Object) -> Value {
         picture.insert("deleting".into(), true.into());
     }
     keep(&value, &["status", "data", "revision"], &mut picture);
+    let conditions = picture
+        .get_mut("status")
+        .and_then(|status| status.get_mut("conditions"));
+    for condition in conditions.and_then(Value::as_array_mut).into_iter().flatten() {
+        condition["lastTransitionTime"] = "<time>".into();
+    }
     Value::Object(picture)
 }
 
