@@ -1,8 +1,9 @@
 //! Writes Events in batches, beside the real work.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::{StreamExt, stream};
 use rota_api::{ApiError, Timestamp, Write, resource};
 use rota_reconcile::{Note, Plan};
 use serde_json::Value;
@@ -17,6 +18,8 @@ use crate::runner::Outcome;
 const WAITING_MAX: usize = 16 * 1024;
 /// How many are written in one transaction.
 const BATCH_MAX: usize = 512;
+/// How many are written at the same time where there are no transactions: little beside the work.
+const AT_ONCE_MAX: usize = 16;
 
 /// The hand that writes Events. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -97,43 +100,50 @@ async fn write_all(cluster: Arc<dyn Cluster>, mut sayings: mpsc::Receiver<Saying
     let mut salt: u64 = 0;
     while sayings.recv_many(&mut batch, BATCH_MAX).await > 0 {
         let now = Timestamp::now();
-        let mut writes = Vec::with_capacity(batch.len());
-        // By index what to create where an Event that is to be counted up is gone.
-        let mut whole: HashMap<usize, Value> = HashMap::new();
+        let mut news = Vec::with_capacity(batch.len());
+        // Of several counts of one Event the last says it all.
+        let mut counts: BTreeMap<(String, String), (Write, Value)> = BTreeMap::new();
         for saying in batch.drain(..) {
             salt = salt.wrapping_add(1);
             match correlator.judge(&saying, now, salt) {
-                Verdict::Create(event) => writes.push(Write::create(resource::EVENTS, event)),
+                Verdict::Create(event) => news.push(Write::create(resource::EVENTS, event)),
                 Verdict::Count {
                     namespace,
                     name,
                     patch,
                     event,
                 } => {
-                    whole.insert(writes.len(), event);
-                    writes.push(Write::merge(resource::EVENTS, &namespace, &name, patch));
+                    let count = Write::merge(resource::EVENTS, &namespace, &name, patch);
+                    counts.insert((namespace, name), (count, event));
                 }
                 Verdict::Drop => {}
             }
         }
-        if writes.is_empty() {
+        let together: Vec<&Write> = news.iter().chain(counts.values().map(|(count, _)| count)).collect();
+        if together.is_empty() || (cluster.is_transactional() && cluster.transact(&together).await.is_ok()) {
             continue;
         }
-        let together: Vec<&Write> = writes.iter().collect();
-        if cluster.is_transactional() && cluster.transact(&together).await.is_ok() {
-            continue;
-        }
-        for (at, write) in writes.into_iter().enumerate() {
-            let mut done = cluster.write(write).await;
-            if let Some(event) = whole.remove(&at)
-                && done.as_ref().is_err_and(ApiError::is_not_found)
-            {
-                done = cluster.write(Write::create(resource::EVENTS, event)).await;
-            }
-            if let Err(error) = done {
-                // The namespace is going, say.
-                tracing::debug!(%error, "an event was not written");
-            }
-        }
+        // What is counted up may be among the news.
+        let news = news.into_iter().map(|write| (write, None));
+        write_each(&*cluster, news.collect()).await;
+        let counts = counts.into_values().map(|(count, event)| (count, Some(event)));
+        write_each(&*cluster, counts.collect()).await;
     }
+}
+
+/// Writes one by one, some at the same time; makes the Event anew where one that is to be counted up is gone.
+async fn write_each(cluster: &dyn Cluster, writes: Vec<(Write, Option<Value>)>) {
+    let done = stream::iter(writes).map(|(write, whole)| async move {
+        let mut done = cluster.write(write).await;
+        if let Some(event) = whole
+            && done.as_ref().is_err_and(ApiError::is_not_found)
+        {
+            done = cluster.write(Write::create(resource::EVENTS, event)).await;
+        }
+        if let Err(error) = done {
+            // The namespace is going, say.
+            tracing::debug!(%error, "an event was not written");
+        }
+    });
+    done.buffer_unordered(AT_ONCE_MAX).collect::<()>().await;
 }
