@@ -39,6 +39,8 @@ pub(crate) enum What {
     Api(ApiArgs),
     /// Many watches of one kind: how late each event arrives
     Watch(WatchArgs),
+    /// Real processes that end: how late their pods are seen to succeed (needs root)
+    Exits(ExitsArgs),
     /// A private cluster's cold start, and what it costs while idle
     Start(StartArgs),
 }
@@ -110,6 +112,16 @@ pub(crate) struct WatchArgs {
     /// For how long, in seconds
     #[arg(long, value_name = "SECS", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=600))]
     pub(crate) secs: u32,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ExitsArgs {
+    /// How many pods
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) count: u32,
+    /// The pause between two creations, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 200)]
+    pub(crate) every_ms: u64,
 }
 
 #[derive(Clone, Debug, Args)]

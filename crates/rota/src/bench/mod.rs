@@ -9,6 +9,7 @@ mod api;
 mod args;
 mod cronjobs;
 mod daemonset;
+mod exits;
 mod figures;
 mod job;
 mod seen;
@@ -31,8 +32,8 @@ pub(crate) async fn command(args: BenchArgs) -> Result<ExitCode> {
     if args.kubeconfig.len() > 2 {
         bail!("--kubeconfig can be given once, or twice to compare two clusters");
     }
-    if matches!(args.what, What::Start(_)) && !args.kubeconfig.is_empty() {
-        bail!("`rota bench start` measures a cluster that it starts itself: leave --kubeconfig out");
+    if matches!(args.what, What::Start(_) | What::Exits(_)) && !args.kubeconfig.is_empty() {
+        bail!("`rota bench start` and `exits` measure a cluster that they start themselves: leave --kubeconfig out");
     }
     for part in parts(&args) {
         let measured = measure(&args, &part).await?;
@@ -84,6 +85,10 @@ fn parts(args: &BenchArgs) -> Vec<Part> {
             api.clients, api.bytes
         )),
         What::Watch(watch) => one(format!("{} watches, {} events a second", watch.watchers, watch.rate)),
+        What::Exits(exits) => one(format!(
+            "{} real processes that end, one every {} ms",
+            exits.count, exits.every_ms
+        )),
         What::Start(start) => one(match start.real {
             true => "start, one real node".to_owned(),
             false => format!("start, {} simulated nodes", args.sim_nodes),
@@ -131,7 +136,11 @@ fn private(args: &BenchArgs) -> PrivateConfig {
     PrivateConfig {
         sim_nodes: args.sim_nodes,
         sim_run: Duration::from_millis(args.sim_run_ms),
-        real: matches!(&args.what, What::Start(start) if start.real),
+        real: match &args.what {
+            What::Start(start) => start.real,
+            What::Exits(_) => true,
+            _ => false,
+        },
     }
 }
 
@@ -143,6 +152,7 @@ async fn once(site: &Site, args: &BenchArgs, part: &Part, began: Instant) -> Res
         What::Daemonset(set) => daemonset::measure(site, set).await,
         What::Api(api) => api::requests(site, api).await,
         What::Watch(watch) => api::watches(site, watch).await,
+        What::Exits(exits) => exits::measure(site, exits).await,
         What::Start(start) => start::measure(site, start, began).await,
     }
 }

@@ -83,6 +83,8 @@ pub(super) struct SeenPod {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct SeenMetadata {
+    /// Its name.
+    pub(super) name: String,
     /// Its uid.
     pub(super) uid: String,
     deletion_timestamp: Option<String>,
