@@ -325,8 +325,8 @@ pub(crate) struct CronExplainArgs {
     #[arg(long, value_name = "RFC3339")]
     pub(crate) from: Option<String>,
     /// How many runs to list
-    #[arg(short, value_name = "N", default_value_t = 5)]
-    pub(crate) n: usize,
+    #[arg(short, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) n: u32,
     /// What becomes of times that a change of the clock skips or repeats: upstream, vixie, skip-repeat or run-skipped
     #[arg(long, value_name = "POLICY", default_value = "upstream")]
     pub(crate) dst_policy: rota_cron::ClockPolicy,
@@ -369,8 +369,8 @@ pub(crate) struct CronNextArgs {
     #[arg(long, value_name = "RFC3339")]
     pub(crate) from: Option<String>,
     /// How many instants
-    #[arg(short, value_name = "N", default_value_t = 5)]
-    pub(crate) n: usize,
+    #[arg(short, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) n: u32,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

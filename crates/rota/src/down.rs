@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use rota_agent::oci::Removed;
 
 use crate::cli::DownArgs;
+use crate::up::Left;
 use crate::{output, up};
 
 /// Runs the command.
@@ -16,7 +17,7 @@ pub(crate) async fn command(args: &DownArgs) -> Result<ExitCode> {
         output::say(&format!("{} does not exist: nothing to stop", path.display()));
         return Ok(ExitCode::SUCCESS);
     }
-    if up::is_in_use(path) {
+    if up::is_in_use(path)? {
         bail!(
             "a rota still runs on {}; stop it first (Ctrl-C in its terminal, or SIGTERM)",
             path.display()
@@ -40,13 +41,14 @@ pub(crate) async fn command(args: &DownArgs) -> Result<ExitCode> {
             kept.join(", ")
         };
         output::say(&format!("{name}: {stopped}; kept: {kept}"));
-    } else if up::remove(&path).with_context(|| format!("{name}: {stopped}, but it cannot be deleted"))? {
-        output::say(&format!("{name}: {stopped}; deleted"));
-    } else {
-        output::say(&format!(
-            "{name}: {stopped}; emptied, but not deleted: it is a file system of its own"
-        ));
+        return Ok(ExitCode::SUCCESS);
     }
+    let left = up::remove(&path).with_context(|| format!("{name}: {stopped}, but it cannot be deleted"))?;
+    output::say(&match left {
+        Left::Nothing => format!("{name}: {stopped}; deleted"),
+        Left::Empty => format!("{name}: {stopped}; emptied, but not deleted: it is a file system of its own"),
+        Left::Foreign => format!("{name}: {stopped}; its cluster deleted, other files in it kept"),
+    });
     Ok(ExitCode::SUCCESS)
 }
 

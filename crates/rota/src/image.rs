@@ -8,11 +8,18 @@ use rota_agent::runtime::Image;
 use serde_json::json;
 
 use crate::cli::{ImageArgs, ImageCommand};
-use crate::output;
+use crate::{output, up};
 
 /// Runs the command.
 pub(crate) async fn command(args: ImageArgs) -> Result<ExitCode> {
-    let dir = args.data_dir.join("images");
+    let is_looking = matches!(args.command, ImageCommand::Ls { .. } | ImageCommand::Rm { .. });
+    if is_looking && !args.data_dir.exists() {
+        bail!(
+            "{} does not exist: no images were imported there; --data-dir names another directory",
+            args.data_dir.display()
+        );
+    }
+    let dir = up::prepare(&args.data_dir)?.join("images");
     let store = Store::open(&dir).with_context(|| format!("opening the images in {}", dir.display()))?;
     match args.command {
         ImageCommand::Import { file } => {
@@ -22,6 +29,12 @@ pub(crate) async fn command(args: ImageArgs) -> Result<ExitCode> {
             {
                 for name in &image.names {
                     output::say(name);
+                }
+                if image.names.is_empty() {
+                    output::say_error(&format!(
+                        "{} has no name, so that no pod can ask for it; save it by a name",
+                        image.id
+                    ));
                 }
             }
         }
@@ -52,8 +65,10 @@ fn list(images: &[Image]) {
     let rows: Vec<[String; 3]> = images
         .iter()
         .flat_map(|image| {
-            let id = image.id.trim_start_matches("sha256:");
-            let id: String = id.chars().take(12).collect();
+            let id = match image.id.strip_prefix("sha256:") {
+                Some(digest) => digest.chars().take(12).collect(),
+                None => image.id.clone(),
+            };
             image
                 .names
                 .iter()

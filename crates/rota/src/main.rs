@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     match result {
-        Ok(code) => code,
+        Ok(code) => output::lost().map_or(code, |error| output::fail(&error)),
         Err(error) => output::fail(&error),
     }
 }

@@ -1,7 +1,8 @@
 //! How the program speaks: errors, the log, colours only on terminals.
 
-use std::io::{IsTerminal, Write as _};
+use std::io::{ErrorKind, IsTerminal, Write as _};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 /// Writes `error` and its causes to standard error, for a person, and gives the exit code of a failure.
 pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
@@ -27,9 +28,22 @@ pub(crate) fn say_error(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
-/// Writes one line to standard output. A reader that went away (as in `rota … | head`) is no reason to panic.
+/// Why standard output took no more, such as a full disk.
+static LOST: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Writes one line to standard output. A reader that went away (as in `rota … | head`) is no reason to stop; any other failure is
+/// told at the end ([`lost`]).
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+    match writeln!(std::io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => drop(LOST.set(error)),
+        _ => {}
+    }
+}
+
+/// Why some of what was said to standard output is lost; `None` when nothing is.
+pub(crate) fn lost() -> Option<anyhow::Error> {
+    let error = LOST.get()?;
+    Some(anyhow::anyhow!("standard output is incomplete: {error}"))
 }
 
 /// Starts the log on standard error: warnings by default, more with `-v`, or as `ROTA_LOG` says.

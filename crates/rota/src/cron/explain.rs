@@ -22,7 +22,7 @@ pub(super) fn command(args: &CronExplainArgs) -> Result<ExitCode> {
     }
     let schedule = schedule.with_clock_policy(args.dst_policy);
     let from = start(args.from.as_deref())?;
-    let (instants, _) = upcoming(&schedule, from, args.n, Engine::Correct);
+    let (instants, _) = upcoming(&schedule, from, args.n as usize, Engine::Correct);
     let zone = schedule.zone().as_time_zone();
     let runs: Vec<String> = instants
         .iter()

@@ -36,7 +36,7 @@ fn next(args: &CronNextArgs) -> Result<ExitCode> {
         schedule = schedule.in_zone(Zone::load(tz).with_context(|| format!("time zone {tz:?}"))?);
     }
     let from = start(args.from.as_deref())?;
-    let (instants, end) = upcoming(&schedule, from, args.n, engine);
+    let (instants, end) = upcoming(&schedule, from, args.n as usize, engine);
     let zone = schedule.zone().as_time_zone();
     let shown: Vec<String> = instants
         .iter()

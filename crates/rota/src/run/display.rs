@@ -67,13 +67,13 @@ impl Display {
         match self {
             Self::Terminal(terminal) => terminal.update(progress),
             Self::Plain { last } => {
-                if *last != Some(progress.counts) {
+                if is_news(*last, progress.counts) {
                     *last = Some(progress.counts);
                     output::say_error(&progress.counts.to_string());
                 }
             }
             Self::Json { last } => {
-                if *last != Some(progress.counts) {
+                if is_news(*last, progress.counts) {
                     *last = Some(progress.counts);
                     output::say(&json!({"counts": progress.counts}).to_string());
                 }
@@ -116,6 +116,11 @@ impl Display {
             Self::Json { .. } => output::say(&json!({"end": line}).to_string()),
         }
     }
+}
+
+/// True for counts that differ from what was said last; before anything was seen there is nothing to say.
+fn is_news(last: Option<Counts>, counts: Counts) -> bool {
+    last != Some(counts) && (last.is_some() || counts != Counts::default())
 }
 
 impl Terminal {

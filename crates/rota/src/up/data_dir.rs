@@ -3,13 +3,24 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
 /// The layout that this program writes. Raised when an older program could no longer read it.
 const LAYOUT: u32 = 1;
+/// Directories for what others have no business with: keys, objects, and what pods are given to read.
+const PRIVATE: [&str; 4] = ["images", "nodes", "pki", "store"];
+/// The files beside them.
+const FILES: [&str; 6] = [
+    "identity.json",
+    "join-token",
+    "kubeconfig",
+    "lock",
+    "pod-range",
+    "version",
+];
 
 /// A data directory in use by this process.
 #[derive(Debug)]
@@ -25,16 +36,8 @@ impl DataDir {
     ///
     /// Errors: another process uses it, or a newer version wrote it.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .with_context(|| format!("creating the data directory {}", path.display()))?;
-        let path = path
-            .canonicalize()
-            .with_context(|| format!("finding the data directory {}", path.display()))?;
+        let path = prepare(path)?;
         let lock = lock(&path)?;
-        check_layout(&path)?;
         Ok(Self {
             path,
             _lock: lock,
@@ -94,11 +97,49 @@ impl Drop for DataDir {
     }
 }
 
-/// Deletes a data directory that nobody uses and that has nothing in the kernel any more. Says whether all of it is gone: a
-/// directory that is a file system of its own stays, empty.
+/// Makes a data directory, or checks that this version may use the one that is there.
 ///
-/// Errors: something is mounted below it, which is nothing of ours, and nothing was deleted; or the disk failed.
-pub(crate) fn remove(path: &Path) -> Result<bool> {
+/// Errors: it cannot be made, or a newer version wrote it.
+pub(crate) fn prepare(path: &Path) -> Result<PathBuf> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("creating the data directory {}", path.display()))?;
+    let path = path
+        .canonicalize()
+        .with_context(|| format!("finding the data directory {}", path.display()))?;
+    check_layout(&path)?;
+    // The directory itself may be shared with others, such as one that was there before.
+    for name in PRIVATE {
+        make_private(&path.join(name))?;
+    }
+    Ok(path)
+}
+
+/// What is left of a directory whose cluster was deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Nothing.
+    Nothing,
+    /// The directory, empty: it is a file system of its own.
+    Empty,
+    /// The directory, with files that are not the cluster's.
+    Foreign,
+}
+
+/// Deletes the cluster in a data directory that nobody uses and that has nothing in the kernel any more, and the directory if
+/// nothing else is in it.
+///
+/// Errors: it is no data directory, or something is mounted below it, which is nothing of ours: nothing was deleted. Or the
+/// disk failed.
+pub(crate) fn remove(path: &Path) -> Result<Left> {
+    if !is_data_dir(path) {
+        bail!(
+            "{} is no data directory of rota (it holds no file `version`); nothing was deleted",
+            path.display()
+        );
+    }
     let mounts = fs::read_to_string("/proc/self/mountinfo").context("reading what is mounted")?;
     if let Some(mount) = mounted_below(path, &mounts) {
         bail!(
@@ -112,21 +153,38 @@ pub(crate) fn remove(path: &Path) -> Result<bool> {
             path.display()
         )
     };
-    for entry in fs::read_dir(path).with_context(|| deleting(path))? {
-        let entry = entry.with_context(|| deleting(path))?;
-        let is_directory = entry.file_type().with_context(|| deleting(path))?.is_dir();
+    // What tells that it is a data directory goes last, so that a second attempt finds it.
+    let directories = PRIVATE.iter().map(|name| (path.join(name), true));
+    let files = FILES.iter().map(|name| (path.join(name), false));
+    for (own, is_directory) in directories.chain(files) {
         let gone = if is_directory {
-            fs::remove_dir_all(entry.path())
+            fs::remove_dir_all(&own)
         } else {
-            fs::remove_file(entry.path())
+            fs::remove_file(&own)
         };
-        gone.with_context(|| deleting(&entry.path()))?;
+        match gone {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            other => other.with_context(|| deleting(&own))?,
+        }
     }
     match fs::remove_dir(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => Ok(false),
+        Ok(()) => Ok(Left::Nothing),
+        Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => Ok(Left::Empty),
+        Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(Left::Foreign),
         Err(error) => Err(error).with_context(|| deleting(path)),
     }
+}
+
+/// True for a directory that a cluster was opened in.
+fn is_data_dir(path: &Path) -> bool {
+    path.join("version").is_file()
+}
+
+/// Makes a directory that only its owner can look into, or makes it so.
+fn make_private(path: &Path) -> Result<()> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o700)))
+        .with_context(|| format!("keeping {} from others", path.display()))
 }
 
 /// Something that is mounted below a directory, by the kernel's list of mounts.
@@ -172,8 +230,20 @@ pub(crate) fn contents(path: &Path) -> Vec<&'static str> {
 }
 
 /// True while a process uses the directory.
-pub(crate) fn is_in_use(path: &Path) -> bool {
-    path.is_dir() && lock(path).is_err()
+///
+/// Errors: this user may not know.
+pub(crate) fn is_in_use(path: &Path) -> Result<bool> {
+    let file = path.join("lock");
+    let lock = match OpenOptions::new().read(true).write(true).open(&file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        other => other.with_context(|| format!("opening {}", file.display()))?,
+    };
+    Ok(!is_free(&lock))
+}
+
+/// Takes the lock if nobody has it, for as long as the file is open.
+fn is_free(lock: &File) -> bool {
+    rustix::fs::flock(lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok()
 }
 
 fn lock(path: &Path) -> Result<File> {
@@ -186,7 +256,7 @@ fn lock(path: &Path) -> Result<File> {
         .mode(0o600)
         .open(&file)
         .with_context(|| format!("opening {}", file.display()))?;
-    if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+    if !is_free(&lock) {
         let mut owner = String::new();
         let _ = lock.read_to_string(&mut owner);
         let owner = owner.trim();
@@ -242,9 +312,37 @@ mod tests {
         let first = DataDir::open(&path).unwrap();
         let refused = DataDir::open(&path).unwrap_err().to_string();
         assert!(refused.contains("is in use by another rota (process "), "{refused}");
-        assert!(is_in_use(&path));
+        assert!(is_in_use(&path).unwrap());
         drop(first);
-        assert!(!is_in_use(&path));
+        assert!(!is_in_use(&path).unwrap());
+        assert_eq!(remove(&path).unwrap(), Left::Nothing);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_directory_that_is_no_data_directory_is_not_deleted() {
+        let path = scratch("foreign");
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("precious"), "").unwrap();
+        let refused = remove(&path).unwrap_err().to_string();
+        assert!(refused.contains("is no data directory of rota"), "{refused}");
+        assert!(!is_in_use(&path).unwrap() && path.join("precious").exists());
+        drop(DataDir::open(&path).unwrap());
+        assert_eq!(remove(&path).unwrap(), Left::Foreign);
+        assert!(path.join("precious").exists());
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 1, "nothing else is left");
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn others_cannot_look_into_what_a_cluster_keeps() {
+        let path = scratch("private");
+        fs::create_dir_all(path.join("store")).unwrap();
+        drop(DataDir::open(&path).unwrap());
+        for name in PRIVATE {
+            let mode = fs::metadata(path.join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700, "{name}");
+        }
         fs::remove_dir_all(&path).unwrap();
     }
 
@@ -282,13 +380,14 @@ mod tests {
         let path = scratch("mounted");
         let point = path.join("mine");
         fs::create_dir_all(&point).unwrap();
-        fs::write(path.join("kept"), "").unwrap();
+        fs::write(path.join("version"), "1").unwrap();
         rustix::mount::mount("tmpfs", &point, "tmpfs", rustix::mount::MountFlags::empty(), None).unwrap();
         let refused = remove(&path).unwrap_err().to_string();
         assert!(refused.contains("mine is mounted in it"), "{refused}");
-        assert!(path.join("kept").exists());
+        assert!(path.join("version").exists());
         rustix::mount::unmount(&point, rustix::mount::UnmountFlags::DETACH).unwrap();
-        assert!(remove(&path).unwrap());
+        fs::remove_dir(&point).unwrap();
+        assert_eq!(remove(&path).unwrap(), Left::Nothing);
         assert!(!path.exists());
     }
 
@@ -301,7 +400,8 @@ mod tests {
         fs::create_dir_all(&path).unwrap();
         rustix::mount::mount("tmpfs", &path, "tmpfs", rustix::mount::MountFlags::empty(), None).unwrap();
         fs::create_dir_all(path.join("nodes/n")).unwrap();
-        assert!(!remove(&path).unwrap());
+        fs::write(path.join("version"), "1").unwrap();
+        assert_eq!(remove(&path).unwrap(), Left::Empty);
         assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
         rustix::mount::unmount(&path, rustix::mount::UnmountFlags::DETACH).unwrap();
         fs::remove_dir(&path).unwrap();

@@ -41,7 +41,7 @@ use access::AllNodes;
 pub(crate) use access::LocalNodes;
 pub(crate) use config::{Home, UpConfig};
 use controllers::Facts;
-pub(crate) use data_dir::{DataDir, contents, is_in_use, remove};
+pub(crate) use data_dir::{DataDir, Left, contents, is_in_use, prepare, remove};
 use env::SystemEnv;
 use metrics::ControllerMetrics;
 use nodes::Nodes;
