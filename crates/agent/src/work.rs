@@ -12,6 +12,7 @@ use tracing::warn;
 
 use crate::container_spec::Wanted;
 use crate::context::{Context, bare_id};
+use crate::image::{BadReference, normalize};
 use crate::last_words;
 use crate::paths;
 use crate::probes;
@@ -58,11 +59,7 @@ impl Job {
                 }
                 None
             }
-            Action::FindImage { container, image } => {
-                let found = self.context.runtime.image(&image).await;
-                let present = matches!(found, Ok(Some(_)));
-                Some(Message::Input(Input::ImageFound { container, present }))
-            }
+            Action::FindImage { container, image } => Some(Message::Input(self.find(container, &image).await)),
             Action::PullImage { container, image } => Some(Message::Input(self.pull(container, &image).await)),
             Action::StartContainer {
                 container,
@@ -142,7 +139,19 @@ impl Job {
         }
     }
 
+    async fn find(&self, container: String, image: &str) -> Input {
+        if let Err(error) = normalize(image) {
+            return invalid_name(container, &error);
+        }
+        let found = self.context.runtime.image(image).await;
+        let present = matches!(found, Ok(Some(_)));
+        Input::ImageFound { container, present }
+    }
+
     async fn pull(&self, container: String, image: &str) -> Input {
+        if let Err(error) = normalize(image) {
+            return invalid_name(container, &error);
+        }
         let started = Instant::now();
         match self.context.runtime.pull(image).await {
             Ok(Image { size_bytes, .. }) => Input::ImagePulled {
@@ -326,5 +335,13 @@ pub(crate) fn run_of(context: &Context, pod: &Pod, state: &ContainerState) -> In
             };
             Input::Exited(run(*started, Some(exit)))
         }
+    }
+}
+
+fn invalid_name(container: String, error: &BadReference) -> Input {
+    Input::PullFailed {
+        container,
+        reason: "InvalidImageName".to_owned(),
+        message: error.to_string(),
     }
 }

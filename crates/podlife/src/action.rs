@@ -48,7 +48,7 @@ pub enum Input {
         /// Bytes of the image.
         size_bytes: u64,
     },
-    /// A container's image could not be fetched.
+    /// A container's image could not be fetched, or has a name under which it cannot even be looked for.
     PullFailed {
         /// The container.
         container: String,

@@ -16,6 +16,9 @@ use crate::track::Track;
 /// How long a failed pull is shown as such before the wait for the next one is.
 const PULL_ERROR_SHOWN: Duration = Duration::from_secs(1);
 
+/// The reason for a name that no image can have.
+const INVALID_NAME: &str = "InvalidImageName";
+
 /// How long until an image that must be on the node and is not is looked for again.
 const MISSING_RETRY: Duration = Duration::from_secs(10);
 
@@ -23,6 +26,8 @@ const MISSING_RETRY: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Image {
     stage: Stage,
+    /// What went wrong last, until the image is there: it is shown while the next attempt is under way.
+    failure: Option<Failure>,
     backoff: Backoff,
 }
 
@@ -33,7 +38,7 @@ enum Stage {
     Finding,
     Pulling,
     Ready,
-    Failed(Failure),
+    Failed,
 }
 
 #[derive(Clone, Debug)]
@@ -53,18 +58,13 @@ impl Image {
             let message =
                 format!("Container image {image:?} already present on machine and can be accessed by the pod");
             out.notes.push(note(false, "Pulled", message));
-            self.stage = Stage::Ready;
+            self.ready();
         } else if container.image_pull_policy.as_deref() == Some("Never") {
             let message = format!("Container image {image:?} is not present with pull policy of Never");
             out.notes.push(note(true, "ErrImageNeverPull", message.clone()));
             out.notes
                 .push(note(true, "Failed", "Error: ErrImageNeverPull".to_owned()));
-            self.stage = Stage::Failed(Failure {
-                reason: "ErrImageNeverPull".to_owned(),
-                message,
-                at: now,
-                retry: now + MISSING_RETRY,
-            });
+            self.fail("ErrImageNeverPull".to_owned(), message, now, now + MISSING_RETRY);
         } else {
             self.pull(role, container, out);
         }
@@ -79,7 +79,22 @@ impl Image {
         );
         out.notes
             .push(Track::note(role, &container.name, false, "Pulled", message));
+        self.ready();
+    }
+
+    fn ready(&mut self) {
         self.stage = Stage::Ready;
+        self.failure = None;
+    }
+
+    fn fail(&mut self, reason: String, message: String, at: Timestamp, retry: Timestamp) {
+        self.stage = Stage::Failed;
+        self.failure = Some(Failure {
+            reason,
+            message,
+            at,
+            retry,
+        });
     }
 
     /// The image could not be fetched.
@@ -93,33 +108,36 @@ impl Image {
         out: &mut Out,
     ) {
         let image = container.image.as_deref().unwrap_or_default();
-        let note = |message| Track::note(role, &container.name, true, "Failed", message);
+        let note = |reason, message| Track::note(role, &container.name, true, reason, message);
+        if reason == INVALID_NAME {
+            // No registry is spared by waiting longer each time.
+            let message = format!("Failed to apply default image tag {image:?}: {message}");
+            out.notes.push(note("InspectFailed", message.clone()));
+            out.notes.push(note("Failed", format!("Error: {reason}")));
+            self.fail(reason, message, now, now + MISSING_RETRY);
+            return;
+        }
         out.notes
-            .push(note(format!("Failed to pull image {image:?}: {message}")));
-        out.notes.push(note(format!("Error: {reason}")));
+            .push(note("Failed", format!("Failed to pull image {image:?}: {message}")));
+        out.notes.push(note("Failed", format!("Error: {reason}")));
         self.backoff.count(limits, now, now);
         let retry = self.backoff.until(limits, now).map_or(now, |(until, _)| until);
-        self.stage = Stage::Failed(Failure {
-            reason,
-            message,
-            at: now,
-            retry,
-        });
+        self.fail(reason, message, now, retry);
     }
 
     /// Does the next thing that is needed. Returns true when the image is there.
     pub(crate) fn ensure(&mut self, role: Role, container: &Container, now: Timestamp, out: &mut Out) -> bool {
-        match &self.stage {
-            Stage::Ready => return true,
-            Stage::Finding | Stage::Pulling => return false,
-            Stage::Failed(failure) if now < failure.retry => {
+        match (&self.stage, &self.failure) {
+            (Stage::Ready, _) => return true,
+            (Stage::Finding | Stage::Pulling, _) => return false,
+            (Stage::Failed, Some(failure)) if now < failure.retry => {
                 out.wake_at(failure.retry);
                 if now < failure.at + PULL_ERROR_SHOWN {
                     out.wake_at(failure.at + PULL_ERROR_SHOWN);
                 }
                 return false;
             }
-            Stage::Unknown | Stage::Failed(_) => {}
+            (Stage::Unknown | Stage::Failed, _) => {}
         }
         if container.image_pull_policy.as_deref() == Some("Always") {
             self.pull(role, container, out);
@@ -148,13 +166,12 @@ impl Image {
     /// The image turned out to be gone after all, or is to be looked for afresh for another run.
     pub(crate) fn forget(&mut self) {
         self.stage = Stage::Unknown;
+        self.failure = None;
     }
 
     /// Why the container waits, as (reason, message), if it waits for its image in vain.
     pub(crate) fn waiting(&self, container: &Container, now: Timestamp) -> Option<(String, String)> {
-        let Stage::Failed(failure) = &self.stage else {
-            return None;
-        };
+        let failure = self.failure.as_ref()?;
         let is_pull = matches!(failure.reason.as_str(), "ErrImagePull" | "RegistryUnavailable");
         if is_pull && now >= failure.at + PULL_ERROR_SHOWN {
             let image = container.image.as_deref().unwrap_or_default();

@@ -47,6 +47,11 @@ pub(crate) enum Command {
 /// Where a cluster keeps its state when nothing else is said.
 pub(crate) const DEFAULT_DATA_DIR: &str = "/var/lib/rota";
 
+/// Where `rota up` keeps its state when nobody says otherwise on its command line.
+pub(crate) fn usual_data_dir() -> PathBuf {
+    std::env::var_os("ROTA_DATA_DIR").map_or_else(|| PathBuf::from(DEFAULT_DATA_DIR), PathBuf::from)
+}
+
 #[derive(Clone, Debug, Args)]
 pub(crate) struct UpArgs {
     /// Where the cluster keeps its state: objects, keys, images, containers

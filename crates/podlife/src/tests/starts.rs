@@ -76,7 +76,6 @@ fn an_image_that_cannot_be_pulled_is_tried_again_with_back_off() {
          0 = Pending, c ErrImagePull x0
          1 = Pending, c ImagePullBackOff x0
          10   Pulling: Pulling image \"i\"
-         10 = Pending, c ContainerCreating x0
          10 > pull c
          10   Failed: Failed to pull image \"i\": no such host
          10   Failed: Error: ErrImagePull

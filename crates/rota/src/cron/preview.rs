@@ -16,7 +16,7 @@ use rota_reconcile::cronjob::{Preview, preview};
 use serde_json::{Value, json};
 
 use super::local;
-use crate::cli::{CronPreviewArgs, DEFAULT_DATA_DIR};
+use crate::cli::{CronPreviewArgs, usual_data_dir};
 use crate::run::manifest;
 use crate::{kubeconfig, output};
 
@@ -110,7 +110,7 @@ async fn connect(args: &CronPreviewArgs) -> Result<Option<RemoteCluster>> {
     if let Some(file) = named {
         return kubeconfig::connect(&file).await.map(Some);
     }
-    let default = PathBuf::from(DEFAULT_DATA_DIR).join("kubeconfig");
+    let default = usual_data_dir().join("kubeconfig");
     if default.exists() {
         return Ok(kubeconfig::connect(&default).await.ok());
     }

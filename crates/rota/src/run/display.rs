@@ -90,6 +90,15 @@ impl Display {
         }
     }
 
+    /// Something that is neither output nor a change of one pod.
+    pub(crate) fn note(&mut self, line: &str) {
+        match self {
+            Self::Terminal(terminal) => terminal.bars.suspend(|| output::say_error(line)),
+            Self::Plain { .. } => output::say_error(line),
+            Self::Json { .. } => output::say(&json!({"note": line}).to_string()),
+        }
+    }
+
     /// A line of a container's output.
     pub(crate) fn log(&mut self, prefix: &str, line: &str) {
         match self {

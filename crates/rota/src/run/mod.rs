@@ -257,11 +257,12 @@ impl View {
         self.display.update(&self.progress);
         if self.is_daemon_set && self.progress.all_ready && !self.announced {
             self.announced = true;
-            let nodes = self.progress.counts.wanted();
-            self.display.log(
-                "[rota]",
-                &format!("ready on all {nodes} eligible nodes; showing logs until interrupted"),
-            );
+            self.display.note(&match self.progress.counts.wanted() {
+                0 => "no node is eligible: none has the labels, or tolerable taints, that the template asks for; waiting for one \
+                      until interrupted"
+                    .to_owned(),
+                nodes => format!("ready on all {nodes} eligible nodes; showing logs until interrupted"),
+            });
         }
     }
 

@@ -231,7 +231,7 @@ fn pod_state(name: &str, pod: &Pod) -> PodState {
                 waiting: Some(waiting), ..
             }) => {
                 if let Some(reason) = &waiting.reason {
-                    state.clone_from(reason);
+                    state = explained(reason, waiting.message.as_deref());
                 }
             }
             Some(ContainerState { running: Some(_), .. }) => {}
@@ -240,7 +240,10 @@ fn pod_state(name: &str, pod: &Pod) -> PodState {
                 ..
             }) if ended.exit_code != 0 => {
                 let reason = ended.reason.clone().unwrap_or_else(|| "Error".to_owned());
-                state = format!("{reason} (exit {})", ended.exit_code);
+                state = explained(
+                    &format!("{reason} (exit {})", ended.exit_code),
+                    ended.message.as_deref(),
+                );
             }
             _ => {}
         }
@@ -261,12 +264,24 @@ fn pod_state(name: &str, pod: &Pod) -> PodState {
     PodState { state, is_over, logs }
 }
 
+/// What happened, and why where that is known, in one line.
+fn explained(what: &str, why: Option<&str>) -> String {
+    let why = why.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+    if why.is_empty() {
+        what.to_owned()
+    } else {
+        format!("{what}: {why}")
+    }
+}
+
+/// The exit code of a container that ran and failed.
 fn failing_code(pod: &Pod) -> Option<i32> {
     statuses(pod)
         .filter_map(|container| {
             let now = container.state.as_ref().and_then(|s| s.terminated.as_ref());
             now.or(container.last_state.as_ref().and_then(|s| s.terminated.as_ref()))
         })
+        .filter(|ended| ended.started_at.is_some())
         .map(|ended| ended.exit_code)
         .find(|code| *code != 0)
 }
@@ -286,8 +301,33 @@ mod tests {
             resource::PODS,
             json!({"metadata": {"name": "p"}, "status": {"phase": "Failed", "containerStatuses": [
                 {"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-                 "state": {"terminated": {"exitCode": code, "reason": "Error"}}}]}}),
+                 "state": {"terminated": {"exitCode": code, "reason": "Error", "startedAt": "2026-01-01T00:00:00Z"}}}]}}),
         )
+    }
+
+    #[test]
+    fn a_container_that_never_ran_has_no_exit_code() {
+        let mut progress = Progress::default();
+        progress.see_pod(&Object::from_value(
+            resource::PODS,
+            json!({"metadata": {"name": "p"}, "status": {"phase": "Failed", "containerStatuses": [
+                {"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                 "state": {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}}}]}}),
+        ));
+        progress.verdict = Some(Verdict::Failed { why: String::new() });
+        assert_eq!(progress.exit_code(), 1);
+    }
+
+    #[test]
+    fn why_a_container_waits_is_told() {
+        let waiting = json!({"reason": "ErrImagePull", "message": "no such host:\n  registry"});
+        let pod = Object::from_value(
+            resource::PODS,
+            json!({"metadata": {"name": "p"}, "status": {"phase": "Pending", "containerStatuses": [
+                {"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": {"waiting": waiting}}]}}),
+        );
+        let state = Progress::default().see_pod(&pod).unwrap();
+        assert_eq!(state.state, "ErrImagePull: no such host: registry");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use rota_cluster::RemoteCluster;
 
-use crate::cli::{DEFAULT_DATA_DIR, RunArgs};
+use crate::cli::{RunArgs, usual_data_dir};
 use crate::kubeconfig;
 use crate::up::{Running, UpConfig};
 
@@ -18,7 +18,8 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// The cluster that was named; else the one of `KUBECONFIG`; else a running `rota up`; else one of its own.
+    /// The cluster that was named; else the one of `KUBECONFIG`; else a running `rota up` on the usual data
+    /// directory (that of `ROTA_DATA_DIR`, where it is set); else one of its own.
     ///
     /// Errors: the named cluster cannot be reached, or a cluster of its own cannot be started.
     pub(crate) async fn find(args: &RunArgs) -> Result<Self> {
@@ -31,7 +32,7 @@ impl Target {
                 let cluster = kubeconfig::connect(&file).await?;
                 return Ok(Self { cluster, own: None });
             }
-            let default = PathBuf::from(DEFAULT_DATA_DIR).join("kubeconfig");
+            let default = usual_data_dir().join("kubeconfig");
             if default.exists()
                 && let Ok(cluster) = kubeconfig::connect(&default).await
             {
