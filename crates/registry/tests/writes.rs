@@ -329,7 +329,7 @@ async fn deleting_another_object_of_the_same_name_is_refused() {
 async fn a_transaction_is_made_whole_or_not_at_all_and_numbers_its_objects() {
     let world = World::new().await;
     let before = world.registry.revision();
-    let writes = vec![
+    let writes = [
         Write::create(resource::CONFIG_MAPS, config_map("a")),
         merge(resource::CONFIG_MAPS, "a", json!({"data": {"b": "2"}})),
         Write::create(resource::CONFIG_MAPS, config_map("b")),
@@ -347,7 +347,7 @@ async fn a_transaction_is_made_whole_or_not_at_all_and_numbers_its_objects() {
         json!({"a": "1", "b": "2"})
     );
 
-    let writes = vec![
+    let writes = [
         Write::create(resource::CONFIG_MAPS, config_map("c")),
         Write::create(resource::CONFIG_MAPS, config_map("a")),
     ];
@@ -363,7 +363,7 @@ async fn a_transaction_is_made_whole_or_not_at_all_and_numbers_its_objects() {
 #[tokio::test]
 async fn a_write_can_use_what_an_earlier_create_of_its_transaction_brought_about() {
     let world = World::new().await;
-    let writes = vec![
+    let writes = [
         Write::create(resource::CONFIG_MAPS, config_map("a")),
         Write::create(resource::CONFIG_MAPS, config_map("b")).link("/data/uid", 0, "/metadata/uid"),
     ];

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use rota_api::{Object, Timestamp, Write, disruption, resource};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::budget::{SeenBudget, is_ready};
 use super::expected::Expected;
@@ -114,7 +114,7 @@ fn present(budget: &SeenBudget<'_>) -> Map<String, Value> {
 /// An eviction in between makes this plan void: the disruption it took must not be given back.
 fn replace(budget: &SeenBudget<'_>, status: Map<String, Value>) -> Write {
     let mut value = budget.object.to_value();
-    value["status"] = json!(status);
+    value["status"] = status.into();
     Write::update(resource::POD_DISRUPTION_BUDGETS, value, Some("status")).if_revision(budget.object.revision())
 }
 
