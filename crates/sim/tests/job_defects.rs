@@ -77,7 +77,7 @@ fn run_all(cluster: &mut Cluster) {
 
 fn events(cluster: &Cluster, reason: &str) -> u64 {
     let told = cluster.record.events.iter().filter(|(event, _)| event.reason == reason);
-    told.map(|(_, count)| *count as u64).sum()
+    told.map(|(_, count)| *count).sum()
 }
 
 fn forbid(cluster: &mut Cluster, what: fn(&Write) -> bool) {

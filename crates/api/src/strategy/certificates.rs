@@ -40,25 +40,25 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn with(conditions: Value, certificate: &str) -> Value {
+    fn with(conditions: &Value, certificate: &str) -> Value {
         json!({"spec": {"username": "u"}, "status": {"conditions": conditions, "certificate": certificate}})
     }
 
     #[test]
     fn an_approval_changes_the_conditions_only() {
-        let mut new = with(json!([{"type": "Approved"}]), "forged");
+        let mut new = with(&json!([{"type": "Approved"}]), "forged");
         new["spec"]["username"] = "other".into();
-        only_conditions(&mut new, &with(json!([]), "old"));
-        assert_eq!(new, with(json!([{"type": "Approved"}]), "old"));
+        only_conditions(&mut new, &with(&json!([]), "old"));
+        assert_eq!(new, with(&json!([{"type": "Approved"}]), "old"));
     }
 
     #[test]
     fn a_signer_cannot_approve() {
         let mut new = with(
-            json!([{"type": "Approved", "reason": "mine"}, {"type": "Failed"}]),
+            &json!([{"type": "Approved", "reason": "mine"}, {"type": "Failed"}]),
             "pem",
         );
-        keep_approval(&mut new, &with(json!([{"type": "Denied"}]), ""));
-        assert_eq!(new, with(json!([{"type": "Denied"}, {"type": "Failed"}]), "pem"));
+        keep_approval(&mut new, &with(&json!([{"type": "Denied"}]), ""));
+        assert_eq!(new, with(&json!([{"type": "Denied"}, {"type": "Failed"}]), "pem"));
     }
 }

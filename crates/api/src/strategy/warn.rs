@@ -136,7 +136,7 @@ mod tests {
     use serde_json::json;
 
     #[track_caller]
-    fn check(kind: &'static Resource, object: Value, expected: &[&str]) {
+    fn check(kind: &'static Resource, object: &Value, expected: &[&str]) {
         assert_eq!(warnings(kind, &object, None), expected);
     }
 
@@ -146,7 +146,7 @@ mod tests {
             "externalName": "x"});
         check(
             resource::SERVICES,
-            json!({"spec": spec}),
+            &json!({"spec": spec}),
             &[
                 "spec.externalIPs is ignored for headless services",
                 "spec.SessionAffinity is ignored for headless services",
@@ -161,7 +161,7 @@ mod tests {
         let spec = json!({"resources": {"requests": {"storage": "1500m"}}});
         check(
             resource::PERSISTENT_VOLUME_CLAIMS,
-            json!({"metadata": metadata, "spec": spec}),
+            &json!({"metadata": metadata, "spec": spec}),
             &[
                 "metadata.annotations[volume.beta.kubernetes.io/storage-class]: deprecated since v1.8; use \"storageClassName\" \
                  attribute instead",

@@ -173,7 +173,7 @@ mod tests {
         errors.into_list().iter().map(ToString::to_string).collect()
     }
 
-    fn asking(spec: Value) -> Value {
+    fn asking(spec: &Value) -> Value {
         let mut whole = json!({"signerName": "example.com/it", "usages": ["client auth"]});
         for (field, value) in spec.as_object().unwrap() {
             whole[field] = value.clone();
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_request_names_its_signer_and_usages() {
-        assert_eq!(told(&asking(json!({}))), [""; 0]);
+        assert_eq!(told(&asking(&json!({}))), [""; 0]);
         for (spec, expected) in [
             (json!({"usages": []}), "spec.usages: Required value"),
             (
@@ -205,13 +205,13 @@ mod tests {
                 "spec.expirationSeconds: Invalid value: 5: may not specify a duration less than 600 seconds (10 minutes)",
             ),
         ] {
-            assert_eq!(told(&asking(spec)), [expected]);
+            assert_eq!(told(&asking(&spec)), [expected]);
         }
     }
 
     #[test]
     fn nobody_is_approved_and_denied() {
-        let mut object = asking(json!({}));
+        let mut object = asking(&json!({}));
         let condition = |kind: &str| json!({"type": kind, "status": "True"});
         object["status"] = json!({"conditions": [condition("Approved"), condition("Denied")]});
         let expected = "status.conditions[1].type: Invalid value: \"Denied\": Approved and Denied conditions are mutually exclusive";

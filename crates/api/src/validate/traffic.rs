@@ -152,7 +152,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn told(rule: fn(&Cursor<'_>, &mut Errors), spec: Value) -> Vec<String> {
+    fn told(rule: fn(&Cursor<'_>, &mut Errors), spec: &Value) -> Vec<String> {
         let object = json!({"spec": spec});
         let mut errors = Errors::default();
         rule(&Cursor::root(&object), &mut errors);
@@ -164,7 +164,7 @@ mod tests {
         let with = |rule: Value| {
             told(
                 policy,
-                json!({"podSelector": {}, "ingress": [rule], "policyTypes": ["Ingress"]}),
+                &json!({"podSelector": {}, "ingress": [rule], "policyTypes": ["Ingress"]}),
             )
         };
         let fine = json!({"ports": [{"protocol": "TCP", "port": 80, "endPort": 90}], "from": [{"podSelector": {}}]});
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn an_ingress_leads_somewhere() {
         let backend = json!({"service": {"name": "s", "port": {"number": 80}}});
-        let with = |path: Value| told(ingress, json!({"rules": [{"http": {"paths": [path]}}]}));
+        let with = |path: Value| told(ingress, &json!({"rules": [{"http": {"paths": [path]}}]}));
         assert_eq!(
             with(json!({"path": "/", "pathType": "Prefix", "backend": backend})),
             [""; 0]
@@ -193,7 +193,7 @@ mod tests {
             ["spec.rules[0].http.paths[0].path: Invalid value: \"x\": must be an absolute path"]
         );
         assert_eq!(
-            told(ingress, json!({})),
+            told(ingress, &json!({})),
             ["spec: Invalid value: null: either `defaultBackend` or `rules` must be specified"]
         );
     }

@@ -80,7 +80,10 @@ fn kubelet_serving(request: &CertificateRequest, usages: &[&str]) -> Result<(), 
     named_as_node(request)
 }
 
-const KINDS_OF_NAMES: [(&str, fn(&SanType) -> bool); 4] = [
+/// A kind of subject alternative name, as messages call it, and which names are of it.
+type KindOfNames = (&'static str, fn(&SanType) -> bool);
+
+const KINDS_OF_NAMES: [KindOfNames; 4] = [
     ("DNS", |name| matches!(name, SanType::DnsName(_))),
     ("Email", |name| matches!(name, SanType::Rfc822Name(_))),
     ("IP", |name| matches!(name, SanType::IpAddress(_))),
@@ -192,7 +195,7 @@ mod tests {
                 .unwrap_or_default()
         };
         let name = SanType::DnsName("n".try_into().unwrap());
-        assert_eq!(refusal(&[name.clone()]), "");
+        assert_eq!(refusal(std::slice::from_ref(&name)), "");
         assert_eq!(refusal(&[]), "DNS or IP subjectAltName is required");
         let mail = SanType::Rfc822Name("a@b".try_into().unwrap());
         assert_eq!(refusal(&[name, mail]), "Email subjectAltNames are not allowed");

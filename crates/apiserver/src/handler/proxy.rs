@@ -135,7 +135,9 @@ impl<'a> Asked<'a> {
     /// The port of a Service that is asked for, by name or number; the only one without either.
     fn service_port<'b>(&self, service: &'b Value) -> Result<&'b Value, ApiError> {
         let ports = service["spec"]["ports"].as_array().map_or(&[][..], Vec::as_slice);
-        let is_asked = |port: &&Value| port["name"] == self.port || port["port"].to_string() == self.port;
+        let number: Option<u64> = self.port.parse().ok();
+        let is_asked =
+            |port: &&Value| port["name"] == self.port || (number.is_some() && port["port"].as_u64() == number);
         match (self.port, ports) {
             ("", [only]) => Ok(only),
             ("", _) => Err(self.no_port()),

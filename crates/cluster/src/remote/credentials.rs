@@ -101,7 +101,7 @@ impl Credentials {
         if held.renew.is_some_and(|at| at <= now) && !rests {
             match renewed(plugin).await {
                 Ok(credential) => {
-                    *held = Held::new(&self.config, &credential, held.usable.version + 1, Timestamp::now())
+                    *held = Held::new(&self.config, &credential, held.usable.version + 1, Timestamp::now());
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the credentials were not renewed");

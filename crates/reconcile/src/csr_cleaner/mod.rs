@@ -85,7 +85,7 @@ mod tests {
     use serde_json::{Value, json};
     use std::sync::Arc;
 
-    fn explained(status: Value, now: &str) -> String {
+    fn explained(status: &Value, now: &str) -> String {
         let metadata = json!({"name": "r", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"});
         let request = json!({"metadata": metadata, "status": status});
         let mut world = World::watching(&WATCHED, &[]);
@@ -100,10 +100,10 @@ mod tests {
     #[test]
     fn a_request_that_nobody_answers_goes_after_a_day() {
         assert_eq!(
-            explained(json!({}), "2026-01-01T23:00:00Z"),
+            explained(&json!({}), "2026-01-01T23:00:00Z"),
             "wake 2026-01-02T00:00:00Z"
         );
-        assert!(explained(json!({}), "2026-01-02T00:00:00Z").contains("nobody has answered it"));
+        assert!(explained(&json!({}), "2026-01-02T00:00:00Z").contains("nobody has answered it"));
     }
 
     #[test]
@@ -111,7 +111,7 @@ mod tests {
         let answered = |kind: &str, certificate: &str| {
             let condition = json!({"type": kind, "status": "True", "lastUpdateTime": "2026-01-01T00:00:00Z"});
             explained(
-                json!({"conditions": [condition], "certificate": certificate}),
+                &json!({"conditions": [condition], "certificate": certificate}),
                 "2026-01-01T01:00:00Z",
             )
         };

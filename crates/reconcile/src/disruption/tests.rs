@@ -21,7 +21,7 @@ fn world(objects: &[(&'static Resource, Value)]) -> World {
     world
 }
 
-fn budget(spec: Value, status: Value) -> (&'static Resource, Value) {
+fn budget(spec: Value, status: &Value) -> (&'static Resource, Value) {
     let mut spec = spec;
     spec["selector"] = json!({"matchLabels": {"app": "x"}});
     let metadata = json!({"namespace": "d", "name": "b", "uid": "b", "generation": 2});
@@ -81,7 +81,7 @@ fn counts(objects: &[(&'static Resource, Value)]) -> [i64; 4] {
 
 #[test]
 fn what_is_healthy_beyond_the_number_that_must_be_available_may_go() {
-    let least = |n: i64| budget(json!({"minAvailable": n}), json!({}));
+    let least = |n: i64| budget(json!({"minAvailable": n}), &json!({}));
     let (a, b, c) = (pod("a", "True", None), pod("b", "True", None), pod("c", "False", None));
     assert_eq!(counts(&[least(1), a.clone(), b.clone(), c.clone()]), [1, 2, 1, 3]);
     assert_eq!(counts(&[least(2), a.clone(), b.clone(), c]), [0, 2, 2, 2 + 1]);
@@ -97,7 +97,7 @@ fn what_is_healthy_beyond_the_number_that_must_be_available_may_go() {
 fn shares_are_of_what_the_controllers_want_and_rounded_up() {
     let owned = |name: &str| pod(name, "True", Some(("ReplicaSet", "r")));
     let sets = [scaled(resource::REPLICA_SETS, "r", 5, None)];
-    let with = |spec: Value| [vec![budget(spec, json!({})), owned("a"), owned("b")], sets.to_vec()].concat();
+    let with = |spec: Value| [vec![budget(spec, &json!({})), owned("a"), owned("b")], sets.to_vec()].concat();
     assert_eq!(counts(&with(json!({"minAvailable": "30%"}))), [0, 2, 2, 5]);
     assert_eq!(counts(&with(json!({"maxUnavailable": "70%"}))), [1, 2, 1, 5]);
     assert_eq!(counts(&with(json!({"maxUnavailable": 9}))), [2, 2, 0, 5]);
@@ -107,7 +107,7 @@ fn shares_are_of_what_the_controllers_want_and_rounded_up() {
 #[test]
 fn a_replica_set_counts_as_much_as_the_deployment_behind_it() {
     let objects = [
-        budget(json!({"maxUnavailable": 1}), json!({})),
+        budget(json!({"maxUnavailable": 1}), &json!({})),
         pod("a", "True", Some(("ReplicaSet", "r"))),
         scaled(resource::REPLICA_SETS, "r", 1, Some("dep")),
         scaled(resource::DEPLOYMENTS, "dep", 3, None),
@@ -122,7 +122,7 @@ fn a_replica_set_counts_as_much_as_the_deployment_behind_it() {
 
 #[test]
 fn pods_without_controller_are_left_out_of_shares_and_users_are_told() {
-    let world = world(&[budget(json!({"maxUnavailable": 1}), json!({})), pod("a", "True", None)]);
+    let world = world(&[budget(json!({"maxUnavailable": 1}), &json!({})), pod("a", "True", None)]);
     let plan = plan(&world, at(0));
     assert_eq!(written(&plan)["expectedPods"], 0);
     assert!(
@@ -136,7 +136,7 @@ fn a_budget_whose_pods_cannot_be_counted_allows_nothing_and_says_why() {
     let objects = [
         budget(
             json!({"maxUnavailable": 1}),
-            json!({"disruptionsAllowed": 4, "observedGeneration": 1}),
+            &json!({"disruptionsAllowed": 4, "observedGeneration": 1}),
         ),
         pod("a", "True", Some(("Job", "j"))),
     ];
@@ -148,7 +148,7 @@ fn a_budget_whose_pods_cannot_be_counted_allows_nothing_and_says_why() {
         condition["message"],
         "jobs.batch does not implement the scale subresource"
     );
-    let again = world(&[budget(json!({"maxUnavailable": 1}), status), objects[1].clone()]);
+    let again = world(&[budget(json!({"maxUnavailable": 1}), &status), objects[1].clone()]);
     assert!(plan(&again, at(9)).is_empty());
 }
 
@@ -156,7 +156,7 @@ fn a_budget_whose_pods_cannot_be_counted_allows_nothing_and_says_why() {
 fn a_pod_whose_eviction_was_granted_counts_as_gone_for_two_minutes() {
     let status = json!({"disruptedPods": {"a": NOW, "gone": NOW}});
     let objects = [
-        budget(json!({"minAvailable": 1}), status),
+        budget(json!({"minAvailable": 1}), &status),
         pod("a", "True", None),
         pod("b", "True", None),
     ];
@@ -182,7 +182,7 @@ fn a_pod_whose_eviction_was_granted_counts_as_gone_for_two_minutes() {
 fn a_status_that_is_true_is_left_alone() {
     let spec = json!({"minAvailable": 1});
     let pods = [pod("a", "True", None), pod("b", "True", None)];
-    let with = |status: Value| world(&[vec![budget(spec.clone(), status)], pods.to_vec()].concat());
+    let with = |status: Value| world(&[vec![budget(spec.clone(), &status)], pods.to_vec()].concat());
     let status = written(&plan(&with(json!({})), at(0)));
     assert_eq!(
         status,
@@ -195,7 +195,7 @@ fn a_status_that_is_true_is_left_alone() {
 
 #[test]
 fn a_pod_touches_the_budgets_that_protect_it_or_did() {
-    let mut world = world(&[budget(json!({"minAvailable": 1}), json!({}))]);
+    let mut world = world(&[budget(json!({"minAvailable": 1}), &json!({}))]);
     let object = |labels: Value, revision: &str| {
         let metadata =
             json!({"namespace": "d", "name": "a", "uid": "a", "labels": labels, "resourceVersion": revision});

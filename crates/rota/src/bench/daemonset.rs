@@ -75,12 +75,8 @@ pub(super) async fn measure(site: &Site, args: &DaemonsetArgs) -> Result<Figures
     figures.add("nodes", count, "");
     figures.add("create to all ready", (ready_at - began).as_secs_f64(), "s");
     figures.add("rolling update", (updated_at - update_began).as_secs_f64(), "s");
+    figures.add_ms("one node joins, until its pod is bound", joined);
     #[expect(clippy::cast_precision_loss, reason = "nodes are few enough")]
-    figures.add(
-        "one node joins, until its pod is bound",
-        joined.as_secs_f64() * 1e3,
-        "ms",
-    );
     figures.add("most nodes without a ready pod", peaks.unready as f64, "");
     if let (Some(started), Some(created), Some(updated)) = (started, created, updated) {
         let per_node = |from: Duration, to: Duration| to.saturating_sub(from).as_secs_f64() * 1e6 / count;

@@ -265,7 +265,7 @@ mod tests {
     use serde_json::json;
 
     #[track_caller]
-    fn check(spec: Value, expected: &[&str]) {
+    fn check(spec: &Value, expected: &[&str]) {
         assert_eq!(of_template(&json!({"spec": spec}), None, ""), expected);
     }
 
@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn what_stands_twice_is_told() {
         check(
-            json!({"hostAliases": [{"ip": "1.1.1.1"}, {"ip": "1.1.1.1"}], "imagePullSecrets": [{"name": "a"}, {"name": "a"}]}),
+            &json!({"hostAliases": [{"ip": "1.1.1.1"}, {"ip": "1.1.1.1"}], "imagePullSecrets": [{"name": "a"}, {"name": "a"}]}),
             &[
                 "spec.hostAliases[1].ip: duplicate ip \"1.1.1.1\"",
                 "spec.imagePullSecrets[1].name: duplicate name \"a\"",
@@ -304,7 +304,7 @@ mod tests {
         );
         let env = json!([{"name": "A", "value": "1"}, {"name": "A", "value": "$(A)2"}, {"name": "A", "value": "$(A)"}]);
         check(
-            json!({"containers": [{"env": env}]}),
+            &json!({"containers": [{"env": env}]}),
             &["spec.containers[0].env[2]: hides previous definition of \"A\", which may be dropped when using apply"],
         );
     }
@@ -315,7 +315,7 @@ mod tests {
             {"containerPort": 80, "protocol": "TCP", "hostIP": "1.2.3.4"}, {"containerPort": 80, "protocol": "UDP"}]);
         let init = json!([{"containerPort": 80, "protocol": "TCP"}]);
         check(
-            json!({"containers": [{"ports": main}], "initContainers": [{"ports": init}]}),
+            &json!({"containers": [{"ports": main}], "initContainers": [{"ports": init}]}),
             &[
                 "spec.containers[0].ports[0]: overlapping port definition with spec.initContainers[0].ports[0]",
                 "spec.containers[0].ports[1]: hostIP set without hostPort: {Name: HostPort:0 ContainerPort:80 Protocol:TCP \
@@ -334,7 +334,7 @@ mod tests {
         let volumes = json!([{"name": "v", "configMap": {"name": "c", "items": items}},
             {"name": "w", "projected": {"sources": sources}}, {"name": "x", "projected": {}}]);
         check(
-            json!({"volumes": volumes}),
+            &json!({"volumes": volumes}),
             &[
                 "volume \"v\" (ConfigMap \"c\"): overlapping paths: \"a/b\" with \"a\"",
                 "volume \"w\" (Projected) has no sources provided",
