@@ -137,7 +137,7 @@ mod tests {
 
     #[track_caller]
     fn check(kind: &'static Resource, object: &Value, expected: &[&str]) {
-        assert_eq!(warnings(kind, &object, None), expected);
+        assert_eq!(warnings(kind, object, None), expected);
     }
 
     #[test]
