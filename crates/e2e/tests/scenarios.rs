@@ -55,6 +55,17 @@ async fn recorded_job_scenarios_agree_through_the_api() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn recorded_daemon_set_scenarios_agree_through_the_api() {
+    let recorded = include_bytes!("../../sim/tests/data/daemonset.jsonl.gz");
+    check(
+        recorded,
+        include_str!("../../sim/tests/data/daemonset.server.differ"),
+        6,
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn recorded_cron_job_scenarios_agree_through_the_api() {
     // Each takes two or three minutes of real time.
     let recorded = include_bytes!("../../sim/tests/data/cronjob.jsonl.gz");

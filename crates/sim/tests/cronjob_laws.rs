@@ -492,3 +492,32 @@ fn a_refused_creation_trims_history_first_and_the_next_instant_is_on_time() {
     cluster.run_for(0.0);
     assert_eq!(cluster.api.all(resource::JOBS).count(), 2);
 }
+
+#[test]
+fn in_a_namespace_that_is_being_deleted_nobody_is_told_that_no_job_could_be_made() {
+    let mut cluster = Cluster::new(controllers, START.parse().expect("a time"));
+    let template = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "app:1"}]}});
+    let object = json!({"metadata": {"namespace": "d", "name": "c"}, "spec": {
+        "schedule": "*/5 * * * *", "jobTemplate": {"spec": {"template": template}}}});
+    cluster.create(resource::CRON_JOBS, object).expect("a CronJob");
+    let tries = std::rc::Rc::new(std::cell::Cell::new(0));
+    let counted = std::rc::Rc::clone(&tries);
+    cluster.api.policy = Some(Box::new(move |write| {
+        if write.resource != resource::JOBS {
+            return Ok(());
+        }
+        counted.set(counted.get() + 1);
+        let cause = json!({"causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]});
+        let why = "unable to create new content in namespace d because it is being terminated";
+        Err(rota_api::ApiError::forbidden(write.resource, &write.name, why).with_details(cause))
+    }));
+    cluster.run_for(600.0);
+    assert!(tries.get() >= 2, "it is tried again");
+    assert!(cluster.record.events.keys().all(|event| event.reason != "FailedCreate"));
+    let cron_job = cluster
+        .api
+        .get(resource::CRON_JOBS, "d", "c")
+        .expect("the CronJob")
+        .to_value();
+    assert!(cron_job["status"]["lastScheduleTime"].is_null(), "nothing ran");
+}

@@ -1,7 +1,8 @@
 //! The books: `status.active` and `status.lastSuccessfulTime`, brought up to date with the Jobs that there are.
 //!
 //! Jobs that somebody else made for the CronJob are reported, never entered. A Job of an instant that the books do not know
-//! yet was made by this controller, which was cut off before it could write that down: it is entered now. An entry is its
+//! yet was made by this controller, which was cut off before it could write that down: it is entered now; so is the Job of the
+//! last run, if it was not seen when its entry was looked for. An entry is its
 //! Job by uid: a Job of the same name made anew is another one.
 //! Source: `syncCronJob` in `pkg/controller/cronjob/cronjob_controllerv2.go`, specification §3.5 steps 1 and 2.
 
@@ -39,7 +40,10 @@ pub(super) fn keep(
         if let Some(name) = entry.name.as_deref().filter(|name| !name.is_empty()) {
             let message = format!("Active job went missing: {name}");
             plan.note(NoteKind::Normal, cron_job.object, "MissingJob", message);
-            report.confirms_last_note(plan);
+            // One that is being deleted may be gone before its status is written; it is told in any case.
+            if cron_job.object.meta().deleting.is_none() {
+                report.confirms_last_note(plan);
+            }
         }
         report.drop(entry.uid.as_deref().unwrap_or_default());
     }
@@ -50,7 +54,7 @@ fn enter(plan: &mut Plan, cron_job: &SeenCronJob<'_>, job: &SeenJob<'_>, report:
     let is_listed = report.lists(&meta.uid);
     let forgotten = job
         .instant
-        .filter(|at| !is_listed && report.last_schedule() < Some(*at));
+        .filter(|at| !is_listed && report.last_schedule() <= Some(*at));
     match (job.end, forgotten) {
         (None, Some(at)) if meta.deleting.is_none() => report.adopted(job.object, at),
         (Some(_), Some(at)) => report.ran(at),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::claim::owner_reference;
 use super::labels::{FAILURES, REVISION_HASH, TEMPLATE_GENERATION_LABEL};
-use super::limits::{FAILURES_WRITTEN_MIN, NAME_BYTES_MAX};
+use super::limits::FAILURES_WRITTEN_MIN;
 use super::seen::SeenDaemonSet;
 
 /// Makes the pods of one DaemonSet: everything but the node is the same in all of them.
@@ -28,9 +28,8 @@ impl PodMaker {
         if let Some(generation) = set.template_generation() {
             labels.insert(TEMPLATE_GENERATION_LABEL.into(), generation.to_string().into());
         }
-        let dash = if meta.name.len() < NAME_BYTES_MAX { "-" } else { "" };
         let mut metadata = json!({
-            "generateName": format!("{}{dash}", meta.name),
+            "generateName": format!("{}-", meta.name),
             "namespace": meta.namespace,
             "labels": labels,
             "ownerReferences": [owner_reference(set)],

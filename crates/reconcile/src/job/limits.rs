@@ -23,9 +23,6 @@ pub(super) const BACKOFF_MAX_SECS: i64 = 600;
 /// Longest `metadata.generateName` that the server does not cut: 63 less the five random characters.
 pub(super) const GENERATE_NAME_BYTES_MAX: usize = 58;
 
-/// Longest name of an object: a DNS subdomain.
-pub(super) const NAME_BYTES_MAX: usize = 253;
-
 /// An `activeDeadlineSeconds` beyond this overflows a count of nanoseconds in 64 bits; it stands for "no deadline".
 pub(super) const DEADLINE_SECS_MAX: i64 = 9_223_372_036;
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::labels::{
     COMPLETION_INDEX, INDEX_FAILURE_COUNT, INDEX_IGNORED_FAILURE_COUNT, INDEX_VARIABLE, TRACKING_FINALIZER,
 };
-use super::limits::{GENERATE_NAME_BYTES_MAX, NAME_BYTES_MAX};
+use super::limits::GENERATE_NAME_BYTES_MAX;
 use super::seen::SeenJob;
 use super::size::NewPod;
 use crate::json::object;
@@ -121,12 +121,8 @@ pub(super) fn owner_reference(job: &SeenJob<'_>) -> Value {
 /// The base of a pod's name; the server appends five random characters.
 fn generate_name(job: &str, index: Option<u32>) -> String {
     let Some(index) = index else {
-        // Without the dash where the name is as long as a name may be.
-        return if job.len() < NAME_BYTES_MAX {
-            format!("{job}-")
-        } else {
-            job.to_owned()
-        };
+        // However long the name is: upstream looks at a prefix as if it ended two characters earlier.
+        return format!("{job}-");
     };
     let tail = format!("-{index}-");
     let mut head = job.to_owned();

@@ -7,16 +7,12 @@ use serde_json::{Value, json};
 use super::claim::owner_reference;
 use super::seen::SeenReplicaSet;
 
-/// The longest name.
-const NAME_BYTES_MAX: usize = 253;
-
 /// A pod of the template, fields that this version does not know included. Costs a parse.
 pub(super) fn from_template(set: &SeenReplicaSet<'_>) -> Value {
     let mut template = set.object.to_value()["spec"]["template"].take();
     let meta = set.object.meta();
-    let dash = if meta.name.len() < NAME_BYTES_MAX { "-" } else { "" };
     let mut metadata = json!({
-        "generateName": format!("{}{dash}", meta.name),
+        "generateName": format!("{}-", meta.name),
         "namespace": meta.namespace,
         "ownerReferences": [owner_reference(set)],
     });

@@ -6,7 +6,8 @@
 //! | all are tolerated, some for a time only | the same when the shortest such time is over |
 //! | all are tolerated without limit, or there is none | it stays; a wait that was running is over |
 //!
-//! A running wait is not changed by other taints or tolerations. Who taints nodes is not known here.
+//! A running wait is not changed by other taints or tolerations, nor by the end of the node: it is over when the pod goes,
+//! when every taint is tolerated again, or when one is not tolerated at all. Who taints nodes is not known here.
 //! Source: `pkg/controller/tainteviction`, specification of nodes and pods §4.
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use rota_api::k8s::api::core::v1::{Node, Pod, PodCondition, Taint, Toleration};
 use rota_api::{DeleteOptions, Object, PatchKind, Resource, Timestamp, Write, placement, resource};
 use serde_json::json;
 
+use crate::plan::{Note, Regarding};
 use crate::{Controller, Key, NoteKind, Plan, World, WorldChange};
 
 static WATCHED: [&Resource; 2] = [resource::PODS, resource::NODES];
@@ -71,22 +73,29 @@ impl Controller for TaintEvictionController {
     fn reconcile(&mut self, key: &Key, world: &World, now: Timestamp) -> Plan {
         let mut plan = Plan::default();
         let pod = world.get(resource::PODS, &key.namespace, &key.name);
-        let Some(pod) = pod.filter(|pod| !has_been_evicted(pod)) else {
-            self.waits.remove(key);
+        let Some(pod) = pod else {
+            self.cancel(&mut plan, key, now);
             return plan;
         };
-        if self.waits.get(key).is_some_and(|wait| wait.uid != pod.meta().uid) {
+        if has_been_evicted(pod) {
             self.waits.remove(key);
+            return plan;
+        }
+        if self.waits.get(key).is_some_and(|wait| wait.uid != pod.meta().uid) {
+            self.cancel(&mut plan, key, now);
         }
         match Stay::of(pod, world) {
-            Stay::Forever => {
-                if self.waits.remove(key).is_some() {
-                    let message = format!("Cancelling deletion of Pod {key}");
-                    plan.note(NoteKind::Normal, pod, "TaintManagerEviction", message);
-                }
+            None => match self.waits.get(key) {
+                Some(wait) if wait.until <= now => evict(&mut plan, pod, now),
+                Some(wait) => plan.wake_at(wait.until),
+                None => {}
+            },
+            Some(Stay::Forever) => self.cancel(&mut plan, key, now),
+            Some(Stay::Seconds(secs)) if secs <= 0 => {
+                self.cancel(&mut plan, key, now);
+                evict(&mut plan, pod, now);
             }
-            Stay::Seconds(secs) if secs <= 0 => evict(&mut plan, pod, now),
-            Stay::Seconds(secs) => {
+            Some(Stay::Seconds(secs)) => {
                 let wait = self.waits.entry(key.clone()).or_insert_with(|| Wait {
                     uid: pod.meta().uid.clone(),
                     until: now
@@ -104,6 +113,33 @@ impl Controller for TaintEvictionController {
     }
 }
 
+impl TaintEvictionController {
+    /// Ends the wait of a pod that need not leave, or leaves for another reason; what was to happen is taken back in words.
+    fn cancel(&mut self, plan: &mut Plan, key: &Key, now: Timestamp) {
+        if self.waits.remove(key).is_some_and(|wait| wait.until > now) {
+            note(plan, key, format!("Cancelling deletion of Pod {key}"), None);
+        }
+    }
+}
+
+/// Says something about a pod, which is named without its uid: it may be gone.
+fn note(plan: &mut Plan, pod: &Key, message: String, after: Option<usize>) {
+    plan.notes.push(Note {
+        kind: NoteKind::Normal,
+        regarding: Regarding {
+            resource: resource::PODS,
+            namespace: pod.namespace.clone(),
+            name: pod.name.clone(),
+            uid: String::new(),
+            field_path: String::new(),
+        },
+        reason: "TaintManagerEviction".into(),
+        message,
+        after,
+        source: None,
+    });
+}
+
 /// How long a pod may stay on its node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stay {
@@ -113,15 +149,20 @@ enum Stay {
 }
 
 impl Stay {
-    fn of(pod: &Object, world: &World) -> Self {
+    /// `None`: its node does not exist.
+    fn of(pod: &Object, world: &World) -> Option<Self> {
+        let node = &pod.meta().node;
+        if !node.is_empty() {
+            world.get(resource::NODES, "", node)?;
+        }
         let taints = taints_of_node(pod, world);
         if taints.is_empty() {
-            return Self::Forever;
+            return Some(Self::Forever);
         }
         let view = pod.view::<Pod>().ok();
         let spec = view.as_deref().and_then(|pod| pod.spec.as_ref());
         let tolerations = spec.and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
-        Self::under(&taints, tolerations)
+        Some(Self::under(&taints, tolerations))
     }
 
     /// For each taint the first toleration that covers it counts; the shortest time of those decides.
@@ -199,8 +240,8 @@ fn evict(plan: &mut Plan, pod: &Object, now: Timestamp) {
         let delete = Write::delete(resource::PODS, &meta.namespace, &meta.name, DeleteOptions::default());
         last = plan.then(delete.if_uid(&meta.uid), why);
     }
-    let message = format!("Marking for deletion Pod {}", Key::of(pod));
-    plan.note_after(last, NoteKind::Normal, pod, "TaintManagerEviction", message);
+    let key = Key::of(pod);
+    note(plan, &key, format!("Marking for deletion Pod {key}"), Some(last));
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+//! Who has to leave a tainted node, when, and what is said.
+
 use super::*;
 
 use std::sync::Arc;
@@ -156,4 +158,49 @@ fn a_node_touches_its_pods_only_by_taints_that_evict() {
     assert!(controller.touched(&change, &world).is_empty());
     let change = world.apply(node(&json!([taint("a", "NoExecute")]), 3)).expect("news");
     assert_eq!(controller.touched(&change, &world), [Key::new("d", "p")]);
+}
+
+const CANCELLED: &str = "note TaintManagerEviction: Cancelling deletion of Pod d/p\n";
+
+#[test]
+fn a_pod_that_goes_while_its_wait_runs_is_told_of() {
+    let mut world = world(&json!([taint("a", "NoExecute")]), &json!([toleration("a", 6)]));
+    let mut controller = TaintEvictionController::default();
+    expect(&mut controller, &world, 0, "wake 2026-01-01T00:00:06Z\n");
+    let pod = world.get(resource::PODS, "d", "p").cloned().expect("the pod");
+    let change = world.delete(&pod).expect("it was there");
+    assert_eq!(controller.touched(&change, &world), [Key::new("d", "p")]);
+    let plan = controller.reconcile(&Key::new("d", "p"), &world, at(3));
+    assert_eq!(
+        (plan.explain().as_str(), plan.notes[0].regarding.uid.as_str()),
+        (CANCELLED, "")
+    );
+    expect(&mut controller, &world, 6, "");
+}
+
+#[test]
+fn a_second_taint_that_is_not_tolerated_ends_the_wait_and_evicts() {
+    let mut world = world(&json!([taint("a", "NoExecute")]), &json!([toleration("a", 60)]));
+    let mut controller = TaintEvictionController::default();
+    expect(&mut controller, &world, 0, "wake 2026-01-01T00:01:00Z\n");
+    world.apply(node(&json!([taint("a", "NoExecute"), taint("b", "NoExecute")]), 2));
+    let plan = controller.reconcile(&Key::new("d", "p"), &world, at(3));
+    let messages: Vec<&str> = plan.notes.iter().map(|note| note.message.as_str()).collect();
+    assert_eq!(
+        messages,
+        ["Cancelling deletion of Pod d/p", "Marking for deletion Pod d/p"]
+    );
+}
+
+#[test]
+fn a_wait_outlives_its_node() {
+    let mut world = world(&json!([taint("a", "NoExecute")]), &json!([toleration("a", 6)]));
+    let mut controller = TaintEvictionController::default();
+    expect(&mut controller, &world, 0, "wake 2026-01-01T00:00:06Z\n");
+    let node = world.get(resource::NODES, "", "n").cloned().expect("the node");
+    world.delete(&node);
+    expect(&mut controller, &world, 3, "wake 2026-01-01T00:00:06Z\n");
+    expect(&mut controller, &world, 6, EVICTED);
+    // Without a wait a pod of a missing node is nobody's business here.
+    expect(&mut TaintEvictionController::default(), &world, 6, "");
 }

@@ -133,6 +133,40 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_has_changed_since_it_was_looked_at_is_not_deleted() {
+        let finished = json!([{"type": "Complete", "status": "True", "lastTransitionTime": "2026-01-01T12:00:00Z"}]);
+        let deletion = plan_of(&finished).actions.remove(0).write;
+        assert_eq!(
+            deletion.precondition.uid.as_deref(),
+            Some("u"),
+            "another Job of that name stays"
+        );
+        assert_eq!(
+            deletion.precondition.revision,
+            Some(rota_api::Revision(3)),
+            "its ttl may be longer now"
+        );
+    }
+
+    #[test]
+    fn a_job_that_does_not_say_when_it_finished_is_kept() {
+        assert!(plan_of(&json!([{"type": "Complete", "status": "True"}])).is_empty());
+    }
+
+    /// What is decided an hour after noon about a Job with these conditions whose ttl is 0.
+    fn plan_of(conditions: &Value) -> Plan {
+        let job = json!({
+            "metadata": {"namespace": "d", "name": "j", "uid": "u", "resourceVersion": "3"},
+            "spec": {"ttlSecondsAfterFinished": 0, "template": {}},
+            "status": {"conditions": conditions},
+        });
+        let mut world = World::watching(&WATCHED, &[]);
+        world.apply(Arc::new(Object::from_value(resource::JOBS, job)));
+        let now = "2026-01-01T13:00:00Z".parse().expect("a time");
+        TtlController.reconcile(&Key::new("d", "j"), &world, now)
+    }
+
+    #[test]
     fn unfinished_jobs_jobs_without_ttl_and_jobs_being_deleted_are_kept() {
         check("Suspended", 0, false, 99, "");
         check("Complete", Value::Null, false, 99, "");

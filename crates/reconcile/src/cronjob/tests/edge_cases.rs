@@ -367,3 +367,73 @@ fn a_replaced_job_that_cannot_go_is_reported_while_it_lingers() {
         .with("/metadata/deletionTimestamp", "2016-05-19T10:00:00Z");
     check(&lingering, "10:01:00", &["UnexpectedJob", "11:00:00"]);
 }
+
+#[test]
+fn a_weekly_run_that_never_was_is_waited_for_and_a_deadline_does_not_move_the_next_look() {
+    let never = Scene::new()
+        .created("2016-05-19T09:50:00Z")
+        .spec("schedule", "0 12 * * 5");
+    let plan = never.plan("16:00:00");
+    let friday: Timestamp = "2016-05-20T12:00:00Z".parse().expect("a time");
+    assert_eq!(plan.wake, Wake::At(friday));
+    let often = Scene::new()
+        .spec("schedule", "*/5 * * * *")
+        .status("lastScheduleTime", "2016-05-19T10:30:00Z");
+    check(&often, "10:32:00", &["10:35:00"]);
+    check(&often.spec("startingDeadlineSeconds", 60), "10:32:00", &["10:35:00"]);
+}
+
+#[test]
+fn two_cron_jobs_of_which_one_is_named_as_the_other_names_its_jobs_leave_each_other_alone() {
+    let mut scene = Scene::ran().listed("c-24394140").job("c-24394140", "");
+    let mut other = scene.cron_job.clone();
+    other["metadata"]["name"] = "c-24394140".into();
+    other["metadata"]["uid"] = "uid-other".into();
+    other["status"]["active"] = Value::Null;
+    check(&scene, "09:30:00", &["10:00:00"]);
+    scene.cron_job = other;
+    let now = "2016-05-19T10:00:00Z".parse().expect("a time");
+    let plan = CronJobController::default().reconcile(&Key::new("d", "c-24394140"), &scene.world(), now);
+    assert_eq!(plan.actions[0].write.name, "c-24394140-24394200");
+    assert!(plan.notes.iter().all(|note| note.reason != "UnexpectedJob"), "{plan}");
+}
+
+#[test]
+fn a_run_whose_job_is_not_seen_yet_is_not_started_again() {
+    let listed = Scene::ran()
+        .status("lastScheduleTime", "2016-05-19T10:00:00Z")
+        .listed("c-24394200");
+    let plan = listed.plan("10:01:00");
+    let is_create = |action: &crate::Action| matches!(action.write.change, Change::Create(_));
+    assert!(!plan.actions.iter().any(is_create), "{plan}");
+}
+
+#[test]
+fn the_job_of_the_last_run_that_is_not_listed_is_entered_and_not_unexpected() {
+    let seen = Scene::ran()
+        .status("lastScheduleTime", "2016-05-19T10:00:00Z")
+        .job("c-24394200", "")
+        .scheduled("2016-05-19T10:00:00Z");
+    check(&seen, "10:01:00", &[STATUS, "11:00:00"]);
+    assert_eq!(status(&seen.plan("10:01:00"))["active"][0]["name"], "c-24394200");
+}
+
+#[test]
+fn while_a_replaced_job_lingers_the_next_run_starts() {
+    let stuck = Scene::ran()
+        .spec("concurrencyPolicy", "Replace")
+        .listed("c-24394140")
+        .job("c-24394140", "")
+        .with("/metadata/deletionTimestamp", "2016-05-19T09:30:00Z");
+    let plan = stuck.plan("10:00:00");
+    let created = plan
+        .actions
+        .iter()
+        .find(|action| matches!(action.write.change, Change::Create(_)));
+    assert_eq!(created.expect("a Job").write.name, "c-24394200");
+    let left = &status(&plan)["active"];
+    assert_eq!(
+        (left[0]["name"].as_str(), left.as_array().map(Vec::len)),
+        (Some("c-24394200"), Some(1))
+    );
+}

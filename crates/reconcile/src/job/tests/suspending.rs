@@ -92,3 +92,46 @@ fn a_job_that_was_suspended_unseen_goes_on() {
         &[],
     );
 }
+
+#[test]
+fn under_failed_a_resumed_job_gets_no_pods_before_the_old_ones_have_ended() {
+    let spec = |suspend: bool| {
+        json!({"parallelism": 2, "completions": 2, "podReplacementPolicy": "Failed", "suspend": suspend,
+            "template": {"spec": {"containers": [{"name": "c", "image": "app:1", "resources": {"limits": {"cpu": "2"}}}]}}})
+    };
+    let ending = || {
+        [
+            pod("a", "Running").untracked().deleting(),
+            pod("b", "Running").untracked().deleting(),
+        ]
+    };
+    let suspended = |suspend, terminating: u32| {
+        job(spec(suspend))
+            .with("/status/startTime", Value::Null)
+            .status(json!({"terminating": terminating, "conditions": [
+                {"type": "Suspended", "status": "True", "reason": "JobSuspended", "message": "Job suspended"}]}))
+    };
+    check(suspended(true, 2), ending(), &[]);
+    let resumed = "status Suspended=False(JobResumed) startTime=now";
+    check(suspended(false, 2), ending(), &[resumed, "event Resumed: Job resumed"]);
+    check(
+        suspended(false, 0),
+        [],
+        &[
+            resumed,
+            "create pod, pod",
+            "status active=2",
+            "event Resumed: Job resumed",
+        ],
+    );
+    let world = world([(resource::JOBS, suspended(false, 0))]);
+    let plan = JobController::default().reconcile(&Key::new("d", "j"), &world, now());
+    let created = plan.actions.iter().find_map(|action| match &action.write.change {
+        Change::Create(pod) => Some(pod),
+        _ => None,
+    });
+    assert_eq!(
+        created.expect("a pod")["spec"]["containers"][0]["resources"]["limits"]["cpu"],
+        "2"
+    );
+}
