@@ -30,6 +30,7 @@ pub(crate) async fn run(context: Arc<Context>, pods: Arc<Pods>, stop: Cancellati
     let mut exits = context.runtime.exits();
     let (sender, mut updates) = mpsc::channel(UPDATES_MAX);
     let selection = Selection::on_node(&context.config.node.name);
+    // One message for each pod, when it is over.
     let (done, mut ended) = mpsc::unbounded_channel();
     let mut dispatcher = Dispatcher {
         found: take_inventory(&context).await,
@@ -194,6 +195,7 @@ impl Dispatcher {
 
     /// Ends what runs for pods that no longer exist, and removes what they left on disk.
     fn end_orphans(&mut self, there: &HashSet<String>) {
+        let mut left = Vec::new();
         for sandbox in std::mem::take(&mut self.found).into_values().flatten() {
             end_sandbox(&self.context, sandbox);
         }
@@ -206,13 +208,18 @@ impl Dispatcher {
             for entry in entries {
                 let name = entry.file_name();
                 let uid = uid_of(name.to_str().unwrap_or_default());
-                if !there.contains(uid)
-                    && let Err(failure) = crate::volumes::take_down(&entry.path())
-                {
-                    warn!(%failure, path = %entry.path().display(), "removing what a pod left behind failed");
+                if !there.contains(uid) {
+                    left.push(entry.path());
                 }
             }
         }
+        tokio::task::spawn_blocking(move || {
+            for path in left {
+                if let Err(failure) = crate::volumes::take_down(&path) {
+                    warn!(%failure, path = %path.display(), "removing what a pod left behind failed");
+                }
+            }
+        });
     }
 
     /// Forgets a pod that is gone, its logs included.

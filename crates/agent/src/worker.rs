@@ -106,6 +106,8 @@ pub(crate) fn start(
     let node = NodeFacts {
         addresses: context.config.node.addresses.clone(),
     };
+    // The task itself and holders of locks send, and must not wait. All that has come is taken in at once, so that no more
+    // waits than one step is behind: changes of the pod, and an answer for each thing that was asked for.
     let (outbox, inbox) = mpsc::unbounded_channel();
     let status = pod.status.clone().unwrap_or_default();
     let view = PodView {
@@ -139,13 +141,25 @@ pub(crate) fn start(
         worker.life.see(refusal, now);
     }
     tokio::spawn(async move {
+        // Also after a panic, which is told where it happens: the next that is heard of the pod begins another task.
+        let _done = Finally(Some(done));
         worker.run().await;
-        done();
     });
     Ok(PodTask {
         inbox: outbox,
         view: receiver,
     })
+}
+
+/// Does something when it is dropped.
+struct Finally<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Drop for Finally<F> {
+    fn drop(&mut self) {
+        if let Some(last) = self.0.take() {
+            last();
+        }
+    }
 }
 
 impl Worker {

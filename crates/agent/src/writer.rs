@@ -29,6 +29,7 @@ pub struct Writer {
 impl Writer {
     /// Starts the task that writes. It ends when the last clone of the writer is dropped.
     pub fn start(cluster: Arc<dyn Cluster>) -> Self {
+        // Whoever writes waits for the answer: no more can wait here than there are pods and nodes.
         let (requests, receiver) = mpsc::unbounded_channel();
         tokio::spawn(run(cluster, receiver));
         Self { requests }

@@ -32,5 +32,5 @@ pub mod server;
 pub use documents::KUBERNETES_VERSION;
 pub use metrics::MetricSource;
 pub use node_access::NodeAccess;
-pub use pki::{Identity, Kubeconfig, Pki};
+pub use pki::{Identity, Kubeconfig, Pki, write_private};
 pub use server::{BindError, Config, Server};

@@ -34,7 +34,7 @@ impl Backoff {
     /// Until when to wait after a failure at `failed`, and how long that is; `None`: try at once.
     pub(crate) fn until(self, limits: BackoffLimits, failed: Timestamp) -> Option<(Timestamp, Duration)> {
         let (wait, updated) = self.last?;
-        (!is_forgotten(limits, updated, failed)).then(|| (failed + wait, wait))
+        (!is_forgotten(limits, updated, failed)).then(|| (later(failed, wait), wait))
     }
 
     /// Counts an attempt at `now` after a failure at `failed`: the wait after the next failure is longer.
@@ -47,6 +47,11 @@ impl Backoff {
     }
 }
 
+/// So much later; the end of time where that is beyond it. What a status says of times was written by others.
+pub(crate) fn later(at: Timestamp, wait: Duration) -> Timestamp {
+    at.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
+
 fn is_forgotten(limits: BackoffLimits, updated: Timestamp, failed: Timestamp) -> bool {
     Duration::try_from(failed.duration_since(updated)).is_ok_and(|quiet| quiet > limits.max * 2)
 }
@@ -57,6 +62,17 @@ mod tests {
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_wait_ends_with_time_itself() {
+        let mut backoff = Backoff::default();
+        let limits = BackoffLimits::default();
+        backoff.count(limits, Timestamp::MAX, Timestamp::MAX);
+        assert_eq!(
+            backoff.until(limits, Timestamp::MAX),
+            Some((Timestamp::MAX, limits.initial))
+        );
     }
 
     /// Runs of `lengths` seconds, each restarted as soon as allowed: the waits between them.

@@ -18,7 +18,7 @@ use rota_api::Timestamp;
 use rota_api::k8s::api::core::v1::{Container, ContainerStatus, Pod, PodStatus};
 
 use crate::action::{Action, Exit, Input, Note, ProbeKind, ProbeVerdict, Run, Sandbox, StartFailure, Step};
-use crate::backoff::BackoffLimits;
+use crate::backoff::{BackoffLimits, later};
 use crate::restart::{Role, containers, restarts};
 use crate::track::{Before, Hook, Start, Track, probes};
 
@@ -561,7 +561,10 @@ impl Life {
         }
         let seconds = self.pod.spec.as_ref().and_then(|s| s.active_deadline_seconds);
         let deadline = seconds.zip(self.start_time).map(|(seconds, start)| {
-            start + Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(GRACE_SECS_MAX))
+            later(
+                start,
+                Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(GRACE_SECS_MAX)),
+            )
         });
         if deadline.is_some_and(|deadline| deadline <= now) {
             let message = "Pod was active on the node longer than the specified deadline";

@@ -14,6 +14,7 @@ use rota_api::Timestamp;
 use rota_api::k8s::api::core::v1::Probe;
 
 use crate::action::{ProbeKind, ProbeVerdict};
+use crate::backoff::later;
 
 /// What a probe's answers so far amount to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ impl Prober {
         Self {
             kind,
             result: initial,
-            next: started + span(probe.initial_delay_seconds, 0),
+            next: later(started, span(probe.initial_delay_seconds, 0)),
             asked: false,
             streak: (false, 0),
         }
@@ -61,7 +62,7 @@ impl Prober {
     /// The probe is asked now.
     pub(crate) fn ask(&mut self, probe: &Probe, now: Timestamp) {
         self.asked = true;
-        self.next = now + span(probe.period_seconds, 10);
+        self.next = later(now, span(probe.period_seconds, 10));
     }
 
     /// Takes an answer in. Returns true when the result changed.

@@ -15,14 +15,14 @@ use rota_agent::tokens::{ClusterTokens, Tokens};
 use rota_apiserver::join::{JoinToken, enroll, host_and_port, own_address};
 use rota_apiserver::kubelet;
 use rota_apiserver::kubelet::server::NodeEndpoint;
-use rota_apiserver::{Identity, Kubeconfig};
+use rota_apiserver::{Identity, Kubeconfig, write_private};
 use rota_cluster::{Cluster, Recorder, RemoteCluster};
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::JoinArgs;
-use crate::up::{Common, DataDir, LocalNodes, RealNode, host_name, start_real, write_private};
+use crate::up::{Common, DataDir, LocalNodes, RealNode, host_name, start_real};
 use crate::{kubeconfig, output};
 
 /// Runs the command.
@@ -108,7 +108,7 @@ async fn join(
     let access = data.path().join("kubeconfig");
     let user = format!("system:node:{name}");
     let config = Kubeconfig::with_certificate(&known.authority, url, &user, &known.client());
-    write_private(&access, &config.to_string())?;
+    write_private(&access, &config.to_string()).with_context(|| format!("writing {}", access.display()))?;
     let cluster = kubeconfig::connect(&access).await?;
     let address = own_address(url).await.context("finding this machine's address")?;
     let endpoint = NodeEndpoint::bind(
@@ -188,7 +188,7 @@ impl Known {
             serving: enrolled.serving.certificate_pem,
         };
         let text = serde_json::to_string_pretty(&known).context("writing down who this machine is")?;
-        write_private(&file, &text)?;
+        write_private(&file, &text).with_context(|| format!("writing {}", file.display()))?;
         Ok(known)
     }
 

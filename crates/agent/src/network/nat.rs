@@ -45,6 +45,7 @@ impl ForwardedPort {
 }
 
 /// The translation table of a node.
+#[derive(Clone)]
 pub(crate) struct Nat {
     table: String,
     bridge: String,

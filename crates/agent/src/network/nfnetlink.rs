@@ -49,7 +49,7 @@ pub(crate) enum Hook {
 /// One step of a rule: compares and goes on, or acts.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// The source address is in the prefix; with `negated`, is not.
+    /// The source address is in the prefix.
     SourceIn(super::Prefix),
     /// The destination address is not in the prefix.
     DestinationNotIn(super::Prefix),

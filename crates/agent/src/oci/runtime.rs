@@ -201,10 +201,14 @@ impl OciRuntime {
         network: Option<PodNetwork>,
     ) -> Result<Sandbox, RuntimeError> {
         let dir = self.layout.sandbox(id);
-        // What is there is of a sandbox that never stood or was lost; nobody knows it.
-        remove_tree(&dir)?;
-        std::fs::create_dir_all(dir.join("containers"))
-            .map_err(|e| node(format_args!("making {}", dir.display()), e))?;
+        let fresh = dir.clone();
+        blocking(move || {
+            // What is there is of a sandbox that never stood or was lost; nobody knows it.
+            remove_tree(&fresh)?;
+            std::fs::create_dir_all(fresh.join("containers"))
+                .map_err(|e| node(format_args!("making {}", fresh.display()), e))
+        })
+        .await?;
         let cgroup = format!("{}/pod{id}", self.layout.cgroup());
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(|e| node("making a socket", e))?;
         ours.set_nonblocking(true).map_err(|e| node("making a socket", e))?;
@@ -245,10 +249,12 @@ impl OciRuntime {
     async fn update_ports(&self) -> Result<(), RuntimeError> {
         let _turn = self.network.ports.lock().await;
         let ports = self.state.forwarded_ports()?;
-        self.network
-            .nat
-            .set_ports(&ports)
-            .map_err(|e| node("forwarding the node's ports", e))
+        let nat = self.network.nat.clone();
+        blocking(move || {
+            nat.set_ports(&ports)
+                .map_err(|e| node("forwarding the node's ports", e))
+        })
+        .await
     }
 
     fn home(&self, container: &str) -> Option<Arc<Sandbox>> {
@@ -275,6 +281,7 @@ impl Runtime for OciRuntime {
     }
 
     fn exits(&self) -> Pin<Box<dyn Stream<Item = ContainerState> + Send>> {
+        // One message for each container, when it has ended.
         let (sender, receiver) = mpsc::unbounded_channel();
         lock(&self.state.listeners).push(sender);
         Box::pin(futures::stream::unfold(receiver, async |mut receiver| {
@@ -312,8 +319,13 @@ impl Runtime for OciRuntime {
             Ok(sandbox) => Arc::new(sandbox),
             Err(e) => {
                 self.release_network(network.as_ref());
-                let _ = self.cgroups.remove(&format!("{}/pod{id}", self.layout.cgroup()));
-                remove_tree(&self.layout.sandbox(&id))?;
+                let (cgroups, cgroup) = (self.cgroups.clone(), format!("{}/pod{id}", self.layout.cgroup()));
+                let dir = self.layout.sandbox(&id);
+                blocking(move || {
+                    let _ = cgroups.remove(&cgroup);
+                    remove_tree(&dir)
+                })
+                .await?;
                 return Err(e);
             }
         };
@@ -574,9 +586,13 @@ impl State {
                 }
                 (Event::Gone, Some(sandbox)) => {
                     lock(&sandbox.client).take();
-                    for container in sandbox.bury(&cgroups) {
-                        state.announce(&container);
-                    }
+                    let cgroups = cgroups.clone();
+                    // Waits for processes to end and for the disk.
+                    tokio::task::spawn_blocking(move || {
+                        for container in sandbox.bury(&cgroups) {
+                            state.announce(&container);
+                        }
+                    });
                 }
                 (_, None) => {}
             }

@@ -1,7 +1,7 @@
 //! Small secret files: read whole, written whole, for the owner only.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -27,19 +27,33 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, PkiError> {
 
 /// Writes a file that is there whole or not at all, readable by its owner only.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), PkiError> {
-    let temporary = path.with_extension("new");
-    let written = OpenOptions::new()
+    write_private(path, text).map_err(failed("write", path))
+}
+
+/// Writes a file that is there whole or not at all, also after a power failure, and readable by its owner only, whatever the
+/// mode of an older one was. Makes its directory.
+///
+/// Errors: what the disk says.
+pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    fs::create_dir_all(directory)?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let temporary = path.with_file_name(name);
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
-        .open(&temporary)
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&temporary, path));
-    written.map_err(failed("write", path))
+        .open(&temporary)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    File::open(directory)?.sync_all()
 }
 
 fn failed(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> PkiError {
@@ -48,5 +62,27 @@ fn failed(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -
         operation,
         path,
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_private_file_is_the_owners_alone_whatever_was_there_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("below/kubeconfig.yaml");
+        write_private(&path, "one").unwrap();
+        let left_over = directory.path().join("below/kubeconfig.yaml.new");
+        for open in [&path, &left_over] {
+            fs::write(open, "half").unwrap();
+            fs::set_permissions(open, fs::Permissions::from_mode(0o666)).unwrap();
+        }
+        write_private(&path, "two").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!left_over.exists());
     }
 }

@@ -27,6 +27,7 @@ use rcgen::{
 };
 use ring::rand::{SecureRandom, SystemRandom};
 
+pub use files::write_private;
 pub use kubeconfig::Kubeconfig;
 
 /// How long certificates are valid, in years. Restarts renew all but the authority's.

@@ -65,3 +65,33 @@ fn a_killed_rota_finds_its_twenty_containers_again_and_counts_right() {
         );
     }
 }
+
+/// Runs until it is stopped, with a volume in memory.
+const IN_MEMORY: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: memory}
+spec:
+  volumes:
+  - {name: v, emptyDir: {medium: Memory}}
+  containers:
+  - {name: main, image: busybox, command: [sleep, "1000"], volumeMounts: [{name: v, mountPath: /v}]}
+"#;
+
+#[test]
+fn a_cluster_that_is_taken_down_leaves_no_volume_in_memory_mounted() {
+    let cluster = Cluster::start(&[], &[Image::Busybox]);
+    cluster.apply_text("memory", IN_MEMORY);
+    cluster.until("a running pod", &["get", "pod", "memory", "--no-headers"], |pod| {
+        pod.contains("Running")
+    });
+    let data = cluster.data_dir();
+    let is_mounted = || {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").expect("what is mounted");
+        mounts.contains(&data)
+    };
+    assert!(is_mounted());
+    // Stops it, takes it down with --purge, and fails where that does.
+    drop(cluster);
+    assert!(!is_mounted());
+}

@@ -117,3 +117,18 @@ fn a_pod_that_is_gone_from_the_cluster_is_stopped_without_a_word() {
     );
     assert!(bench.life.step(super::bench::at(0)).over);
 }
+
+#[test]
+fn a_start_time_at_the_end_of_time_has_a_deadline_all_the_same() {
+    let mut pod = pod(json!({"activeDeadlineSeconds": 5}));
+    pod["status"] = json!({"startTime": "9999-12-30T21:59:59Z"});
+    Bench::of(pod).settle().check(
+        "0 = Pending, c ContainerCreating x0
+         0 > sandbox 0
+         0   Pulled: Container image \"i\" already present on machine and can be accessed by the pod
+         0 > start c 0
+         0   Created: Container created
+         0   Started: Container started
+         0 = Running, c+ running x0",
+    );
+}

@@ -75,9 +75,7 @@ fn cron_jobs(text: &str, namespace: &str) -> Result<Vec<Value>> {
         if object["metadata"]["name"].as_str().is_none_or(str::is_empty) {
             bail!("a CronJob of the manifest has no name");
         }
-        if object["metadata"]["namespace"].as_str().is_none_or(str::is_empty) {
-            object["metadata"]["namespace"] = namespace.into();
-        }
+        manifest::place(object, namespace)?;
     }
     Ok(found)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use http_body_util::BodyExt;
-use rota_api::{ApiError, Reason};
+use rota_api::{ApiError, Reason, Timestamp};
 use rota_cluster::RemoteCluster;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -60,7 +60,7 @@ impl Logs {
                 format!("[{}]", log.pod)
             };
             let path = format!(
-                "/api/v1/namespaces/{}/pods/{}/log?container={}&follow=true",
+                "/api/v1/namespaces/{}/pods/{}/log?container={}&follow=true&timestamps=true",
                 self.namespace, log.pod, log.container
             );
             self.tasks
@@ -71,7 +71,10 @@ impl Logs {
     /// Waits until everything that was written has been read, within reason.
     pub(crate) async fn finish(mut self) {
         drop(self.lines);
-        let _ = tokio::time::timeout(DRAIN_MAX, async { while self.tasks.join_next().await.is_some() {} }).await;
+        let drain = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN_MAX, drain).await.is_err() {
+            tracing::warn!("the rest of the output did not arrive in time and is not shown");
+        }
     }
 }
 
@@ -81,16 +84,16 @@ async fn read(cluster: RemoteCluster, path: String, prefix: String, lines: mpsc:
         prefix,
         lines,
         pending: BytesMut::new(),
-        taken: 0,
+        seen: Seen::default(),
     };
     let mut cuts = 0;
     while cuts < CUTS_MAX {
-        let before = reader.taken;
+        let before = reader.seen.latest;
         match reader.follow(&cluster, &path).await {
             Ok(()) => return,
             Err(error) => tracing::debug!(%path, %error, "a log was cut off; taking it up again"),
         }
-        cuts = if reader.taken == before { cuts + 1 } else { 0 };
+        cuts = if reader.seen.latest == before { cuts + 1 } else { 0 };
         tokio::time::sleep(CUT_PAUSE).await;
     }
     tracing::warn!(%path, "the log cannot be read to its end");
@@ -101,8 +104,7 @@ struct Reader {
     lines: mpsc::Sender<Line>,
     /// What has come of a line whose end has not.
     pending: BytesMut,
-    /// How much of the log was taken in: so much is left out when it is read anew.
-    taken: usize,
+    seen: Seen,
 }
 
 impl Reader {
@@ -110,14 +112,14 @@ impl Reader {
     ///
     /// Errors: the log cannot be opened, or the connection broke.
     async fn follow(&mut self, cluster: &RemoteCluster, path: &str) -> Result<(), ApiError> {
-        let mut body = cluster.stream(path).await?;
-        let mut known = self.taken;
+        // The beginning of a line that was cut off comes again.
+        self.pending.clear();
+        self.seen.begin_again();
+        let mut body = cluster.stream(&format!("{path}{}", self.seen.query())).await?;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| ApiError::new(Reason::ServiceUnavailable, error.to_string()))?;
             let Some(data) = frame.data_ref() else { continue };
-            let again = known.min(data.len());
-            known -= again;
-            if self.take(&data[again..]).await.is_err() {
+            if self.take(data).await.is_err() {
                 return Ok(());
             }
         }
@@ -130,7 +132,6 @@ impl Reader {
 
     /// Takes in more of the log and passes on the lines that are whole by that.
     async fn take(&mut self, data: &[u8]) -> Result<(), mpsc::error::SendError<Line>> {
-        self.taken += data.len();
         let mut rest = data;
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             self.pending.extend_from_slice(&rest[..end]);
@@ -146,9 +147,69 @@ impl Reader {
         Ok(())
     }
 
-    async fn pass_on(&self, line: &[u8]) -> Result<(), mpsc::error::SendError<Line>> {
-        let (prefix, text) = (self.prefix.clone(), String::from_utf8_lossy(line).into_owned());
+    /// Passes a line on, unless it was before.
+    async fn pass_on(&mut self, line: &[u8]) -> Result<(), mpsc::error::SendError<Line>> {
+        let Some(text) = self.seen.text_of(line) else {
+            return Ok(());
+        };
+        let (prefix, text) = (self.prefix.clone(), String::from_utf8_lossy(text).into_owned());
         self.lines.send(Line { prefix, text }).await
+    }
+}
+
+/// Up to where a log was seen. Its lines carry their times, as where they stand in it changes when it is rotated.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The time of the latest line, and how many lines of that time there were.
+    latest: Option<(Timestamp, u64)>,
+    /// Of a log that is read again: up to when its lines are known, and how many more of just that time are.
+    known: Option<(Timestamp, u64)>,
+    /// Whether the line that a piece without a time belongs to is known.
+    is_known: bool,
+}
+
+impl Seen {
+    /// The log is read again from [`Seen::query`].
+    fn begin_again(&mut self) {
+        self.known = self.latest;
+    }
+
+    /// What asks for the rest of the log. Whole seconds, as servers understand nothing finer.
+    fn query(&self) -> String {
+        let from = self
+            .latest
+            .map(|(time, _)| time.strftime("&sinceTime=%Y-%m-%dT%H:%M:%SZ").to_string());
+        from.unwrap_or_default()
+    }
+
+    /// The text of a line, or of a piece of a long one; `None` if it was seen before.
+    fn text_of<'a>(&mut self, line: &'a [u8]) -> Option<&'a [u8]> {
+        let space = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
+        let (time, text) = line.split_at(space);
+        let time = std::str::from_utf8(time)
+            .ok()
+            .and_then(|time| time.parse::<Timestamp>().ok());
+        let Some(time) = time else {
+            return (!self.is_known).then_some(line);
+        };
+        self.is_known = match &mut self.known {
+            Some((known, _)) if time < *known => true,
+            Some((known, more)) if time == *known && *more > 0 => {
+                *more -= 1;
+                true
+            }
+            _ => false,
+        };
+        if self.is_known {
+            return None;
+        }
+        self.latest = match self.latest {
+            Some((latest, count)) if latest == time => Some((latest, count + 1)),
+            // The two streams of a container may overtake each other by a little.
+            Some((latest, count)) if latest > time => Some((latest, count)),
+            _ => Some((time, 1)),
+        };
+        Some(text.get(1..).unwrap_or_default())
     }
 }
 
@@ -163,19 +224,49 @@ mod tests {
             prefix: "[p]".to_owned(),
             lines,
             pending: BytesMut::new(),
-            taken: 0,
+            seen: Seen::default(),
         };
-        for part in ["on", "e\n\ntw", "o\n"] {
+        const TIME: &str = "2026-01-01T00:00:00Z ";
+        for part in [&format!("{TIME}on"), &format!("e\n{TIME}\n{TIME}tw"), "o\n", TIME] {
             reader.take(part.as_bytes()).await.unwrap();
         }
-        reader.take(&vec![b'x'; LINE_BYTES_MAX + 1]).await.unwrap();
-        assert_eq!(reader.taken, 9 + LINE_BYTES_MAX + 1);
+        reader.take(&vec![b'x'; LINE_BYTES_MAX]).await.unwrap();
+        reader.take(b"rest\n").await.unwrap();
         drop(reader);
         let mut told = Vec::new();
         while let Some(line) = passed.recv().await {
             told.push(line.text);
         }
         assert_eq!(told[..3], ["one", "", "two"]);
-        assert_eq!(told[3].len(), LINE_BYTES_MAX + 1);
+        assert_eq!((told[3].len(), told[4].as_str()), (LINE_BYTES_MAX, "rest"));
+    }
+
+    #[test]
+    fn what_was_seen_before_a_cut_is_not_shown_again() {
+        let log = [
+            "2026-01-01T00:00:00.1Z a",
+            "2026-01-01T00:00:00.2Z b",
+            "2026-01-01T00:00:00.2Z b",
+            "a piece of the same line",
+            "2026-01-01T00:00:00.2Z c",
+            "2026-01-01T00:00:01Z d",
+        ];
+        let mut seen = Seen::default();
+        assert_eq!(seen.query(), "");
+        let mut read = |lines: &[&str]| {
+            seen.begin_again();
+            let shown = lines
+                .iter()
+                .filter_map(|line| Some(seen.text_of(line.as_bytes())?.to_vec()));
+            let shown = String::from_utf8(shown.collect::<Vec<_>>().concat()).unwrap();
+            (shown, seen.query())
+        };
+        let query = "&sinceTime=2026-01-01T00:00:00Z".to_owned();
+        assert_eq!(read(&log[..2]), ("ab".to_owned(), query.clone()));
+        assert_eq!(read(&log[..4]), ("ba piece of the same line".to_owned(), query));
+        assert_eq!(
+            read(&log),
+            ("cd".to_owned(), "&sinceTime=2026-01-01T00:00:01Z".to_owned())
+        );
     }
 }

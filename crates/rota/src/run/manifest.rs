@@ -42,8 +42,8 @@ pub(crate) fn read(text: &str, namespace: &str, salt: u32) -> Result<Manifest> {
             bail!("document {number} of the manifest is a {kind} of {api_version:?}, which Rota does not know");
         };
         let mut object = document;
-        if resource.is_namespaced() && object["metadata"]["namespace"].as_str().is_none_or(str::is_empty) {
-            object["metadata"]["namespace"] = namespace.into();
+        if resource.is_namespaced() {
+            place(&mut object, namespace).with_context(|| format!("document {number} of the manifest"))?;
         }
         match resource.kind {
             "Job" => workloads.push(Workload::Job(object)),
@@ -125,6 +125,23 @@ fn job_of(cron_job: &Value, salt: u32) -> Result<Value> {
     Ok(json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": template["spec"]}))
 }
 
+/// Puts an object that names no namespace into this one.
+///
+/// Errors: its metadata is not a map.
+pub(crate) fn place(object: &mut Value, namespace: &str) -> Result<()> {
+    let members = object.as_object_mut().context("it is not a map")?;
+    let metadata = members.entry("metadata").or_insert(Value::Null);
+    if metadata.is_null() {
+        *metadata = json!({});
+    }
+    let metadata = metadata.as_object_mut().context("its metadata is not a map")?;
+    let named = metadata.get("namespace").and_then(Value::as_str);
+    if named.is_none_or(str::is_empty) {
+        metadata.insert("namespace".to_owned(), namespace.into());
+    }
+    Ok(())
+}
+
 /// The objects of a manifest: YAML or JSON documents, lists taken apart.
 ///
 /// Errors: what is no object.
@@ -198,6 +215,20 @@ mod tests {
         assert_eq!(refused("a: b"), "document 1 of the manifest has no kind");
         assert_eq!(refused("- a"), "document 1 of the manifest is not an object");
         assert!(refused("kind: Pod\napiVersion: v9").contains("which Rota does not know"));
+    }
+
+    #[test]
+    fn metadata_that_is_no_map_is_refused() {
+        for metadata in ["3", "[]", "a"] {
+            let text = format!("kind: Job\napiVersion: batch/v1\nmetadata: {metadata}");
+            let refused = format!("{:#}", read(&text, "d", 0).unwrap_err());
+            assert_eq!(refused, "document 1 of the manifest: its metadata is not a map");
+        }
+        let without = read("kind: Job\napiVersion: batch/v1\nmetadata:", "d", 0).unwrap();
+        let Workload::Job(job) = without.workload else {
+            panic!("a Job")
+        };
+        assert_eq!(job["metadata"], json!({"namespace": "d"}));
     }
 
     #[test]

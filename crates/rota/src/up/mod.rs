@@ -10,10 +10,7 @@ mod nodes;
 mod pod_range;
 mod recorder;
 
-use std::fs;
-use std::io::Write as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,7 +23,7 @@ use rota_api::Timestamp;
 use rota_api::validate::Checks;
 use rota_apiserver::join::JoinToken;
 use rota_apiserver::kubelet::client::RemoteNodes;
-use rota_apiserver::{Config, Kubeconfig, Pki, Server, authorization};
+use rota_apiserver::{Config, Kubeconfig, Pki, Server, authorization, write_private};
 use rota_cluster::{Cluster, LocalCluster, Metrics, Recorder, drive, schedule};
 use rota_registry::{Caller, Env as _, Registry, Settings, bootstrap};
 use rota_store::{DurableStore, MemoryStore, Store};
@@ -175,7 +172,8 @@ impl Running {
         let kubeconfig = config.kubeconfig.clone().unwrap_or_else(|| data.kubeconfig());
         write_kubeconfig(&kubeconfig, &pki, &url)?;
         let join_token = JoinToken::of(&pki).to_string();
-        write_private(&data.join_token(), &format!("{join_token}\n"))?;
+        write_private(&data.join_token(), &format!("{join_token}\n"))
+            .with_context(|| format!("writing {}", data.join_token().display()))?;
 
         let cluster = |user: &str| -> Arc<dyn Cluster> {
             Arc::new(LocalCluster::new(Arc::clone(&registry), Caller::system(user)))
@@ -317,26 +315,5 @@ fn open_registry(data: &DataDir, is_ephemeral: bool, env: &Arc<SystemEnv>, pki: 
 fn write_kubeconfig(path: &Path, pki: &Pki, url: &str) -> Result<()> {
     let kubeconfig =
         Kubeconfig::admin(pki, url, Timestamp::now()).context("issuing the administrator's certificate")?;
-    write_private(path, &kubeconfig.to_string())
-}
-
-/// Writes a file that only its owner can read. Written beside and moved, so that a reader never sees half a file, and an old
-/// file's mode does not stay.
-///
-/// Errors: which file cannot be written, and why.
-pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
-    let what = || format!("writing {}", path.display());
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent).with_context(what)?;
-    }
-    let beside = path.with_extension("new");
-    let _ = fs::remove_file(&beside);
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&beside)
-        .with_context(what)?;
-    file.write_all(text.as_bytes()).with_context(what)?;
-    fs::rename(&beside, path).with_context(what)
+    write_private(path, &kubeconfig.to_string()).with_context(|| format!("writing {}", path.display()))
 }
