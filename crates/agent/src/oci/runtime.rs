@@ -246,6 +246,22 @@ impl OciRuntime {
         })
     }
 
+    /// Removes what is left of a sandbox that never stood, so that it can be tried again under the same id.
+    async fn remove_rest(&self, id: &str, network: Option<PodNetwork>) -> Result<(), RuntimeError> {
+        let (cgroups, cgroup) = (self.cgroups.clone(), format!("{}/pod{id}", self.layout.cgroup()));
+        let dir = self.layout.sandbox(id);
+        blocking(move || {
+            let _ = cgroups.remove(&cgroup);
+            if let Some(PodNetwork { host_link, .. }) = network {
+                // The kernel takes its time with the links of a network that nobody is in any more.
+                let removed = Links::open().and_then(|links| links.remove(&host_link));
+                removed.map_err(|e| node(format_args!("removing the link {host_link}"), e))?;
+            }
+            remove_tree(&dir)
+        })
+        .await
+    }
+
     async fn update_ports(&self) -> Result<(), RuntimeError> {
         let _turn = self.network.ports.lock().await;
         let ports = self.state.forwarded_ports()?;
@@ -319,13 +335,7 @@ impl Runtime for OciRuntime {
             Ok(sandbox) => Arc::new(sandbox),
             Err(e) => {
                 self.release_network(network.as_ref());
-                let (cgroups, cgroup) = (self.cgroups.clone(), format!("{}/pod{id}", self.layout.cgroup()));
-                let dir = self.layout.sandbox(&id);
-                blocking(move || {
-                    let _ = cgroups.remove(&cgroup);
-                    remove_tree(&dir)
-                })
-                .await?;
+                self.remove_rest(&id, network).await?;
                 return Err(e);
             }
         };
@@ -337,9 +347,8 @@ impl Runtime for OciRuntime {
             // are set again without it, which may fail for the same reason.
             let _ = self.stop_sandbox(&id).await;
             self.give_back(&sandbox);
-            let dir = sandbox.dir.clone();
-            blocking(move || remove_tree(&dir)).await?;
             self.state.remove(&id);
+            self.remove_rest(&id, network).await?;
             return Err(e);
         }
         Ok(sandbox.state())
