@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use futures::{StreamExt, TryStreamExt, stream};
-use rota_api::{Timestamp, Write, resource};
+use rota_api::{Object, Timestamp, Write, resource};
 use rota_cluster::{Cluster, EventKind, Selection};
 use serde_json::json;
 
@@ -79,6 +79,9 @@ pub(super) async fn measure(site: &Site, args: &CronjobsArgs) -> Result<Figures>
                 );
             };
             if late.insert(owner.uid.clone(), delay).is_some() {
+                if is_of_later(&event.object, instant) {
+                    bail!("the next minute came before every CronJob had started its Job");
+                }
                 bail!("the run is void: CronJob {} started two Jobs", owner.name);
             }
         }
@@ -110,6 +113,13 @@ pub(super) async fn measure(site: &Site, args: &CronjobsArgs) -> Result<Figures>
     }
     site.leave(&cluster, &namespace).await?;
     Ok(figures)
+}
+
+/// True when the Job belongs to an instant behind this one.
+fn is_of_later(job: &Object, instant: Timestamp) -> bool {
+    let scheduled = &job.to_value()["metadata"]["annotations"]["batch.kubernetes.io/cronjob-scheduled-timestamp"];
+    let at: Option<Timestamp> = scheduled.as_str().and_then(|time| time.parse().ok());
+    at.is_some_and(|at| at > instant)
 }
 
 fn cron_job(name: &str, namespace: &str) -> serde_json::Value {
