@@ -81,6 +81,8 @@ pub(crate) enum Route {
     ObjectsAndEvents,
     /// A stream of watch events.
     Events,
+    /// A document that is JSON for everybody.
+    Document,
 }
 
 /// One clause of an `Accept` header.
@@ -126,8 +128,11 @@ fn accept(headers: &HeaderMap) -> String {
 ///
 /// Errors: 406 with the list of what is offered.
 pub(crate) fn offer(headers: &HeaderMap, route: Route) -> Result<(), ApiError> {
-    let mut offered: Vec<&str> = MEDIA_TYPES.iter().map(|(name, _)| *name).collect();
-    if route != Route::Objects {
+    let mut offered: Vec<&str> = match route {
+        Route::Document => vec![media_type(Format::Json)],
+        Route::Objects | Route::ObjectsAndEvents | Route::Events => MEDIA_TYPES.iter().map(|(name, _)| *name).collect(),
+    };
+    if matches!(route, Route::ObjectsAndEvents | Route::Events) {
         offered.extend(EVENT_TYPES);
     }
     let accept = accept(headers);
@@ -168,6 +173,7 @@ impl Answer {
         let mut answer = chosen.ok_or_else(|| {
             let accepted = match route {
                 Route::Events => EVENT_TYPES.join(", "),
+                Route::Document => media_type(Format::Json).to_owned(),
                 Route::Objects | Route::ObjectsAndEvents => MEDIA_TYPES.map(|(name, _)| name).join(", "),
             };
             ApiError::new(
@@ -306,6 +312,20 @@ mod tests {
             Some((Format::Protobuf, Transform::None))
         );
         assert_eq!(choose("application/xml"), None);
+    }
+
+    #[test]
+    fn a_document_is_offered_as_json_to_whoever_takes_that() {
+        let refusal = |accept: &str| {
+            let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().unwrap())]);
+            offer(&headers, Route::Document)
+                .err()
+                .map(|error| error.message().to_owned())
+        };
+        assert_eq!(refusal("application/vnd.kubernetes.protobuf, */*"), None);
+        assert_eq!(refusal("application/vnd.kubernetes.protobuf,application/json"), None);
+        let only = "406: Not Acceptable\n\nAvailable representations: application/json";
+        assert_eq!(refusal("application/vnd.kubernetes.protobuf").as_deref(), Some(only));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use rota_api::{ApiError, FieldError, FieldErrorKind, Object, Resource, Revision};
+use rota_api::{ApiError, FieldError, FieldErrorKind, Object, Resource, Revision, codec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -236,11 +236,13 @@ impl Token {
             };
             format!("continue key is not valid: illegal base64 data at input byte {at}")
         })?;
-        let token: Self =
-            serde_json::from_slice(&json).map_err(|error| format!("continue key is not valid: {error}"))?;
+        let token: Self = serde_json::from_slice(&json).map_err(|error| {
+            let why = codec::json_complaint(&json).unwrap_or_else(|| error.to_string());
+            format!("continue key is not valid: {why}")
+        })?;
         if token.v != TOKEN_VERSION {
             return Err(format!(
-                "continue key is not valid: server does not recognize this encoded version {:?}",
+                "continue key is not valid: server does not recognize this encoded version {}",
                 token.v
             ));
         }
@@ -249,8 +251,13 @@ impl Token {
                 "continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into(),
             );
         }
-        if token.start.split('/').any(|part| part == "..") {
-            return Err("continue key is not valid".into());
+        if token.start.is_empty() {
+            return Err("continue key is not valid: encoded start key empty (version meta.k8s.io/v1)".into());
+        }
+        // Nothing may lead out of the collection.
+        let mut parts = token.start.strip_prefix('/').unwrap_or(&token.start).split('/');
+        if token.start != "/" && parts.any(|part| matches!(part, "" | "." | "..")) {
+            return Err(format!("continue key is not valid: {}", token.start));
         }
         Ok(token)
     }

@@ -34,6 +34,8 @@ pub struct WatchOptions {
     pub send_initial_events: Option<bool>,
     /// Whether the watcher understands bookmarks.
     pub bookmarks: bool,
+    /// A continue token, which does not go together with `resource_version_match`.
+    pub continue_token: String,
 }
 
 /// Where a watch begins.
@@ -207,6 +209,12 @@ fn broken_rules(options: &WatchOptions) -> Vec<FieldError> {
         errors.push(forbidden(
             MATCH,
             "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        ));
+    }
+    if !how.is_empty() && !options.continue_token.is_empty() {
+        errors.push(forbidden(
+            MATCH,
+            "resourceVersionMatch is forbidden when continue is provided",
         ));
     }
     errors

@@ -4,6 +4,8 @@ mod support;
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rota_api::{DeleteOptions, Revision, Write, resource};
 use rota_registry::{Event, ListOptions, Registry, WatchOptions};
 use rota_store::{DurableStore, Store};
@@ -119,6 +121,48 @@ async fn a_page_of_a_forgotten_listing_offers_to_go_on_from_the_present() {
 }
 
 #[tokio::test]
+async fn tokens_and_versions_that_cannot_be_read_are_refused_in_upstreams_words() {
+    let world = World::new().await;
+    let list = async |options: ListOptions| {
+        let refused = world.registry.list(resource::LEASES, &options).await.unwrap_err();
+        refused.message().to_owned()
+    };
+    let token = |token: &str| ListOptions {
+        continue_token: URL_SAFE_NO_PAD.encode(token),
+        ..ListOptions::default()
+    };
+    for (text, why) in [
+        ("hello", "invalid character 'h' looking for beginning of value"),
+        (
+            r#"{"v":"v2","rv":1,"start":"a"}"#,
+            "server does not recognize this encoded version v2",
+        ),
+        (
+            r#"{"v":"meta.k8s.io/v1","rv":0,"start":"a"}"#,
+            "incorrect encoded start resourceVersion (version meta.k8s.io/v1)",
+        ),
+        (
+            r#"{"v":"meta.k8s.io/v1","rv":1,"start":""}"#,
+            "encoded start key empty (version meta.k8s.io/v1)",
+        ),
+        (r#"{"v":"meta.k8s.io/v1","rv":1,"start":"../x"}"#, "../x"),
+        (r#"{"v":"meta.k8s.io/v1","rv":1,"start":"a//b"}"#, "a//b"),
+        (r#"{"v":"meta.k8s.io/v1","rv":1,"start":"a/./b"}"#, "a/./b"),
+    ] {
+        let expected = format!("invalid continue token: continue key is not valid: {why}");
+        assert_eq!(list(token(text)).await, expected, "{text}");
+    }
+    for (version, why) in [("x", "invalid syntax"), ("99999999999999999999", "value out of range")] {
+        let told = list(ListOptions {
+            resource_version: version.to_owned(),
+            ..ListOptions::default()
+        });
+        let expected = format!("strconv.ParseUint: parsing {version:?}: {why}");
+        assert!(told.await.ends_with(&expected), "{version}");
+    }
+}
+
+#[tokio::test]
 async fn options_that_do_not_go_together_are_refused() {
     let world = World::new().await;
     let exact_zero = ListOptions {
@@ -131,6 +175,18 @@ async fn options_that_do_not_go_together_are_refused() {
         error.message(),
         "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch \"exact\" is \
          forbidden for resourceVersion \"0\""
+    );
+    let continued = WatchOptions {
+        resource_version_match: "NotOlderThan".to_owned(),
+        send_initial_events: Some(true),
+        continue_token: "x".to_owned(),
+        ..WatchOptions::default()
+    };
+    let refused = world.registry.watch(resource::LEASES, &continued).await;
+    assert_eq!(
+        refused.err().unwrap().message(),
+        "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when \
+         continue is provided"
     );
     let exact_initial = WatchOptions {
         resource_version: "5".to_owned(),

@@ -14,6 +14,7 @@ mod node;
 mod scalar;
 mod settle;
 mod style;
+mod syntax;
 mod time;
 mod yaml;
 
@@ -26,6 +27,7 @@ use crate::{ApiError, protobuf};
 
 pub use conform::ConformError;
 pub use settle::settle;
+pub use syntax::json_complaint;
 
 /// How deep a document may nest.
 pub const DEPTH_MAX: usize = 128;

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 
-use super::SyntaxError;
+use super::{SyntaxError, json_complaint};
 
 /// A node of a document.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,13 +25,9 @@ pub(super) enum Node {
 /// Reads JSON. Its depth is bounded by the parser. Bytes and escapes that are no characters are read as U+FFFD.
 pub(super) fn from_json(body: &[u8]) -> Result<Node, SyntaxError> {
     let text = repaired(body);
-    serde_json::from_slice(&text).map_err(|e| {
-        if e.is_eof() {
-            SyntaxError("unexpected end of JSON input".into())
-        } else {
-            SyntaxError(e.to_string())
-        }
-    })
+    // What is JSON all the same goes beyond the limits of the parser.
+    serde_json::from_slice(&text)
+        .map_err(|error| SyntaxError(json_complaint(body).unwrap_or_else(|| error.to_string())))
 }
 
 /// The text with each byte that is part of no character, and each escaped half of a pair without its other half, replaced.

@@ -21,6 +21,11 @@ use wire::{Content, Fields, put_bytes};
 /// What every enveloped object begins with.
 pub const MAGIC: [u8; 4] = *b"k8s\0";
 
+/// The kind that is sent without an `apiVersion`.
+///
+/// Source: `apiserver/pkg/endpoints/discovery/util.go`, `stripVersionEncoder`.
+const UNVERSIONED: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.APIVersions";
+
 /// Why a text is no object in protobuf, or an object has no such form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtobufError {
@@ -67,8 +72,15 @@ pub fn encode(value: &Value) -> Result<Vec<u8>, ProtobufError> {
     let text = |field: &str| value[field].as_str().unwrap_or_default();
     let (api_version, kind) = (text("apiVersion"), text("kind"));
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    // The list of the versions of the core group belongs to none of them.
+    let unversioned = || {
+        schema()
+            .id(UNVERSIONED)
+            .filter(|_| api_version.is_empty() && kind == "APIVersions")
+    };
     let id = schema()
         .by_kind(group, version, kind)
+        .or_else(unversioned)
         .ok_or_else(|| ProtobufError::NoForm(format!("{api_version} {kind}")))?;
     let raw = message(id, value);
     let mut type_meta = Vec::with_capacity(api_version.len() + kind.len() + 4);

@@ -116,3 +116,21 @@ fn a_watch_frame_is_a_length_and_an_event() {
     let frame = watch_frame("ADDED", b"k8s\0");
     assert_eq!(frame, b"\0\0\0\x0f\x0a\x05ADDED\x12\x06\x0a\x04k8s\0");
 }
+
+#[test]
+fn the_versions_of_the_core_group_are_sent_without_a_version_of_their_own() {
+    let versions = crate::discovery::versions(crate::resource::Served::default(), "h:1");
+    let bytes = encode(&versions).expect("it has a form");
+    let mut message = Vec::new();
+    put_bytes(&mut message, 1, b"v1");
+    let mut address = Vec::new();
+    put_bytes(&mut address, 1, b"0.0.0.0/0");
+    put_bytes(&mut address, 2, b"h:1");
+    put_bytes(&mut message, 2, &address);
+    let envelope = open(&bytes).expect("it is enveloped");
+    assert_eq!(envelope.raw, message);
+    assert_eq!(
+        (envelope.api_version.as_str(), envelope.kind.as_str()),
+        ("", "APIVersions")
+    );
+}

@@ -11,6 +11,7 @@ mod core;
 mod gates;
 mod pod;
 mod qos;
+mod service;
 mod status;
 mod warn;
 
@@ -22,6 +23,7 @@ use crate::value::{copy, ensure_object, integer, semantically_equal, set};
 
 pub(crate) use apps::TEMPLATE_GENERATION;
 pub use qos::quality_of_service;
+pub use service::{link_cluster_ips, needs_cluster_ip, needs_health_port, needs_node_ports};
 
 /// How a kind's objects are prepared.
 struct Strategy {
@@ -147,8 +149,8 @@ static STRATEGIES: &[Strategy] = &[
         ..plain("Lease", Generation::Free, Status::None)
     },
     Strategy {
-        create: core::create_service,
-        update: core::update_service,
+        create: service::create,
+        update: service::update,
         ..plain("Service", Generation::Free, Status::Own)
     },
     Strategy {

@@ -7,8 +7,12 @@ use serde_json::{Value, json};
 use super::{gates, quality_of_service};
 use crate::value::{copy, default_to, ensure_object, list, list_mut, object_mut, present, set, text};
 
+/// The annotations by which clients once confined containers; the container's name follows.
+pub(super) const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
+
 pub(super) fn create(pod: &mut Value) {
     gates::drop_at_create(pod);
+    confine(pod);
     let quality = quality_of_service(&pod["spec"]);
     let created = pod["metadata"]["creationTimestamp"].clone();
     let gated = !list(&pod["spec"], "schedulingGates").is_empty();
@@ -27,6 +31,43 @@ pub(super) fn create(pod: &mut Value) {
     let labels = pod["metadata"]["labels"].clone();
     if let Some(spec) = object_mut(pod, "spec") {
         select_by_own_labels(spec, &labels);
+    }
+}
+
+/// What annotations of older clients say about AppArmor becomes what the fields say, where these say nothing.
+///
+/// Source: `applyAppArmorVersionSkew`.
+fn confine(pod: &mut Value) {
+    if text(&pod["spec"]["os"], "name") == "windows" {
+        return;
+    }
+    let annotations = pod["metadata"]["annotations"].clone();
+    let of_pod = pod["spec"]["securityContext"]["appArmorProfile"].clone();
+    let Some(spec) = object_mut(pod, "spec").filter(|_| annotations.is_object()) else {
+        return;
+    };
+    for field in ["initContainers", "containers", "ephemeralContainers"] {
+        for container in list_mut(spec, field) {
+            let said = text(&annotations, &format!("{APP_ARMOR}{}", text(container, "name")));
+            let Some(profile) = app_armor_profile(said).filter(|profile| *profile != of_pod) else {
+                continue;
+            };
+            if present(&container["securityContext"], "appArmorProfile").is_none() {
+                set(ensure_object(container, "securityContext"), "appArmorProfile", profile);
+            }
+        }
+    }
+}
+
+/// The profile that an annotation names; `None` when it names none.
+fn app_armor_profile(said: &str) -> Option<Value> {
+    match said {
+        "unconfined" => Some(json!({"type": "Unconfined"})),
+        "runtime/default" => Some(json!({"type": "RuntimeDefault"})),
+        other => {
+            let local = other.strip_prefix("localhost/").filter(|local| !local.is_empty())?;
+            Some(json!({"type": "Localhost", "localhostProfile": local}))
+        }
     }
 }
 
@@ -110,5 +151,56 @@ fn restore(new: &mut Value, old: &Value) {
         if !value.is_null() {
             set(metadata, field, value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_are_confined_as_annotations_say_where_fields_say_nothing() {
+        let profiles = |of_pod: Value, system: &str| {
+            let annotations: serde_json::Map<String, Value> = [
+                ("a", "runtime/default"),
+                ("b", "localhost/x"),
+                ("c", "unconfined"),
+                ("d", "localhost/"),
+                ("own", "unconfined"),
+            ]
+            .into_iter()
+            .map(|(name, said)| (format!("{APP_ARMOR}{name}"), said.into()))
+            .collect();
+            let own = json!({"name": "own", "securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}}});
+            let mut pod = json!({"metadata": {"annotations": annotations}, "spec": {
+                "os": {"name": system}, "securityContext": {"appArmorProfile": of_pod}, "initContainers": [{"name": "a"}],
+                "containers": [{"name": "b"}, {"name": "c"}, {"name": "d"}, {"name": "none"}, own]}});
+            create(&mut pod);
+            let containers = ["initContainers", "containers"]
+                .map(|field| list(&pod["spec"], field).to_vec())
+                .concat();
+            let kinds: Vec<Value> = containers
+                .iter()
+                .map(|container| container["securityContext"]["appArmorProfile"]["type"].clone())
+                .collect();
+            json!(kinds)
+        };
+        let all = json!([
+            "RuntimeDefault",
+            "Localhost",
+            "Unconfined",
+            null,
+            null,
+            "RuntimeDefault"
+        ]);
+        assert_eq!(profiles(Value::Null, "linux"), all);
+        let rest = json!(["RuntimeDefault", "Localhost", null, null, null, "RuntimeDefault"]);
+        assert_eq!(
+            profiles(json!({"type": "Unconfined"}), "linux"),
+            rest,
+            "what the pod has is not repeated"
+        );
+        let none = json!([null, null, null, null, null, "RuntimeDefault"]);
+        assert_eq!(profiles(Value::Null, "windows"), none);
     }
 }

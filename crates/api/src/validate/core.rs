@@ -123,8 +123,7 @@ fn docker_config(at: &Cursor<'_>, errors: &mut Errors) {
                 Value::Null | Value::Number(_) | Value::Object(_) => "number",
             }
         ),
-        Err(error) if error.is_eof() => "unexpected end of JSON input".to_owned(),
-        Err(error) => error.to_string(),
+        Err(error) => crate::codec::json_complaint(&content).unwrap_or_else(|| error.to_string()),
     };
     errors.invalid_as(at, "<secret contents redacted>", wrong);
 }

@@ -20,12 +20,15 @@ mod policy;
 mod quota;
 mod service;
 mod storage;
+mod storage_class;
 mod traffic;
 
 use serde_json::Value;
 
 use crate::{FieldError, Resource, resource};
 use cursor::{Cursor, Errors};
+
+pub use service::service_addresses;
 
 /// Rules that this crate does not know itself. Each returns what is wrong in upstream's words.
 #[derive(Clone, Copy, Debug)]
@@ -190,10 +193,12 @@ fn rules(resource: &'static Resource, object: &Cursor<'_>, errors: &mut Errors) 
         "LimitRange" => quota::limit_range(object, errors),
         "PersistentVolume" => storage::volume(object, errors),
         "PersistentVolumeClaim" => storage::claim(object, errors),
-        "StorageClass" => storage::class(object, errors),
-        "CSIDriver" => storage::driver(object, errors),
-        "CSINode" => storage::node(object, errors),
-        "VolumeAttachment" => storage::attachment(object, errors),
+        "StorageClass" => storage_class::class(object, errors),
+        "CSIDriver" => storage_class::driver(object, errors),
+        "CSINode" => storage_class::node(object, errors),
+        "VolumeAttachment" => storage_class::attachment(object, errors),
+        "VolumeAttributesClass" => storage_class::attributes_class(object, errors),
+        "CSIStorageCapacity" => storage_class::storage_capacity(object, errors),
         "CertificateSigningRequest" => certificates::request(object, errors),
         "NetworkPolicy" => traffic::policy(object, errors),
         "Ingress" => traffic::ingress(object, errors),
@@ -218,8 +223,10 @@ fn changes(resource: &'static Resource, new: &Cursor<'_>, old: &Cursor<'_>, erro
         "ResourceQuota" => quota::quota_change(new, old, errors),
         "PersistentVolume" => storage::volume_change(new, old, errors),
         "PersistentVolumeClaim" => storage::claim_change(new, old, errors),
-        "StorageClass" => storage::class_change(new, old, errors),
-        "VolumeAttachment" => storage::attachment_change(new, old, errors),
+        "StorageClass" => storage_class::class_change(new, old, errors),
+        "VolumeAttachment" => storage_class::attachment_change(new, old, errors),
+        "VolumeAttributesClass" => storage_class::attributes_class_change(new, old, errors),
+        "CSIStorageCapacity" => storage_class::storage_capacity_change(new, old, errors),
         "CertificateSigningRequest" => certificates::change(new, old, errors),
         _ => {}
     }

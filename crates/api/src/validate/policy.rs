@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use super::cursor::{Cursor, Errors};
 use super::{apps, meta};
 use crate::names;
@@ -44,6 +46,22 @@ pub(super) fn role(role: &Cursor<'_>, namespaced: bool, errors: &mut Errors) {
                 &rule.at("resources"),
                 "resource rules must supply at least one resource",
             );
+        }
+    }
+    let aggregation = role.at("aggregationRule");
+    if !aggregation.is_set() {
+        return;
+    }
+    let selectors = aggregation.at("clusterRoleSelectors");
+    if selectors.is_empty() {
+        let detail = "at least one clusterRoleSelector required if aggregationRule is non-nil";
+        errors.required(&selectors, detail);
+    }
+    for selector in selectors.items() {
+        let before = errors.len();
+        meta::label_selector(&selector, errors);
+        if errors.len() > before {
+            errors.invalid_as(&selector, Value::Null, "invalid label selector.");
         }
     }
 }
@@ -201,14 +219,20 @@ pub(super) fn priority_class(class: &Cursor<'_>, errors: &mut Errors) {
     let metadata = class.at("metadata");
     let (name, value) = (metadata.at("name"), class.at("value"));
     if name.text().starts_with("system-") {
-        let known = SYSTEM.iter().find(|(known, _)| *known == name.text());
-        if known.is_none_or(|(_, priority)| value.integer() != Some(*priority)) {
-            let detail = format!(
-                "priority class names with 'system-' prefix are reserved for system use only. error: {} is not a known \
-                 system priority class",
-                name.text()
-            );
-            errors.forbidden(&name, detail);
+        let own = name.text();
+        let why = match SYSTEM.iter().find(|(known, _)| *known == own) {
+            None => Some(format!("{own} is not a known system priority class")),
+            Some((_, priority)) if value.integer() != Some(*priority) => {
+                Some(format!("value of {own} PriorityClass must be {priority}"))
+            }
+            Some(_) if class.at("globalDefault").flag() => {
+                Some(format!("globalDefault of {own} PriorityClass must be false"))
+            }
+            Some(_) => None,
+        };
+        if let Some(why) = why {
+            let detail = "priority class names with 'system-' prefix are reserved for system use only. error: ";
+            errors.forbidden(&name, format!("{detail}{why}"));
         }
     } else if value.integer().is_some_and(|value| value > PRIORITY_MAX) {
         let detail = format!("maximum allowed value of a user defined priority is {PRIORITY_MAX}");
@@ -226,4 +250,72 @@ pub(super) fn priority_class_change(new: &Cursor<'_>, old: &Cursor<'_>, errors: 
         errors.forbidden(&new.at("value"), "may not be changed in an update.");
     }
     errors.check_immutable(&new.at("preemptionPolicy"), &old.at("preemptionPolicy"));
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn told(errors: Errors) -> Vec<String> {
+        errors.into_list().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn an_aggregation_selects_roles_by_selectors_that_can_be_read() {
+        let check = |rule: Value, expected: &[&str]| {
+            let mut errors = Errors::default();
+            role(&Cursor::root(&json!({"aggregationRule": rule})), false, &mut errors);
+            assert_eq!(told(errors), expected, "{rule}");
+        };
+        check(Value::Null, &[]);
+        check(json!({"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}), &[]);
+        check(
+            json!({}),
+            &[
+                "aggregationRule.clusterRoleSelectors: Required value: at least one clusterRoleSelector required if \
+               aggregationRule is non-nil",
+            ],
+        );
+        check(
+            json!({"clusterRoleSelectors": [{"matchExpressions": [{"key": "k", "operator": "X"}]}]}),
+            &[
+                "aggregationRule.clusterRoleSelectors[0].matchExpressions[0].operator: Invalid value: \"X\": not a valid \
+                 selector operator",
+                "aggregationRule.clusterRoleSelectors[0]: Invalid value: null: invalid label selector.",
+            ],
+        );
+    }
+
+    #[test]
+    fn the_priority_classes_of_the_system_are_what_they_are() {
+        let check = |name: &str, value: i64, is_default: bool, why: &str| {
+            let class = json!({"metadata": {"name": name}, "value": value, "globalDefault": is_default});
+            let mut errors = Errors::default();
+            priority_class(&Cursor::root(&class), &mut errors);
+            let expected = "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use \
+                            only. error: ";
+            let expected: Vec<String> = (!why.is_empty())
+                .then(|| format!("{expected}{why}"))
+                .into_iter()
+                .collect();
+            assert_eq!(told(errors), expected, "{name}");
+        };
+        const NODE: &str = "system-node-critical";
+        check(NODE, 2_000_001_000, false, "");
+        check(
+            NODE,
+            7,
+            false,
+            "value of system-node-critical PriorityClass must be 2000001000",
+        );
+        check(
+            NODE,
+            2_000_001_000,
+            true,
+            "globalDefault of system-node-critical PriorityClass must be false",
+        );
+        check("system-x", 7, false, "system-x is not a known system priority class");
+    }
 }

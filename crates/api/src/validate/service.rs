@@ -162,6 +162,15 @@ fn affinity(spec: &Cursor<'_>, errors: &mut Errors) {
     }
 }
 
+/// What is wrong with the addresses of a Service in the cluster, before any are allocated.
+///
+/// Source: kubernetes `ValidateServiceClusterIPsRelatedFields`.
+pub fn service_addresses(service: &serde_json::Value) -> Vec<crate::FieldError> {
+    let mut errors = Errors::default();
+    cluster_ips(&Cursor::root(service).at("spec"), &mut errors);
+    errors.into_list()
+}
+
 /// The addresses in the cluster, their families, and whether these fit each other.
 fn cluster_ips(spec: &Cursor<'_>, errors: &mut Errors) {
     let (ip, ips, families) = (spec.at("clusterIP"), spec.at("clusterIPs"), spec.at("ipFamilies"));

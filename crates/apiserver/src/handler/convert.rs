@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use rota_api::codec::Format;
 use rota_api::print::{self, IncludeObject};
-use rota_api::{ApiError, Object, Reason, Resource, Timestamp};
+use rota_api::{ApiError, Object, Reason, Resource, Revision, Timestamp};
 use serde_json::{Value, json};
 
 use super::runs;
@@ -47,7 +47,11 @@ pub(crate) fn reply(
             let objects = std::slice::from_ref(object);
             let mut table = table(resource, objects, version, query, front.registry.env().now())?;
             runs::add(front, resource, objects, answer, &mut table);
-            table["metadata"] = json!({"resourceVersion": object.revision().to_string()});
+            // What is not stored has no version.
+            table["metadata"] = match object.revision() {
+                Revision(0) => json!({}),
+                revision => json!({"resourceVersion": revision.to_string()}),
+            };
             reply::value(code, &table, answer)
         }
     }

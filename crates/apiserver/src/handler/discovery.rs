@@ -30,7 +30,7 @@ pub(super) fn handle(front: &Arc<Front>, request: &Request) -> Result<Reply, Api
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     match parts.as_slice() {
         ["healthz" | "livez" | "readyz", check @ ..] => return Ok(health::handle(front, request, parts[0], check)),
-        ["openapi", rest @ ..] => return openapi::handle(front, request, rest),
+        ["openapi", rest @ ..] => return Ok(openapi::handle(front, request, rest)),
         _ => {}
     }
     let served = front.served;
@@ -82,7 +82,7 @@ pub(super) fn handle(front: &Arc<Front>, request: &Request) -> Result<Reply, Api
                 .and_then(|host| host.to_str().ok());
             let value = discovery::versions(served, address.unwrap_or_default());
             let answer = Answer::choose(&request.headers, &request.query, Route::Objects)?;
-            reply::value(StatusCode::OK, &value, &plain(answer))
+            reply::value(StatusCode::OK, &value, &answer)
         }
         ["apis"] => shared(front, request, "/apis", || discovery::groups(served)),
         ["api", version] => listed(front, request, path, || discovery::resources(served, "", version)),
@@ -158,21 +158,12 @@ fn document(front: &Front, request: &Request, name: &str, make: impl FnOnce() ->
 ///
 /// Source: kubernetes `apiserver/pkg/server/routes/version.go`.
 fn version_page(request: &Request) -> Result<Reply, ApiError> {
-    negotiation::offer(&request.headers, Route::Objects)?;
-    let mut answer = Answer::choose(&request.headers, &request.query, Route::Objects)?;
-    answer.pretty = true;
-    reply::value(StatusCode::OK, &version(), &plain(answer))
-}
-
-/// The answer without protobuf: documents that have no such form are sent as JSON, which everyone reads who asks for both.
-fn plain(answer: Answer) -> Answer {
-    match answer.format {
-        Format::Protobuf => Answer {
-            format: Format::Json,
-            ..answer
-        },
-        Format::Json | Format::Yaml => answer,
-    }
+    negotiation::offer(&request.headers, Route::Document)?;
+    let answer = Answer {
+        pretty: true,
+        ..Answer::default()
+    };
+    reply::value(StatusCode::OK, &version(), &answer)
 }
 
 /// A document in the encoding that the client wants.

@@ -64,7 +64,7 @@ pub(crate) fn options(query: &Query, now: Timestamp) -> Result<LogOptions, ApiEr
         "" => None,
         text => Some(
             text.parse::<Timestamp>()
-                .map_err(|error| ApiError::bad_request(error.to_string()))?,
+                .map_err(|_| ApiError::bad_request(no_time(text)))?,
         ),
     };
     if since_seconds.is_some() && since_time.is_some() {
@@ -102,6 +102,12 @@ pub(crate) fn options(query: &Query, now: Timestamp) -> Result<LogOptions, ApiEr
         limit_bytes: limit_bytes.and_then(|n| n.try_into().ok()),
         stream,
     })
+}
+
+/// What upstream's reader of times says.
+fn no_time(text: &str) -> String {
+    const FORM: &str = "2006-01-02T15:04:05Z07:00";
+    format!("parsing time {text:?} as {FORM:?}: cannot parse {text:?} as \"2006\"")
 }
 
 fn invalid(path: &str, value: i64, detail: &str) -> FieldError {

@@ -4,10 +4,12 @@
 //!
 //! Source: `spec/api.md` §1.1.
 
+mod access;
 mod convert;
 mod delete;
 mod discovery;
 mod health;
+mod kind;
 mod list;
 pub(crate) mod log;
 mod object;

@@ -8,11 +8,9 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{ACCEPT, CACHE_CONTROL, EXPIRES, LOCATION};
 use jiff::fmt::rfc2822;
-use rota_api::ApiError;
 use rota_api::openapi::Document;
 
 use super::discovery::tagged;
-use super::{method_not_allowed, reads};
 use crate::front::{Front, Request, not_found_page};
 use crate::reply::{self, Reply};
 
@@ -23,15 +21,10 @@ const V2_PROTOBUF_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1
 /// How long a document under its hash is good. Unit: hours.
 const IMMUTABLE_HOURS: i64 = 365 * 24;
 
-/// Answers for the path behind `/openapi`.
-///
-/// Errors: 405.
-pub(super) fn handle(front: &Front, request: &Request, path: &[&str]) -> Result<Reply, ApiError> {
-    if !reads(&request.method) {
-        return Err(method_not_allowed());
-    }
+/// Answers for the path behind `/openapi`, whatever the method.
+pub(super) fn handle(front: &Front, request: &Request, path: &[&str]) -> Reply {
     let documents = &front.openapi;
-    Ok(match path {
+    match path {
         ["v2"] => match accepted(request, &[JSON, V2_PROTOBUF_ASKED, V2_PROTOBUF]) {
             Some(JSON) => document(request, documents.v2_json(), JSON),
             Some(_) => document(request, documents.v2_protobuf(), V2_PROTOBUF),
@@ -47,7 +40,7 @@ pub(super) fn handle(front: &Front, request: &Request, path: &[&str]) -> Result<
             }
         }
         _ => not_found_page(),
-    })
+    }
 }
 
 /// The first media type of the request that is offered.

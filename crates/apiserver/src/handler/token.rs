@@ -9,8 +9,8 @@ use rota_api::{ApiError, FieldError, FieldErrorKind, Object, Reason, Resource, T
 use serde_json::{Value, json};
 
 use super::Target;
+use super::kind::{Kind, check_place};
 use super::options::Options;
-use super::write::{Kind, check_place};
 use crate::authentication::token::{Bindings, Claims, ISSUER, Reference};
 use crate::authentication::user::service_account_user;
 use crate::authorization::node;

@@ -58,6 +58,7 @@ pub(crate) async fn handle(
         resource_version_match: query.text("resourceVersionMatch").to_owned(),
         send_initial_events: query.flag("sendInitialEvents"),
         bookmarks: query.flag("allowWatchBookmarks").unwrap_or_default(),
+        continue_token: query.text("continue").to_owned(),
     };
     let lifetime = lifetime(front, query)?;
     // Refuses rows of a kind that does not exist before the stream begins.

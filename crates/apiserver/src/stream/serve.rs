@@ -5,11 +5,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, StreamExt, stream};
 use http::HeaderMap;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use rota_api::ApiError;
+use rota_api::{ApiError, Reason};
 use tokio_util::sync::CancellationToken;
 
 use super::messages::{self, Form};
@@ -127,21 +127,33 @@ pub(crate) fn log(
     let protocol = websocket::choose_protocol(switch.headers, &messages::PROTOCOLS)?;
     let reply = websocket::accept(switch.headers, protocol)?;
     let form = Form::of(protocol);
+    // An empty message comes first: the client sees that the log has begun, though nothing may have been written yet.
+    let pieces = stream::once(async { Bytes::new() }).chain(pieces);
     switch.go_on(reply, move |connection| messages::carry(connection, form, pieces))
 }
 
-/// Sends the events of a watch as messages of a WebSocket. Whatever single protocol the client names is agreed to.
+/// Sends the events of a watch as messages of a WebSocket. Whatever single protocol the client names is agreed to. It has to
+/// say on whose behalf it watches, as the library wants it that upstream's watches use.
 ///
-/// Errors: 400 for requests that are no handshake.
+/// Errors: 400 for requests that are no handshake or name several protocols, 403 without an `Origin`.
 pub(crate) fn watch(
     mut switch: Switch<'_>,
     form: Form,
     events: impl Stream<Item = Bytes> + Send + 'static,
 ) -> Result<Reply, ApiError> {
+    if !switch.headers.contains_key(http::header::ORIGIN) {
+        let message = "unable to upgrade: the WebSocket handshake has no Origin header";
+        return Err(ApiError::new(Reason::Forbidden, message));
+    }
     let named: Vec<&str> = websocket::offered(switch.headers);
     let protocol = match named.as_slice() {
+        [] => None,
         [one] => Some(*one),
-        _ => None,
+        _ => {
+            return Err(ApiError::bad_request(
+                "unable to upgrade: a watch agrees to one protocol only",
+            ));
+        }
     };
     let reply = websocket::accept(switch.headers, protocol)?;
     switch.go_on(reply, move |connection| messages::carry(connection, form, events))

@@ -16,6 +16,7 @@ mod resource_quota;
 mod runtime_class;
 mod service_account;
 mod service_address;
+mod service_family;
 mod storage_protection;
 mod tolerations;
 

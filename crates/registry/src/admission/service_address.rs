@@ -8,10 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use rota_api::{ApiError, FieldError, FieldErrorKind, resource};
+use rota_api::{ApiError, FieldError, FieldErrorKind, resource, strategy};
 use serde_json::{Value, json};
 
-use super::deny;
+use super::{deny, service_family};
 use crate::fields::{self, text};
 use crate::session::Session;
 use crate::settings::ServiceRange;
@@ -26,6 +26,7 @@ const REHEARSED_BEFORE: u64 = 32_768;
 ///
 /// Errors: 422 for an address or a port that cannot be had; 403 when none is left.
 pub(super) fn admit(session: &Session<'_>, service: &mut Value) -> Result<(), ApiError> {
+    strategy::link_cluster_ips(service, None);
     allocate(session, service, &Value::Null)
 }
 
@@ -34,19 +35,15 @@ fn allocate(session: &Session<'_>, service: &mut Value, old: &Value) -> Result<(
     if kind == "ExternalName" {
         return Ok(());
     }
-    check_families(service, old)?;
-    set_families(service);
-    let needs_ports = needs_node_ports(&service["spec"]);
+    service_family::admit(service, old)?;
+    let needs_ports = strategy::needs_node_ports(&service["spec"]);
     let names_ports = list(&service["spec"], "ports")
         .iter()
         .any(|port| number(port, "nodePort") > 0);
     let named = service["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
-    if named.is_empty() && !list(&service["spec"], "clusterIPs").is_empty() {
-        // Nobody may name the newer field alone: the validation says so.
-        return Ok(());
-    }
     let keeps_address = !named.is_empty() && (named == "None" || old["spec"]["clusterIP"].is_string());
-    if keeps_address && !needs_ports && !names_ports {
+    let needs_health_port = strategy::needs_health_port(&service["spec"]);
+    if keeps_address && !needs_ports && !names_ports && !needs_health_port {
         return Ok(());
     }
     let taken = Taken::by_others(session, service);
@@ -66,7 +63,6 @@ fn allocate(session: &Session<'_>, service: &mut Value, old: &Value) -> Result<(
     if kind != "ClusterIP" && (needs_ports || names_ports) {
         allocate_ports(session, service, needs_ports, &mut ports)?;
     }
-    let needs_health_port = kind == "LoadBalancer" && service["spec"]["externalTrafficPolicy"] == "Local";
     if needs_health_port && number(&service["spec"], "healthCheckNodePort") == 0 {
         let port = ports.draw(session, service)?;
         fields::object(service, "spec").insert("healthCheckNodePort".to_owned(), port.into());
@@ -223,94 +219,11 @@ impl Ports {
     }
 }
 
-/// True for Services that are reached from outside by ports of the nodes.
-fn needs_node_ports(spec: &Value) -> bool {
-    spec["type"] == "NodePort" || (spec["type"] == "LoadBalancer" && spec["allocateLoadBalancerNodePorts"] != false)
-}
-
-/// Refuses families that this cluster does not have, where they are newly asked for.
-fn check_families(service: &Value, old: &Value) -> Result<(), ApiError> {
-    let (spec, before) = (&service["spec"], &old["spec"]);
-    let is_headless = spec["clusterIP"] == "None" || list(spec, "clusterIPs") == ["None"];
-    if is_headless && spec["selector"].as_object().is_none_or(serde_json::Map::is_empty) {
-        return Ok(());
-    }
-    let mut errors = Vec::new();
-    let mut refuse = |field: &str, value: &Value, why: &str| {
-        errors.push(FieldError::new(FieldErrorKind::Invalid, field, Some(value), why));
-    };
-    if spec["ipFamilyPolicy"] == "RequireDualStack" && before["ipFamilyPolicy"] != spec["ipFamilyPolicy"] {
-        let why = "this cluster is not configured for dual-stack services";
-        refuse("spec.ipFamilyPolicy", &spec["ipFamilyPolicy"], why);
-    }
-    if before["ipFamilies"] != spec["ipFamilies"] {
-        for (index, family) in list(spec, "ipFamilies")
-            .iter()
-            .enumerate()
-            .filter(|(_, f)| *f == "IPv6")
-        {
-            refuse(
-                &format!("spec.ipFamilies[{index}]"),
-                family,
-                "not configured on this cluster",
-            );
-        }
-    }
-    match errors.is_empty() {
-        true => Ok(()),
-        false => Err(ApiError::invalid("", "Service", text(service, "name"), &errors)),
-    }
-}
-
-/// The cluster has one address family. A headless Service without selector is told that it could have both: nobody allocates
-/// addresses for it.
-fn set_families(service: &mut Value) {
-    let spec = fields::object(service, "spec");
-    let is_headless = spec.get("clusterIP").is_some_and(|address| address == "None");
-    let is_selecting = spec
-        .get("selector")
-        .and_then(Value::as_object)
-        .is_some_and(|s| !s.is_empty());
-    let (families, policy) = match is_headless && !is_selecting {
-        true => (json!(["IPv4", "IPv6"]), "RequireDualStack"),
-        false => (json!(["IPv4"]), "SingleStack"),
-    };
-    spec.entry("ipFamilies").or_insert(families);
-    spec.entry("ipFamilyPolicy").or_insert_with(|| policy.into());
-    if let Some(address) = spec.get("clusterIP").cloned().filter(|address| address != "") {
-        spec.entry("clusterIPs").or_insert_with(|| json!([address]));
-    }
-}
-
 /// A changed Service that does not name its address and ports keeps those it had, or is given what it newly needs.
 pub(super) fn admit_change(session: &Session<'_>, service: &mut Value, old: &Value) -> Result<(), ApiError> {
-    if service["spec"]["type"] != "ExternalName" {
-        let spec = fields::object(service, "spec");
-        for field in ["clusterIP", "clusterIPs"] {
-            let is_missing = spec.get(field).is_none_or(|value| value == "" || *value == json!([]));
-            if let Some(kept) = old["spec"].get(field)
-                && is_missing
-            {
-                spec.insert(field.to_owned(), kept.clone());
-            }
-        }
-        if needs_node_ports(&service["spec"]) && needs_node_ports(&old["spec"]) {
-            keep_node_ports(service["spec"].get_mut("ports"), &old["spec"]["ports"]);
-        }
-    }
+    service_family::keep_allocated(service, old);
+    strategy::link_cluster_ips(service, Some(old));
     allocate(session, service, old)
-}
-
-fn keep_node_ports(ports: Option<&mut Value>, old: &Value) {
-    for port in ports.and_then(Value::as_array_mut).into_iter().flatten() {
-        let same = |other: &&Value| other["port"] == port["port"] && other["protocol"] == port["protocol"];
-        if port["nodePort"].as_u64().unwrap_or(0) == 0
-            && let Some(kept) = old.as_array().into_iter().flatten().find(same)
-            && let Some(number) = kept.get("nodePort").cloned()
-        {
-            port["nodePort"] = number;
-        }
-    }
 }
 
 /// A number below `count` that is free; `None` when none is.

@@ -76,8 +76,23 @@ fn changed(
 ) -> Result<Decoded, ApiError> {
     match kind {
         PatchKind::Apply => ownership::merged(session, resource, Some(object), document, subresource),
-        _ => patched(session.caller, resource, kind, object, document),
+        _ => {
+            let api_version = resource.api_version();
+            let form = Form {
+                schema: resource.schema,
+                kind: resource.kind,
+                api_version: &api_version,
+            };
+            patched(session.caller, &form, kind, object, document)
+        }
     }
+}
+
+/// The form that the result of a patch must have: that of the object, or that of a subresource.
+pub(super) struct Form<'a> {
+    pub(super) schema: &'a str,
+    pub(super) kind: &'a str,
+    pub(super) api_version: &'a str,
 }
 
 /// True for a list or a map without elements, which the form of a type leaves out.
@@ -86,16 +101,16 @@ fn is_empty(field: &Value) -> bool {
 }
 
 /// The patched object, still of its kind, in the form of its type if the caller wants that checked.
-fn patched(
+pub(super) fn patched(
     caller: &Caller,
-    resource: &Resource,
+    form: &Form<'_>,
     kind: PatchKind,
     object: &Value,
     document: &Value,
 ) -> Result<Decoded, ApiError> {
     let decoded = match caller.field_validation {
         None => {
-            let mut value = patches::patch(resource.schema, kind, object, document)?;
+            let mut value = patches::patch(form.schema, kind, object, document)?;
             // Writers in this process know the form of a type, but not what their patch leaves of a list.
             metadata(&mut value).retain(|_, field| !is_empty(field));
             Decoded {
@@ -103,17 +118,10 @@ fn patched(
                 warnings: Vec::new(),
             }
         }
-        Some(validation) => patches::patched(
-            resource.schema,
-            kind,
-            object,
-            document,
-            &caller.repeated_fields,
-            validation,
-        )?,
+        Some(validation) => patches::patched(form.schema, kind, object, document, &caller.repeated_fields, validation)?,
     };
     let text = |field: &str| decoded.value[field].as_str().unwrap_or_default();
-    if (text("kind"), text("apiVersion")) == (resource.kind, resource.api_version().as_str()) {
+    if (text("kind"), text("apiVersion")) == (form.kind, form.api_version) {
         return Ok(decoded);
     }
     if text("kind").is_empty() && decoded.value["metadata"]["name"].is_null() {

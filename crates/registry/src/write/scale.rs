@@ -2,14 +2,15 @@
 //!
 //! Source: `spec/api.md` §2.12; kubernetes `registry/apps/*/storage`, `ScaleREST`.
 
-use rota_api::{ApiError, FieldError, FieldErrorKind, Object, PatchKind, Reason, Write, patch as patches};
+use rota_api::{ApiError, FieldError, FieldErrorKind, Object, PatchKind, Reason, Write};
 use serde_json::{Map, Value, json};
 
-use super::{Draft, ownership, update};
+use super::{Draft, create, ownership, patch, update};
 use crate::fields::{self, text};
 use crate::session::Session;
 
 const API_VERSION: &str = "autoscaling/v1";
+const KIND: &str = "Scale";
 const SCHEMA: &str = "io.k8s.api.autoscaling.v1.Scale";
 
 /// The scale of a workload.
@@ -24,6 +25,8 @@ pub(super) fn update(session: &mut Session<'_>, write: &Write, scale: &Value) ->
     let Some(old) = session.value(place) else {
         return Err(ApiError::not_found(resource, &write.name));
     };
+    update::check_name(&write.name, scale)?;
+    create::check_namespace(resource, &write.namespace, scale)?;
     let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
     if replicas < 0 {
         let error = FieldError::new(
@@ -32,7 +35,7 @@ pub(super) fn update(session: &mut Session<'_>, write: &Write, scale: &Value) ->
             Some(&json!(replicas)),
             "must be greater than or equal to 0",
         );
-        return Err(ApiError::invalid("autoscaling", "Scale", &write.name, &[error]));
+        return Err(ApiError::invalid("autoscaling", KIND, &write.name, &[error]));
     }
     let uid = text(scale, "uid");
     let mut write = write.clone();
@@ -63,25 +66,14 @@ pub(super) fn patch(
         let merged = ownership::merged(session, write.resource, Some(&object), &config, Some("scale"))?;
         return update::change(session, write, place, &object, merged.value, Some("scale"));
     }
-    let (caller, scale) = (session.caller, from_value(&object));
-    let Some(validation) = caller.field_validation else {
-        let scale = patches::patch(SCHEMA, kind, &scale, document)?;
-        return update(session, write, &scale);
+    let form = patch::Form {
+        schema: SCHEMA,
+        kind: KIND,
+        api_version: API_VERSION,
     };
-    let repeated = &caller.repeated_fields;
-    let patched = patches::patched(SCHEMA, kind, &scale, document, repeated, validation)?;
-    let text = |field: &str| patched.value[field].as_str().unwrap_or_default();
-    if (text("kind"), text("apiVersion")) != ("Scale", API_VERSION) {
-        let why = format!(
-            "no kind {:?} is registered for version {:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
-            text("kind"),
-            text("apiVersion")
-        );
-        return Err(patches::unfit(document, &why));
-    }
-    update::check_name(&write.name, &patched.value)?;
-    let mut draft = update(session, write, &patched.value)?;
-    draft.warnings.splice(0..0, patched.warnings);
+    let scale = patch::patched(session.caller, &form, kind, &from_value(&object), document)?;
+    let mut draft = update(session, write, &scale.value)?;
+    draft.warnings.splice(0..0, scale.warnings);
     Ok(draft)
 }
 
@@ -115,7 +107,7 @@ fn from_value(object: &Value) -> Value {
     if !selector.is_empty() {
         status["selector"] = selector.into();
     }
-    json!({"apiVersion": API_VERSION, "kind": "Scale", "metadata": metadata, "spec": spec, "status": status})
+    json!({"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec, "status": status})
 }
 
 /// A selector in the grammar of queries: either a map of labels or a metav1.LabelSelector.

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{address, labels, paths, ports, storage};
 use crate::names;
+use crate::strategy::pod::APP_ARMOR;
 use crate::value::{integer, list, members, present, text};
 
 /// Remarks on a pod. At an update only what the old pod did not have is remarked on.
@@ -15,7 +16,10 @@ pub(super) fn pod(new: &Value, old: Option<&Value>) -> Vec<String> {
     if old.is_some_and(|old| old["metadata"]["generation"] == new["metadata"]["generation"]) {
         return Vec::new();
     }
-    let mut said = Vec::new();
+    let mut said = match old {
+        None => became_fields(new),
+        Some(_) => Vec::new(),
+    };
     let wrong = names::dns_label(text(&new["metadata"], "name"));
     if old.is_none() && !wrong.is_empty() {
         said.push(format!(
@@ -25,6 +29,27 @@ pub(super) fn pod(new: &Value, old: Option<&Value>) -> Vec<String> {
         ));
     }
     said.extend(of_template(new, old, ""));
+    said
+}
+
+/// Annotations of a new pod that were taken as what the fields say.
+///
+/// Source: kubernetes `pkg/registry/core/pod/strategy.go`, `applyAppArmorVersionSkew`.
+fn became_fields(pod: &Value) -> Vec<String> {
+    let annotations = Annotations {
+        of: &pod["metadata"]["annotations"],
+        prefix: "",
+    };
+    let mut said = Vec::new();
+    if text(&pod["spec"]["os"], "name") != "windows" {
+        for (container, ..) in containers(&pod["spec"], "") {
+            annotations.remark(
+                &format!("{APP_ARMOR}{}", text(container, "name")),
+                APP_ARMOR_FATE,
+                &mut said,
+            );
+        }
+    }
     said
 }
 
@@ -143,7 +168,6 @@ const SECCOMP_FATE: &str = "non-functional in v1.27+; use the \"seccompProfile\"
 const APP_ARMOR_FATE: &str = "deprecated since v1.30; use the \"appArmorProfile\" field instead";
 const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
 const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
-const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 /// Annotations that no longer work.
 const DEAD_ANNOTATIONS: [(&str, &str); 3] = [
@@ -340,6 +364,18 @@ mod tests {
                 "volume \"w\" (Projected) has no sources provided",
                 "volume \"w\" (Projected): overlapping paths: \"x\" (ServiceAccountToken) with \"x\" (ConfigMap \"c\")",
             ],
+        );
+    }
+
+    #[test]
+    fn the_author_of_a_pod_is_told_which_annotations_became_fields() {
+        let key = format!("{APP_ARMOR}c");
+        let annotations = json!({&key: "unconfined", format!("{APP_ARMOR}other"): "unconfined"});
+        let new =
+            json!({"metadata": {"name": "p", "annotations": annotations}, "spec": {"containers": [{"name": "c"}]}});
+        assert_eq!(
+            pod(&new, None),
+            [format!("metadata.annotations[{key}]: {APP_ARMOR_FATE}")]
         );
     }
 

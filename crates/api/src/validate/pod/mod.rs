@@ -220,6 +220,29 @@ fn named_things(spec: &Cursor<'_>, errors: &mut Errors) {
             errors.complaints(&at, rule(at.text()));
         }
     }
+    hostname_override(spec, errors);
+}
+
+/// The name that a pod goes by instead of its own, which leaves no room for other ways to give it one.
+///
+/// Source: the documentation of the field; KEP-4762.
+fn hostname_override(spec: &Cursor<'_>, errors: &mut Errors) {
+    const LENGTH_MAX: usize = 64;
+    let at = spec.at("hostnameOverride");
+    if !at.is_set() {
+        return;
+    }
+    if at.text().len() > LENGTH_MAX {
+        errors.too_long(&at, LENGTH_MAX);
+    }
+    for complaint in names::dns_subdomain(at.text()) {
+        errors.invalid_as(&at, at.text(), complaint);
+    }
+    for field in ["setHostnameAsFQDN", "hostNetwork"] {
+        if spec.at(field).flag() {
+            errors.forbidden(&at, format!("may not be set when `{field}` is true"));
+        }
+    }
 }
 
 fn deadline(at: &Cursor<'_>, errors: &mut Errors) {
