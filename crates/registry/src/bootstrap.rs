@@ -2,8 +2,10 @@
 //!
 //! Source: `spec/api.md` §8; kubernetes `pkg/controlplane/controller/{systemnamespaces,kubernetesservice}`.
 
-use rota_api::{ApiError, Change, Reason, Write, resource};
-use serde_json::json;
+use std::sync::Arc;
+
+use rota_api::{ApiError, Change, Object, Reason, Write, resource};
+use serde_json::{Map, Value, json};
 
 use crate::caller::Caller;
 use crate::registry::Registry;
@@ -22,7 +24,8 @@ pub struct ApiServer {
     pub port: u16,
 }
 
-/// Creates what is missing of the objects that every cluster has. Objects that exist stay as they are.
+/// Creates what is missing of the objects that every cluster has. Objects that exist stay as they are, except that the
+/// endpoints of the API server follow its address.
 ///
 /// Errors: what the registry refuses, apart from objects that exist.
 pub async fn ensure(registry: &Registry, server: Option<&ApiServer>) -> Result<(), ApiError> {
@@ -33,9 +36,13 @@ pub async fn ensure(registry: &Registry, server: Option<&ApiServer>) -> Result<(
         .chain(server.into_iter().flat_map(kubernetes_service))
     {
         // Asked first: a second Service of an address that is taken is refused for the address, not for its name.
-        if exists(registry, &write) {
-            continue;
-        }
+        let write = match existing(registry, &write) {
+            None => write,
+            Some(object) => match moved(&object, &write) {
+                Some(write) => write,
+                None => continue,
+            },
+        };
         match registry.write(&caller, write).await {
             Ok(_) => {}
             Err(error) if error.reason() == Reason::AlreadyExists => {}
@@ -45,12 +52,39 @@ pub async fn ensure(registry: &Registry, server: Option<&ApiServer>) -> Result<(
     Ok(())
 }
 
-fn exists(registry: &Registry, write: &Write) -> bool {
+fn existing(registry: &Registry, write: &Write) -> Option<Arc<Object>> {
     let Change::Create(object) = &write.change else {
-        return false;
+        return None;
     };
     let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
-    registry.get(write.resource, text("namespace"), text("name")).is_ok()
+    registry.get(write.resource, text("namespace"), text("name")).ok()
+}
+
+/// The write that gives endpoints their new addresses; `None` when they have them, and for everything else.
+fn moved(object: &Object, write: &Write) -> Option<Write> {
+    const PLACES: [&str; 3] = ["subsets", "endpoints", "ports"];
+    if ![resource::ENDPOINTS, resource::ENDPOINT_SLICES].contains(&write.resource) {
+        return None;
+    }
+    let Change::Create(wanted) = &write.change else {
+        return None;
+    };
+    let has = object.to_value();
+    let mut patch = Map::new();
+    for field in PLACES
+        .into_iter()
+        .filter(|field| is_other(&has[*field], &wanted[*field]))
+    {
+        patch.insert(field.to_owned(), wanted[field].clone());
+    }
+    let meta = object.meta();
+    (!patch.is_empty()).then(|| Write::merge(write.resource, &meta.namespace, &meta.name, Value::Object(patch)))
+}
+
+/// True for lists with other elements; no list is one without elements.
+fn is_other(has: &Value, wanted: &Value) -> bool {
+    let elements = |list: &Value| list.as_array().cloned().unwrap_or_default();
+    elements(has) != elements(wanted)
 }
 
 fn namespaces() -> impl Iterator<Item = Write> {
@@ -105,23 +139,32 @@ fn kubernetes_service(server: &ApiServer) -> impl Iterator<Item = Write> {
                  "ipFamilyPolicy": "SingleStack", "sessionAffinity": "None",
                  "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}]},
     });
-    let mut writes = vec![Write::create(resource::SERVICES, service)];
-    let Some(address) = address else {
-        return writes.into_iter();
-    };
+    // No pod reaches a server on the loopback interface: then both are there, and empty.
+    let ports = json!([{"name": "https", "port": port, "protocol": "TCP"}]);
+    let subsets: Vec<Value> = address
+        .iter()
+        .map(|address| json!({"addresses": [{"ip": address}], "ports": ports}))
+        .collect();
+    let ready: Vec<Value> = address
+        .iter()
+        .map(|address| json!({"addresses": [address], "conditions": {"ready": true}}))
+        .collect();
     let endpoints = json!({
         "metadata": {"name": "kubernetes", "namespace": "default",
                      "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
-        "subsets": [{"addresses": [{"ip": address}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}],
+        "subsets": subsets,
     });
     let slice = json!({
         "metadata": {"name": "kubernetes", "namespace": "default",
                      "labels": {"kubernetes.io/service-name": "kubernetes"}},
         "addressType": "IPv4",
-        "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
-        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+        "endpoints": ready,
+        "ports": ports,
     });
-    writes.push(Write::create(resource::ENDPOINTS, endpoints));
-    writes.push(Write::create(resource::ENDPOINT_SLICES, slice));
-    writes.into_iter()
+    [
+        Write::create(resource::SERVICES, service),
+        Write::create(resource::ENDPOINTS, endpoints),
+        Write::create(resource::ENDPOINT_SLICES, slice),
+    ]
+    .into_iter()
 }

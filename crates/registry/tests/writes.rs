@@ -8,7 +8,7 @@ use rota_api::codec::FieldValidation;
 use rota_api::{DeleteOptions, PatchKind, Propagation, Reason, Revision, Write, resource};
 use rota_registry::{Effect, ListOptions, WatchOptions, bootstrap};
 use rota_store::DurableStore;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{NOW, World, config_map, edited, held, merge, pod, seen};
 
 #[tokio::test]
@@ -492,4 +492,31 @@ async fn the_objects_of_every_cluster_are_made_once() {
     let before = world.registry.revision();
     bootstrap::ensure(&world.registry, Some(&server)).await.unwrap();
     assert_eq!(world.registry.revision(), before);
+}
+
+#[tokio::test]
+async fn the_endpoints_of_the_api_server_are_always_there_and_follow_its_address() {
+    let world = World::new().await;
+    let start = async |address: Option<&str>| {
+        let server = bootstrap::ApiServer {
+            cluster_ip: "10.96.0.1".to_owned(),
+            address: address.map(str::to_owned),
+            port: 6443,
+        };
+        bootstrap::ensure(&world.registry, Some(&server)).await.unwrap();
+        let endpoints = world.get(resource::ENDPOINTS, "kubernetes").unwrap().to_value();
+        let slice = world.get(resource::ENDPOINT_SLICES, "kubernetes").unwrap();
+        let first = slice.to_value()["endpoints"][0]["addresses"][0].clone();
+        assert_eq!(endpoints["subsets"][0]["addresses"][0]["ip"], first);
+        (first, slice.revision())
+    };
+    assert_eq!(start(None).await.0, Value::Null);
+    let (address, revision) = start(Some("192.0.2.1")).await;
+    assert_eq!(address, "192.0.2.1");
+    assert_eq!(
+        start(Some("192.0.2.1")).await.1,
+        revision,
+        "what is right is not written"
+    );
+    assert_eq!(start(None).await.0, Value::Null);
 }

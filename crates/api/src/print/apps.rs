@@ -1,4 +1,4 @@
-//! DaemonSets, Deployments, ReplicaSets, StatefulSets, ReplicationControllers, ControllerRevisions.
+//! DaemonSets, Deployments, ReplicaSets, StatefulSets, ReplicationControllers, ControllerRevisions, and scales.
 
 use serde_json::Value;
 
@@ -9,6 +9,18 @@ use super::{
 use crate::value::{flag, list, text};
 
 pub(super) const PRINTERS: &[Printer] = &[
+    Printer {
+        kind: "Scale",
+        columns: &[NAME, number("Desired"), number("Available"), AGE],
+        cells: |object, now| {
+            vec![
+                name(object),
+                integer(&object["spec"], "replicas"),
+                integer(&object["status"], "replicas"),
+                age(object, now),
+            ]
+        },
+    },
     Printer {
         kind: "DaemonSet",
         columns: &[

@@ -40,11 +40,19 @@ pub enum IncludeObject {
 
 /// A `meta.k8s.io/v1` Table of `objects`, without list metadata. Ages are counted back from `now`.
 pub fn table(resource: &'static Resource, objects: &[Arc<Object>], include: IncludeObject, now: Timestamp) -> Value {
-    let printer = printer_of(resource);
-    let rows: Vec<Value> = objects
-        .iter()
-        .map(|object| row(printer, object, include, now))
-        .collect();
+    let printer = printer_of(resource.kind);
+    let row = |object: &Arc<Object>| row(printer, object.to_value(), || object.metadata_alone(), include, now);
+    assemble(printer, objects.iter().map(row).collect())
+}
+
+/// The same of the scale of a workload, which is shown but not kept.
+pub fn scale_table(scale: &Value, include: IncludeObject, now: Timestamp) -> Value {
+    let printer = printer_of("Scale");
+    let row = row(printer, scale.clone(), || scale["metadata"].clone(), include, now);
+    assemble(printer, vec![row])
+}
+
+fn assemble(printer: &Printer, rows: Vec<Value>) -> Value {
     let columns: Vec<Value> = printer.columns.iter().map(Column::to_value).collect();
     json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {},
@@ -52,8 +60,13 @@ pub fn table(resource: &'static Resource, objects: &[Arc<Object>], include: Incl
     })
 }
 
-fn row(printer: &Printer, of: &Object, include: IncludeObject, now: Timestamp) -> Value {
-    let object = of.to_value();
+fn row(
+    printer: &Printer,
+    object: Value,
+    metadata: impl FnOnce() -> Value,
+    include: IncludeObject,
+    now: Timestamp,
+) -> Value {
     let mut row = json!({"cells": (printer.cells)(&object, now)});
     if printer.kind == "Pod"
         && let Some(conditions) = pod::row_conditions(&object)
@@ -64,7 +77,7 @@ fn row(printer: &Printer, of: &Object, include: IncludeObject, now: Timestamp) -
         IncludeObject::None => Value::Null,
         IncludeObject::Object => object,
         IncludeObject::Metadata => json!({
-            "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": of.metadata_alone(),
+            "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata(),
         }),
     };
     row
@@ -159,12 +172,12 @@ static DEFAULT: Printer = Printer {
     },
 };
 
-fn printer_of(resource: &Resource) -> &'static Printer {
+fn printer_of(kind: &str) -> &'static Printer {
     PRINTERS
         .iter()
         .copied()
         .flatten()
-        .find(|printer| printer.kind == resource.kind)
+        .find(|printer| printer.kind == kind)
         .unwrap_or(&DEFAULT)
 }
 

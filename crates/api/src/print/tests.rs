@@ -123,3 +123,13 @@ fn a_row_carries_as_much_of_the_object_as_asked_for() {
     assert_eq!(row(IncludeObject::Metadata)["metadata"]["name"], "l");
     assert_eq!(row(IncludeObject::Object)["spec"], json!({}));
 }
+
+#[test]
+fn a_scale_says_how_many_are_wanted_and_there() {
+    let scale = json!({"metadata": {"name": "x", "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": {"replicas": 3},
+        "status": {"replicas": 2}});
+    let table = scale_table(&scale, IncludeObject::Metadata, now());
+    let row = &table["rows"][0];
+    assert_eq!(row["cells"], json!(["x", 3, 2, "120m"]));
+    assert_eq!(row["object"]["metadata"], scale["metadata"]);
+}

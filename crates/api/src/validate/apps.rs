@@ -268,8 +268,14 @@ fn stateful_set(spec: &Cursor<'_>, errors: &mut Errors) {
         }
         _ => errors.invalid(&strategy, "must be 'RollingUpdate' or 'OnDelete'"),
     }
+    let retention = spec.at("persistentVolumeClaimRetentionPolicy");
+    for field in ["whenDeleted", "whenScaled"].into_iter().filter(|_| retention.is_set()) {
+        errors.check_one_of(&retention.at(field), &["Delete", "Retain"]);
+    }
     errors.check_not_negative(&spec.at("replicas"));
     errors.check_not_negative(&spec.at("minReadySeconds"));
+    let ordinals = spec.at("ordinals");
+    errors.check_not_negative(&ordinals.at("start"));
     selector(spec, errors, "statefulset");
     replicated_template(spec, errors, "StatefulSet");
 }

@@ -57,6 +57,38 @@ pub(crate) fn reply(
     }
 }
 
+/// A reply with the scale of a workload.
+///
+/// Errors: 406 when the form is one of lists.
+pub(crate) fn scale(
+    front: &Front,
+    code: StatusCode,
+    scale: &Value,
+    answer: &Answer,
+    query: &Query,
+) -> Result<Reply, ApiError> {
+    let shown = match &answer.transform {
+        Transform::None => return reply::value(code, scale, answer),
+        Transform::Partial(version) => json!({
+            "kind": "PartialObjectMetadata",
+            "apiVersion": format!("meta.k8s.io/{version}"),
+            "metadata": scale["metadata"],
+        }),
+        Transform::PartialList(_) => {
+            let message =
+                "you requested PartialObjectMetadataList, but the requested object is not a list (*autoscaling.Scale)";
+            return Err(ApiError::new(Reason::NotAcceptable, message));
+        }
+        Transform::Table(version) => {
+            let table = print::scale_table(scale, include(query)?, front.registry.env().now());
+            let mut table = headed(table, version, query);
+            table["metadata"] = json!({"resourceVersion": scale["metadata"]["resourceVersion"]});
+            table
+        }
+    };
+    reply::value(code, &shown, answer)
+}
+
 /// A table of objects, without list metadata.
 ///
 /// Errors: 400 when the query asks for rows of a kind that does not exist.
@@ -67,22 +99,30 @@ pub(crate) fn table(
     query: &Query,
     now: Timestamp,
 ) -> Result<Value, ApiError> {
-    let include = match query.text("includeObject") {
-        "" | "Metadata" => IncludeObject::Metadata,
-        "None" => IncludeObject::None,
-        "Object" => IncludeObject::Object,
-        other => {
-            return Err(ApiError::bad_request(format!(
-                "unrecognized includeObject value: {other:?}"
-            )));
-        }
-    };
-    let mut table = print::table(resource, objects, include, now);
+    let table = print::table(resource, objects, include(query)?, now);
+    Ok(headed(table, version, query))
+}
+
+/// How much of each object its row holds.
+///
+/// Errors: 400.
+fn include(query: &Query) -> Result<IncludeObject, ApiError> {
+    match query.text("includeObject") {
+        "" | "Metadata" => Ok(IncludeObject::Metadata),
+        "None" => Ok(IncludeObject::None),
+        "Object" => Ok(IncludeObject::Object),
+        other => Err(ApiError::bad_request(format!(
+            "unrecognized includeObject value: {other:?}"
+        ))),
+    }
+}
+
+fn headed(mut table: Value, version: &str, query: &Query) -> Value {
     table["apiVersion"] = format!("meta.k8s.io/{version}").into();
     if query.flag("noHeaders").unwrap_or_default() {
         table["columnDefinitions"] = Value::Null;
     }
-    Ok(table)
+    table
 }
 
 /// The metadata of an object, as a value.

@@ -9,7 +9,7 @@ use rota_registry::scale;
 use super::{Target, convert};
 use crate::front::{Front, Request};
 use crate::negotiation::{Answer, Route};
-use crate::reply::{self, Reply};
+use crate::reply::Reply;
 
 /// Answers `get`.
 ///
@@ -29,7 +29,8 @@ pub(crate) async fn get(front: &Arc<Front>, request: &Request, target: Target) -
         .get_at_least(resource, namespace, &info.name, version)
         .await?;
     if subresource.is_some_and(|subresource| subresource.name == "scale") {
-        return reply::value(StatusCode::OK, &scale::of(&object), &answer);
+        let scale = scale::of(&object);
+        return convert::scale(front, StatusCode::OK, &scale, &answer, &request.query);
     }
     convert::reply(front, StatusCode::OK, resource, &object, &answer, &request.query)
 }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures::stream::{self, Stream, StreamExt};
 use http::StatusCode;
 use rota_api::codec::{self, FieldValidation, Format};
+use rota_api::selector::FieldSelector;
 use rota_api::{ApiError, Object, Resource};
 use rota_registry::{Event, Watch, WatchOptions};
 use serde_json::{Value, json};
@@ -49,7 +50,7 @@ pub(crate) async fn handle(
 ) -> Result<Reply, ApiError> {
     let answer = Answer::choose(&request.headers, &request.query, Route::Events)?;
     let query = &request.query;
-    let fields = fields(query.text("fieldSelector"), &request.info.name)?;
+    let fields = fields(resource, query.text("fieldSelector"), &request.info.name)?;
     let options = WatchOptions {
         namespace: namespace(request).filter(|_| resource.is_namespaced()),
         labels: query.text("labelSelector").to_owned(),
@@ -96,22 +97,24 @@ pub(crate) async fn handle(
     Ok(reply::with_type(StatusCode::OK, content_type, body))
 }
 
-/// The field selector of a watch: of a collection that of the request; of one object its name, which the request's own may
-/// repeat.
+/// The field selector of a watch: of a collection that of the request; of one object its name, which the request's own
+/// selects too if there is one.
 ///
 /// Errors: 400. Source: kubernetes `apiserver/pkg/endpoints/handlers/get.go`.
-fn fields(asked: &str, name: &str) -> Result<String, ApiError> {
+fn fields(resource: &'static Resource, asked: &str, name: &str) -> Result<String, ApiError> {
     if name.is_empty() {
         return Ok(asked.to_owned());
     }
-    let named = format!("metadata.name={name}");
-    let repeats = asked.split(',').any(|term| term.replacen("==", "=", 1) == named);
-    if !asked.is_empty() && !repeats {
+    let selector = FieldSelector::parse(resource, asked).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    if selector.is_everything() {
+        return Ok(format!("metadata.name={name}"));
+    }
+    if selector.exact("metadata.name") != Some(name) {
         return Err(ApiError::bad_request(
             "fieldSelector metadata.name doesn't match requested name",
         ));
     }
-    Ok(named)
+    Ok(asked.to_owned())
 }
 
 /// A watch that does not say how long it wants to stay gets a random time, so that not all come back at once.

@@ -234,7 +234,7 @@ fn finish(
         .subresource
         .is_some_and(|subresource| subresource.name == "scale")
     {
-        reply::value(code, &scale::of(&written.object), answer)?
+        convert::scale(front, code, &scale::of(&written.object), answer, &request.query)?
     } else {
         convert::reply(front, code, target.resource, &written.object, answer, &request.query)?
     };
