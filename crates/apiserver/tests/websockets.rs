@@ -4,7 +4,7 @@ mod support;
 
 use rota_api::resource;
 use serde_json::{Value, json};
-use support::{CONFIG_MAPS, World};
+use support::{Answer, CONFIG_MAPS, World};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 #[tokio::test]
@@ -37,5 +37,19 @@ async fn each_event_of_a_watch_is_a_message() {
             (&event["type"], &event["object"]["metadata"]["name"]),
             (&json!("ADDED"), &json!(name))
         );
+    }
+}
+
+#[tokio::test]
+async fn a_watch_says_on_whose_behalf_it_is_opened_and_speaks_one_protocol() {
+    let world = World::new().await;
+    for (header, code) in [("", 403), ("Origin: http://x\r\nSec-WebSocket-Protocol: a, b\r\n", 400)] {
+        let mut stream = world.connect().await;
+        let head = format!(
+            "GET {CONFIG_MAPS}?watch=1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n{header}\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        assert_eq!(Answer::read(stream).await.code, code, "{header:?}");
     }
 }

@@ -34,11 +34,11 @@ pub(super) fn admit(service: &mut Value, old: &Value) -> Result<(), ApiError> {
         fields::object(service, "spec").insert("ipFamilyPolicy".to_owned(), policy);
     }
     let errors = validate::service_addresses(service);
-    refuse(service, errors)?;
+    refuse(service, &errors)?;
     let errors = fit_policy(service, old);
-    refuse(service, errors)?;
+    refuse(service, &errors)?;
     let errors = infer(service);
-    refuse(service, errors)?;
+    refuse(service, &errors)?;
     let policy = service["spec"]["ipFamilyPolicy"].clone();
     let families = list(service, "ipFamilies");
     if may_have_any {
@@ -60,7 +60,7 @@ pub(super) fn admit(service: &mut Value, old: &Value) -> Result<(), ApiError> {
         let field = format!("spec.ipFamilies[{index}]");
         errors.push(invalid(field, family, "not configured on this cluster"));
     }
-    refuse(service, errors)?;
+    refuse(service, &errors)?;
     if families.is_empty() {
         fields::object(service, "spec").insert("ipFamilies".to_owned(), json!([OWN]));
     }
@@ -125,11 +125,11 @@ fn invalid(field: String, value: &Value, why: &str) -> FieldError {
     FieldError::new(FieldErrorKind::Invalid, field, Some(value), why)
 }
 
-fn refuse(service: &Value, errors: Vec<FieldError>) -> Result<(), ApiError> {
+fn refuse(service: &Value, errors: &[FieldError]) -> Result<(), ApiError> {
     if errors.is_empty() {
         return Ok(());
     }
-    Err(ApiError::invalid("", "Service", text(service, "name"), &errors))
+    Err(ApiError::invalid("", "Service", text(service, "name"), errors))
 }
 
 /// What a changed Service does not state it keeps: addresses, node ports by the names of the ports, the health port.
