@@ -217,13 +217,13 @@ fn a_null_says_nothing_about_members_and_nothing_of_a_key() {
     let live = apply(schema_type, None, &map(json!({"a": "9"})), &writer("one"), false).expect("applied");
     let live = apply(schema_type, Some(&live), &map(Value::Null), &writer("two"), false).expect("applied");
     assert_eq!(live["data"], json!({"a": "9"}), "what others hold stays");
-    let owners: Vec<&Value> = live["metadata"]["managedFields"]
-        .as_array()
-        .expect("owners")
+    let managers = live["metadata"]["managedFields"].as_array().expect("managers");
+    let owned: BTreeMap<&str, &Value> = managers
         .iter()
+        .filter_map(|entry| Some((entry["manager"].as_str()?, &entry["fieldsV1"]["f:data"])))
         .collect();
-    assert_eq!(owners[0]["fieldsV1"]["f:data"]["f:a"], json!({}));
-    assert_eq!(owners[1]["fieldsV1"]["f:data"], json!({}));
+    assert_eq!(owned["one"]["f:a"], json!({}));
+    assert_eq!(*owned["two"], json!({}));
 
     let pod =
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{"name": null}]}});

@@ -42,17 +42,18 @@ pub enum IncludeObject {
 pub fn table(resource: &'static Resource, objects: &[Arc<Object>], include: IncludeObject, now: Timestamp) -> Value {
     let printer = printer_of(resource.kind);
     let row = |object: &Arc<Object>| row(printer, object.to_value(), || object.metadata_alone(), include, now);
-    assemble(printer, objects.iter().map(row).collect())
+    let rows: Vec<Value> = objects.iter().map(row).collect();
+    assemble(printer, &rows)
 }
 
 /// The same of the scale of a workload, which is shown but not kept.
 pub fn scale_table(scale: &Value, include: IncludeObject, now: Timestamp) -> Value {
     let printer = printer_of("Scale");
     let row = row(printer, scale.clone(), || scale["metadata"].clone(), include, now);
-    assemble(printer, vec![row])
+    assemble(printer, &[row])
 }
 
-fn assemble(printer: &Printer, rows: Vec<Value>) -> Value {
+fn assemble(printer: &Printer, rows: &[Value]) -> Value {
     let columns: Vec<Value> = printer.columns.iter().map(Column::to_value).collect();
     json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {},
