@@ -62,7 +62,7 @@ fn said(removed: Removed) -> String {
     match removed.memory_volumes {
         0 => pods,
         number => format!(
-            "{pods}, {} lost with what they held",
+            "{pods}, {} emptied",
             count(number, "volume in memory", "volumes in memory")
         ),
     }
@@ -82,9 +82,6 @@ mod tests {
         };
         assert_eq!(said(0, 0), "no pods ran");
         assert_eq!(said(1, 0), "1 pod stopped");
-        assert_eq!(
-            said(3, 2),
-            "3 pods stopped, 2 volumes in memory lost with what they held"
-        );
+        assert_eq!(said(3, 2), "3 pods stopped, 2 volumes in memory emptied");
     }
 }
