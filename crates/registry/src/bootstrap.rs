@@ -140,7 +140,10 @@ fn kubernetes_service(server: &ApiServer) -> impl Iterator<Item = Write> {
                  "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}]},
     });
     // No pod reaches a server on the loopback interface: then both are there, and empty.
-    let ports = json!([{"name": "https", "port": port, "protocol": "TCP"}]);
+    let ports = match address {
+        Some(_) => json!([{"name": "https", "port": port, "protocol": "TCP"}]),
+        None => json!([]),
+    };
     let subsets: Vec<Value> = address
         .iter()
         .map(|address| json!({"addresses": [{"ip": address}], "ports": ports}))
