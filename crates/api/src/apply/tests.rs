@@ -225,8 +225,26 @@ fn a_null_says_nothing_about_members_and_nothing_of_a_key() {
     assert_eq!(owned["one"]["f:a"], json!({}));
     assert_eq!(*owned["two"], json!({}));
 
-    let pod =
-        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{"name": null}]}});
+    let pod = |containers: Value| {
+        let spec = json!({"containers": containers});
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec})
+    };
+    let live = pod(Value::Null);
+    let applied = apply(
+        resource::PODS.schema,
+        Some(&live),
+        &pod(json!([])),
+        &writer("one"),
+        false,
+    )
+    .expect("applied");
+    assert_eq!(
+        applied["spec"]["containers"],
+        Value::Null,
+        "nothing is changed by nothing"
+    );
+
+    let pod = pod(json!([{"name": null}]));
     let applied = apply(resource::PODS.schema, None, &pod, &writer("one"), false).expect("applied");
     let fields = &applied["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:containers"];
     assert!(fields.get(r#"k:{"name":""}"#).is_some(), "{fields}");

@@ -225,8 +225,9 @@ pub(super) fn fields_of(form: Form, value: &Value) -> Fields {
 pub(super) fn merge(form: Form, live: Option<&Value>, config: &Value) -> Value {
     let Some(live) = live else { return config.clone() };
     let (Some(live_members), Some(config_members)) = (form.members(live), form.members(config)) else {
-        // A null says nothing about the members of a container.
-        let is_kept = config.is_null() && form.members(live).is_some();
+        // A null says nothing about the members of a container, and an empty one nothing that a null does not say.
+        let is_container = !matches!(form, Form::Whole(_));
+        let is_kept = is_container && is_blank(Some(config)) && (config.is_null() || live.is_null());
         return if is_kept { live } else { config }.clone();
     };
     if form.is_list() {
