@@ -4,7 +4,7 @@ mod support;
 
 use rota_api::{DeleteOptions, Write, resource};
 use serde_json::{Value, json};
-use support::{World, edited, pod};
+use support::{World, edited, merge, pod};
 
 #[tokio::test]
 async fn a_pod_runs_as_an_account_that_must_exist() {
@@ -269,12 +269,19 @@ async fn a_service_asks_for_what_this_cluster_has() {
             "spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": this cluster is not configured for dual-stack services",
         ),
         (
+            json!({"type": "NodePort", "ports": [
+                {"name": "a", "port": 80, "nodePort": 30007}, {"name": "b", "port": 81, "nodePort": 30007}]}),
+            "spec.ports[1].nodePort: Duplicate value: 30007",
+        ),
+        (
             json!({"clusterIPs": ["10.96.0.77"]}),
             "spec.clusterIPs: Invalid value: [\"10.96.0.77\"]: must be empty when `clusterIP` is not specified",
         ),
     ];
     for (mut spec, expected) in rows {
-        spec["ports"] = json!([{"port": 80}]);
+        if spec["ports"].is_null() {
+            spec["ports"] = json!([{"port": 80}]);
+        }
         let service = json!({"metadata": {"namespace": "default", "name": "s"}, "spec": spec});
         let error = world
             .write(Write::create(resource::SERVICES, service))
@@ -538,4 +545,100 @@ async fn a_node_writes_itself_and_the_status_of_its_pods_and_nothing_else() {
         "pods \"other\" is forbidden: node \"n1\" can only delete pods with spec.nodeName set to itself"
     );
     assert_eq!(as_node(&world, delete("own")).await, "");
+}
+
+fn storage_class(name: &str, is_default: bool, expands: bool) -> Value {
+    let annotations = json!({"storageclass.kubernetes.io/is-default-class": is_default.to_string()});
+    json!({"metadata": {"name": name, "annotations": annotations}, "provisioner": "x.io/y", "allowVolumeExpansion": expands})
+}
+
+fn claim(name: &str, class: Value) -> Value {
+    json!({"metadata": {"namespace": "default", "name": name}, "spec": {"accessModes": ["ReadWriteOnce"],
+        "storageClassName": class, "resources": {"requests": {"storage": "1Gi"}}}})
+}
+
+#[tokio::test]
+async fn a_claim_without_class_gets_the_newest_default_one() {
+    let world = World::new().await;
+    let class_of = async |name: &str, class: Value| {
+        let written = world
+            .create(resource::PERSISTENT_VOLUME_CLAIMS, claim(name, class))
+            .await;
+        written.object.to_value()["spec"]["storageClassName"].clone()
+    };
+    world
+        .create(resource::STORAGE_CLASSES, storage_class("other", false, false))
+        .await;
+    assert_eq!(class_of("none", Value::Null).await, Value::Null);
+    for name in ["b", "a"] {
+        world
+            .create(resource::STORAGE_CLASSES, storage_class(name, true, false))
+            .await;
+    }
+    assert_eq!(class_of("first", Value::Null).await, "a");
+    world.advance_secs(1);
+    world
+        .create(resource::STORAGE_CLASSES, storage_class("c", true, false))
+        .await;
+    assert_eq!(class_of("newest", Value::Null).await, "c");
+    assert_eq!(class_of("own", "".into()).await, "");
+}
+
+#[tokio::test]
+async fn a_claim_grows_if_its_class_says_that_it_can() {
+    let world = World::new().await;
+    world
+        .create(resource::STORAGE_CLASSES, storage_class("fixed", false, false))
+        .await;
+    world
+        .create(resource::STORAGE_CLASSES, storage_class("elastic", false, true))
+        .await;
+    for (name, class, grows) in [("a", "fixed", false), ("b", "elastic", true), ("c", "none", false)] {
+        world
+            .create(resource::PERSISTENT_VOLUME_CLAIMS, claim(name, class.into()))
+            .await;
+        let bound = json!({"status": {"phase": "Bound"}});
+        let bind = Write::merge_status(resource::PERSISTENT_VOLUME_CLAIMS, "default", name, bound);
+        world.write(bind).await.unwrap();
+        let larger = json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}});
+        let written = world
+            .write(merge(resource::PERSISTENT_VOLUME_CLAIMS, name, larger))
+            .await;
+        assert_eq!(written.is_ok(), grows, "{class}");
+        if let Err(error) = written {
+            assert_eq!(
+                error.message(),
+                format!(
+                    "persistentvolumeclaims {name:?} is forbidden: only dynamically provisioned pvc can be resized and the \
+                     storageclass that provisions the pvc must support resize"
+                )
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_volume_tells_when_it_entered_its_phase() {
+    let world = World::new().await;
+    let volume = json!({"metadata": {"name": "v"}, "spec": {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"},
+        "hostPath": {"path": "/x"}}});
+    world.create(resource::PERSISTENT_VOLUMES, volume).await;
+    let since = async |status: Value| {
+        world.advance_secs(1);
+        let write = Write::merge_status(resource::PERSISTENT_VOLUMES, "", "v", json!({ "status": status }));
+        let written = world.write(write).await.unwrap();
+        written.object.to_value()["status"]["lastPhaseTransitionTime"].clone()
+    };
+    assert_eq!(since(json!({"phase": "Available"})).await, "2026-03-01T12:00:01Z");
+    assert_eq!(since(json!({"message": "x"})).await, "2026-03-01T12:00:01Z");
+    assert_eq!(
+        since(json!({"lastPhaseTransitionTime": null})).await,
+        "2026-03-01T12:00:01Z"
+    );
+    assert_eq!(since(json!({"phase": "Bound"})).await, "2026-03-01T12:00:04Z");
+    let said = "2026-01-01T00:00:00Z";
+    assert_eq!(
+        since(json!({"phase": "Released", "lastPhaseTransitionTime": said})).await,
+        said
+    );
 }

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::num::IntErrorKind;
 
 use base64::Engine;
 use base64::alphabet;
@@ -17,6 +18,7 @@ use serde_json::{Map, Value};
 use super::node::Node;
 use super::{Decoded, FieldValidation, time};
 use crate::quantity::Quantity;
+use crate::strategy::TEMPLATE_GENERATION;
 use crate::table::{Presence, Schema, Shape, Target, Type, schema};
 
 /// How many unknown and repeated members are reported at most.
@@ -83,10 +85,31 @@ pub(super) fn conform(
         FieldValidation::Ignore => warnings.clear(),
         FieldValidation::Strict | FieldValidation::Warn => {}
     }
-    Ok(Decoded {
-        value: value.unwrap_or_else(|| walk.empty(&Target::Type(id))),
-        warnings,
-    })
+    let value = value.unwrap_or_else(|| walk.empty(&Target::Type(id)));
+    check_template_generation(schema_type, &value)?;
+    Ok(Decoded { value, warnings })
+}
+
+/// The annotation that counts a DaemonSet's templates is a field in disguise, and a number.
+///
+/// Source: kubernetes `pkg/apis/apps/v1/conversion.go`.
+fn check_template_generation(schema_type: &str, value: &Value) -> Result<(), ConformError> {
+    if schema_type != "io.k8s.api.apps.v1.DaemonSet" {
+        return Ok(());
+    }
+    let Some(text) = value["metadata"]["annotations"][TEMPLATE_GENERATION].as_str() else {
+        return Ok(());
+    };
+    let Err(error) = text.parse::<i64>() else {
+        return Ok(());
+    };
+    let why = match error.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+        _ => "invalid syntax",
+    };
+    Err(ConformError::Mismatch(format!(
+        "strconv.ParseInt: parsing {text:?}: {why}"
+    )))
 }
 
 /// True for values that equal no value where the field says so.

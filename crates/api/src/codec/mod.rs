@@ -210,7 +210,8 @@ fn names_of(schema_type: &str, said: &Value) -> (String, String) {
 
 /// True for types that are options of requests and belong to no single group.
 fn is_option(schema_type: &str) -> bool {
-    schema().by_name(schema_type).is_some_and(|t| t.kinds.len() > 1)
+    let is_general = schema_type.starts_with("io.k8s.apimachinery.");
+    is_general && schema().by_name(schema_type).is_some_and(|t| t.kinds.len() > 1)
 }
 
 #[cfg(test)]

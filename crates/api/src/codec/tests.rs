@@ -61,6 +61,43 @@ fn repeated_fields_are_reported_and_the_last_one_wins() {
 }
 
 #[test]
+fn a_kind_of_several_versions_is_named_in_its_refusal() {
+    assert_eq!(
+        refused(
+            "io.k8s.api.batch.v1.CronJob",
+            r#"{"spec":{"foo":1}}"#,
+            Format::Json,
+            FieldValidation::Strict
+        ),
+        "CronJob in version \"v1\" cannot be handled as a CronJob: strict decoding error: unknown field \"spec.foo\""
+    );
+}
+
+#[test]
+fn the_template_generation_of_a_daemon_set_is_a_number() {
+    const DAEMON_SET: &str = "io.k8s.api.apps.v1.DaemonSet";
+    let body = |generation: &str| {
+        let annotations = json!({"deprecated.daemonset.template.generation": generation});
+        json!({"metadata": {"annotations": annotations}}).to_string()
+    };
+    for (generation, why) in [
+        ("x", "parsing \"x\": invalid syntax"),
+        ("", "parsing \"\": invalid syntax"),
+        (
+            "9223372036854775808",
+            "parsing \"9223372036854775808\": value out of range",
+        ),
+    ] {
+        assert_eq!(
+            refused(DAEMON_SET, &body(generation), Format::Json, FieldValidation::Ignore),
+            format!("DaemonSet in version \"v1\" cannot be handled as a DaemonSet: strconv.ParseInt: {why}")
+        );
+    }
+    accepted(DAEMON_SET, &body("-7"), Format::Json);
+    accepted(POD, &body("x"), Format::Json);
+}
+
+#[test]
 fn values_of_another_type_are_refused_in_upstreams_words() {
     let check = |schema_type: &str, body: &str, text: &str| {
         let message = refused(schema_type, body, Format::Json, FieldValidation::Warn);

@@ -7,6 +7,7 @@
 mod apps;
 mod batch;
 mod certificates;
+mod claim;
 mod core;
 mod gates;
 mod pod;
@@ -162,7 +163,11 @@ static STRATEGIES: &[Strategy] = &[
         create: core::create_volume,
         ..plain("PersistentVolume", Generation::Free, Status::Own)
     },
-    plain("PersistentVolumeClaim", Generation::Free, Status::Own),
+    Strategy {
+        create: claim::create,
+        update: claim::update,
+        ..plain("PersistentVolumeClaim", Generation::Free, Status::Own)
+    },
     plain("VolumeAttachment", Generation::Free, Status::Own),
 ];
 
@@ -237,9 +242,18 @@ fn counts_up(resource: &'static Resource, strategy: &Strategy, new: &Value, old:
     }
 }
 
-/// Remarks for the author of a valid object, sent as `Warning` headers. `old` is `None` at a create.
-pub fn warnings(resource: &'static Resource, new: &Value, old: Option<&Value>) -> Vec<String> {
-    warn::warnings(resource, new, old)
+/// Remarks for the author of a valid object, sent as `Warning` headers. `old` is `None` at a create; `subresource` is the part
+/// written to, `None` for the object itself.
+pub fn warnings(
+    resource: &'static Resource,
+    new: &Value,
+    old: Option<&Value>,
+    subresource: Option<&str>,
+) -> Vec<String> {
+    match subresource {
+        Some("status") if resource.kind == "Pod" => warn::status_warnings(new),
+        _ => warn::warnings(resource, new, old),
+    }
 }
 
 #[cfg(test)]

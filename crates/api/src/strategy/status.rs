@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Resource;
 use crate::table::{self, Presence, Schema, Shape, Target, Type};
-use crate::value::{copy, ensure_object, set, text};
+use crate::value::{copy, ensure_object, integer, list, list_mut, object_mut, set, text};
 
 /// The status that an object starts with: its type's empty value, and the phase of kinds that have one.
 pub(super) fn initial(resource: &Resource) -> Value {
@@ -53,6 +53,7 @@ pub(super) fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) 
             if !quality.is_empty() {
                 crate::value::default_text(ensure_object(new, "status"), "qosClass", &quality);
             }
+            keep_observed_generations(new, old);
         }
         "Deployment" => copy(&old["metadata"], ensure_object(new, "metadata"), "labels"),
         "Job" => crate::defaults::batch::labels_from_template(new),
@@ -62,5 +63,49 @@ pub(super) fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) 
     }
     if !new["status"].is_object() {
         set(new, "status", json!({}));
+    }
+}
+
+/// Writers that do not know which generation a pod's status was made of leave what is there: in the status, and in its
+/// conditions, type by type in their order.
+fn keep_observed_generations(pod: &mut Value, old: &Value) {
+    const FIELD: &str = "observedGeneration";
+    let seen = |part: &Value| integer(part, FIELD).filter(|generation| *generation != 0);
+    let Some(status) = object_mut(pod, "status") else {
+        return;
+    };
+    if let (None, Some(before)) = (seen(status), seen(&old["status"])) {
+        set(status, FIELD, before);
+    }
+    let mut before: Vec<&Value> = list(&old["status"], "conditions").iter().collect();
+    for condition in list_mut(status, "conditions") {
+        let same = before.iter().position(|old| old["type"] == condition["type"]);
+        let generation = same.and_then(|index| seen(before.remove(index)));
+        if let (None, Some(generation)) = (seen(condition), generation) {
+            set(condition, FIELD, generation);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource;
+
+    #[test]
+    fn generations_that_a_pod_status_leaves_out_stay() {
+        let conditions = |generations: [i64; 3]| {
+            let kinds = ["A", "B", "A"].into_iter().zip(generations);
+            kinds
+                .map(|(kind, generation)| json!({"type": kind, "observedGeneration": generation}))
+                .collect::<Vec<_>>()
+        };
+        let old = json!({"status": {"observedGeneration": 2, "conditions": conditions([1, 2, 3])}});
+        for (given, expected) in [([0, 0, 0], [1, 2, 3]), ([9, 0, 0], [9, 2, 3]), ([0, 7, 8], [1, 7, 8])] {
+            let mut new = json!({"metadata": {}, "status": {"conditions": conditions(given)}});
+            prepare_update(resource::PODS, &mut new, &old);
+            assert_eq!(new["status"]["observedGeneration"], 2);
+            assert_eq!(new["status"]["conditions"], json!(conditions(expected)));
+        }
     }
 }

@@ -24,13 +24,13 @@ pub(super) fn warnings(resource: &'static Resource, new: &Value, old: Option<&Va
         "Pod" => pod::pod(new, old),
         "PodTemplate" if !unchanged => pod::template(&new["template"], old.map(|old| &old["template"]), "template"),
         "Job" if !unchanged => {
-            let mut said = job_name(new);
+            let mut said = name_in_pods(new);
             said.extend(job_spec(&new["spec"], old.map(|old| &old["spec"]), "spec"));
             said
         }
         "CronJob" if !unchanged => {
             let old = old.map(|old| &old["spec"]["jobTemplate"]["spec"]);
-            let mut said = job_name(new);
+            let mut said = name_in_pods(new);
             said.extend(job_spec(
                 &new["spec"]["jobTemplate"]["spec"],
                 old,
@@ -40,7 +40,11 @@ pub(super) fn warnings(resource: &'static Resource, new: &Value, old: Option<&Va
         }
         "DaemonSet" | "Deployment" | "ReplicaSet" | "StatefulSet" | "ReplicationController" if !unchanged => {
             let old = old.map(|old| &old["spec"]["template"]);
-            let mut said = pod::template(&new["spec"]["template"], old, "spec.template");
+            let mut said = match old {
+                None if resource.kind != "DaemonSet" => name_in_pods(new),
+                _ => Vec::new(),
+            };
+            said.extend(pod::template(&new["spec"]["template"], old, "spec.template"));
             if resource.kind == "StatefulSet" {
                 stateful_set(&new["spec"], &mut said);
             }
@@ -61,7 +65,19 @@ pub(super) fn warnings(resource: &'static Resource, new: &Value, old: Option<&Va
     }
 }
 
-fn job_name(object: &Value) -> Vec<String> {
+/// Remarks for who writes the status of a pod alone.
+pub(super) fn status_warnings(new: &Value) -> Vec<String> {
+    let mut said = Vec::new();
+    for field in ["podIPs", "hostIPs"] {
+        for (index, entry) in list(&new["status"], field).iter().enumerate() {
+            said.extend(address::ip(text(entry, "ip"), &format!("status.{field}[{index}].ip")));
+        }
+    }
+    said
+}
+
+/// The names of pods begin with this one.
+fn name_in_pods(object: &Value) -> Vec<String> {
     let wrong = names::dns_label(text(&object["metadata"], "name"));
     if wrong.is_empty() {
         return Vec::new();
@@ -168,6 +184,40 @@ mod tests {
                 "spec.resources.requests[storage]: fractional byte value \"1500m\" is invalid, must be an integer",
             ],
         );
+    }
+
+    #[test]
+    fn what_names_its_pods_is_best_named_like_one() {
+        const REMARK: &str = "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; \
+                              a DNS label is recommended: [must not contain dots]";
+        let object = json!({"metadata": {"name": "a.b", "generation": 1}, "spec": {"template": {"spec": {}}}});
+        for (kind, expected) in [
+            (resource::DEPLOYMENTS, 1),
+            (resource::REPLICA_SETS, 1),
+            (resource::STATEFUL_SETS, 1),
+            (resource::REPLICATION_CONTROLLERS, 1),
+            (resource::DAEMON_SETS, 0),
+        ] {
+            assert_eq!(
+                warnings(kind, &object, None),
+                [REMARK].repeat(expected),
+                "{}",
+                kind.kind
+            );
+            let mut changed = object.clone();
+            changed["metadata"]["generation"] = 2.into();
+            assert!(warnings(kind, &changed, Some(&object)).is_empty());
+        }
+    }
+
+    #[test]
+    fn addresses_of_a_pod_are_best_written_in_the_usual_way() {
+        let pod =
+            json!({"status": {"podIPs": [{"ip": "1.2.3.4"}, {"ip": "2001:DB8::1"}], "hostIPs": [{"ip": "01.2.3.4"}]}});
+        let said = status_warnings(&pod);
+        assert_eq!(said.len(), 2);
+        assert!(said[0].starts_with("status.podIPs[1].ip: IPv6 address \"2001:DB8::1\" should be"));
+        assert!(said[1].starts_with("status.hostIPs[0].ip: non-standard IP address \"01.2.3.4\""));
     }
 
     #[test]

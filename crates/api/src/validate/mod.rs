@@ -18,6 +18,7 @@ mod node;
 mod pod;
 mod policy;
 mod quota;
+mod replicas;
 mod service;
 mod storage;
 mod storage_class;
@@ -238,7 +239,7 @@ fn update_status(resource: &'static Resource, new: &Cursor<'_>, old: &Cursor<'_>
         "Job" => job::update_status(new, old, errors),
         "CronJob" => {}
         "DaemonSet" | "Deployment" | "ReplicaSet" | "StatefulSet" | "ReplicationController" => {
-            apps::update_status(new, old, resource.kind, errors);
+            replicas::update_status(new, old, resource.kind, errors);
         }
         "PodDisruptionBudget" => policy::disruption_status(new, errors),
         kind => {

@@ -207,7 +207,7 @@ impl Server {
             return Err(ApiError::invalid(resource.stored_group, resource.kind, &name, &errors));
         }
         self.warnings = decoded.warnings;
-        self.warnings.extend(strategy::warnings(resource, &object, None));
+        self.warnings.extend(strategy::warnings(resource, &object, None, None));
         if !dry_run {
             self.objects.insert(key(resource, &name), object.clone());
         }

@@ -37,7 +37,7 @@ fn through_the_rules(resource: &'static Resource, value: &Value) -> String {
     defaults::apply(resource, &mut value);
     strategy::prepare_create(resource, &mut value);
     let errors = validate::create(resource, &value, &CHECKS);
-    let warned = strategy::warnings(resource, &value, None).len();
+    let warned = strategy::warnings(resource, &value, None, None).len();
     let object = Object::from_value(resource, value);
     let table = print::table(
         resource,

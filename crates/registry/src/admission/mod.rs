@@ -17,6 +17,7 @@ mod runtime_class;
 mod service_account;
 mod service_address;
 mod service_family;
+mod storage;
 mod storage_protection;
 mod tolerations;
 
@@ -45,6 +46,9 @@ pub(crate) fn change_new(
         runtime_class::admit(session, value)?;
     } else if resource == resource::SERVICES {
         service_address::admit(session, value)?;
+    } else if resource == resource::PERSISTENT_VOLUME_CLAIMS {
+        node_restriction::check_new(session, resource, value)?;
+        storage::admit(session, value);
     } else if resource == resource::CERTIFICATE_SIGNING_REQUESTS {
         certificates::admit(session, value);
     } else {
@@ -70,6 +74,9 @@ pub(crate) fn change_update(
     node_restriction::check_update(session, resource, value, old, subresource)?;
     if resource == resource::CERTIFICATE_SIGNING_REQUESTS && subresource.is_some() {
         certificates::admit_change(session, value, old);
+    }
+    if resource == resource::PERSISTENT_VOLUMES && subresource == Some("status") {
+        storage::note_phase(session, value, old);
     }
     if subresource.is_some() {
         return Ok(());
@@ -109,6 +116,9 @@ pub(crate) fn check_update(
     subresource: Option<&str>,
 ) -> Result<Vec<String>, ApiError> {
     let remarks = pod_security::check_update(session, resource, value, old, subresource)?;
+    if resource == resource::PERSISTENT_VOLUME_CLAIMS && subresource.is_none() {
+        storage::check_growth(session, value, old)?;
+    }
     if quota::is_measured_again(resource, subresource) {
         resource_quota::charge(session, resource, value, Some(old))?;
     }

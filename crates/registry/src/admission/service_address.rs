@@ -113,6 +113,10 @@ fn allocate_address(
 /// Takes the node ports that the Service names, and gives it those it lacks if it `needs` them. The protocols of one port
 /// share its node port.
 fn allocate_ports(session: &Session<'_>, service: &mut Value, needs: bool, ports: &mut Ports) -> Result<(), ApiError> {
+    if repeats_node_port(list(&service["spec"], "ports")) {
+        // The validation says so.
+        return Ok(());
+    }
     let mut by_port: BTreeMap<u64, u64> = BTreeMap::new();
     for index in 0..list(&service["spec"], "ports").len() {
         let entries = list(&service["spec"], "ports");
@@ -148,6 +152,13 @@ fn allocate_ports(session: &Session<'_>, service: &mut Value, needs: bool, ports
         service["spec"]["ports"][index]["nodePort"] = given.into();
     }
     Ok(())
+}
+
+/// True when a node port is named twice for one protocol.
+fn repeats_node_port(ports: &[Value]) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut named = ports.iter().filter(|port| number(port, "nodePort") > 0);
+    named.any(|port| !seen.insert((port["protocol"].as_str(), number(port, "nodePort"))))
 }
 
 fn list<'a>(spec: &'a Value, field: &str) -> &'a [Value] {

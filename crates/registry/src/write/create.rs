@@ -59,7 +59,7 @@ pub(super) fn create(session: &mut Session<'_>, write: &Write, mut body: Value) 
     }
     codec::settle(stored.schema, &mut body);
     let mut draft = Draft::new(resource, place, Effect::Created);
-    draft.warnings = strategy::warnings(stored, &body, None);
+    draft.warnings = strategy::warnings(stored, &body, None, None);
     draft.warnings.extend(remarks);
     if let Some(named) = named {
         // Only what would be stored is asked for a version; a rehearsal shows what it was sent.

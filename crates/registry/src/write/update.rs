@@ -145,7 +145,7 @@ pub(super) fn change(
     fields::set_resource_version(&mut new, revision);
     codec::settle(stored.schema, &mut new);
     let mut draft = Draft::new(resource, place, Effect::Changed);
-    draft.warnings = strategy::warnings(stored, &new, Some(old));
+    draft.warnings = strategy::warnings(stored, &new, Some(old), subresource);
     draft.warnings.extend(remarks);
     if is_finished(stored, &new) {
         draft.effect = Effect::Removed;

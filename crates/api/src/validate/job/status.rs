@@ -274,10 +274,12 @@ impl Change<'_> {
             && present(spec, "completions").is_some()
             && spec["completions"] == spec["parallelism"];
         if decreases("failed") {
-            errors.invalid(&self.status.at("failed"), "cannot decrease the failed counter");
+            let detail = "cannot decrease the failed counter";
+            errors.invalid_as(&self.status.at("failed"), self.number("failed"), detail);
         }
         if decreases("succeeded") && !elastic {
-            errors.invalid(&self.status.at("succeeded"), "cannot decrease the succeeded counter");
+            let detail = "cannot decrease the succeeded counter";
+            errors.invalid_as(&self.status.at("succeeded"), self.number("succeeded"), detail);
         }
     }
 

@@ -107,10 +107,9 @@ fn only_cpu_and_memory(spec: &Cursor<'_>, before: &Value, errors: &mut Errors) {
     }
 }
 
-/// The container with the amounts of CPU and memory that it had before. How it is resized may change with them.
+/// The container with the amounts of CPU and memory that it had before.
 fn without(container: &Value, before: &Value) -> Value {
     let mut container = container.clone();
-    copy(before, &mut container, "resizePolicy");
     for field in ["limits", "requests"] {
         let had = &before["resources"][field];
         let Some(amounts) = container.pointer_mut(&format!("/resources/{field}")) else {
@@ -144,5 +143,39 @@ fn equal_amounts(container: &mut Value, before: &Value) {
                 amount.clone_from(had);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn complaints(change: Value) -> Vec<String> {
+        let before = json!({
+            "name": "c",
+            "resources": {"requests": {"cpu": "1"}},
+            "resizePolicy": [{"resourceName": "cpu", "restartPolicy": "NotRequired"}],
+        });
+        let mut after = before.clone();
+        for (field, value) in change.as_object().unwrap() {
+            after[field] = value.clone();
+        }
+        let (spec, before) = (json!({"containers": [after]}), json!({"containers": [before]}));
+        let mut errors = Errors::default();
+        only_cpu_and_memory(&Cursor::root(&spec), &before, &mut errors);
+        errors.into_list().iter().map(|error| error.detail.clone()).collect()
+    }
+
+    #[test]
+    fn a_resize_changes_amounts_and_not_how_they_are_changed() {
+        const REFUSED: [&str; 1] = ["only cpu and memory resources are mutable"];
+        assert_eq!(complaints(json!({"resources": {"requests": {"cpu": "2"}}})), [""; 0]);
+        assert_eq!(
+            complaints(json!({"resources": {"requests": {"cpu": "1", "x.io/y": "1"}}})),
+            REFUSED
+        );
+        let policy = json!([{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]);
+        assert_eq!(complaints(json!({ "resizePolicy": policy })), REFUSED);
     }
 }
