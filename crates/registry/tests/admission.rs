@@ -552,7 +552,7 @@ fn storage_class(name: &str, is_default: bool, expands: bool) -> Value {
     json!({"metadata": {"name": name, "annotations": annotations}, "provisioner": "x.io/y", "allowVolumeExpansion": expands})
 }
 
-fn claim(name: &str, class: Value) -> Value {
+fn claim(name: &str, class: &Value) -> Value {
     json!({"metadata": {"namespace": "default", "name": name}, "spec": {"accessModes": ["ReadWriteOnce"],
         "storageClassName": class, "resources": {"requests": {"storage": "1Gi"}}}})
 }
@@ -562,7 +562,7 @@ async fn a_claim_without_class_gets_the_newest_default_one() {
     let world = World::new().await;
     let class_of = async |name: &str, class: Value| {
         let written = world
-            .create(resource::PERSISTENT_VOLUME_CLAIMS, claim(name, class))
+            .create(resource::PERSISTENT_VOLUME_CLAIMS, claim(name, &class))
             .await;
         written.object.to_value()["spec"]["storageClassName"].clone()
     };
@@ -595,7 +595,7 @@ async fn a_claim_grows_if_its_class_says_that_it_can() {
         .await;
     for (name, class, grows) in [("a", "fixed", false), ("b", "elastic", true), ("c", "none", false)] {
         world
-            .create(resource::PERSISTENT_VOLUME_CLAIMS, claim(name, class.into()))
+            .create(resource::PERSISTENT_VOLUME_CLAIMS, claim(name, &class.into()))
             .await;
         let bound = json!({"status": {"phase": "Bound"}});
         let bind = Write::merge_status(resource::PERSISTENT_VOLUME_CLAIMS, "default", name, bound);

@@ -624,3 +624,21 @@ fn a_crash_anywhere_while_the_backoff_limit_is_lowered_is_harmless() {
     let lower = Step::Patch(json!({"backoffLimit": 0}));
     check_crashes(&spec, &[Step::Run, Step::Fail(0, 700), Step::Run, lower, Step::Bury]);
 }
+
+#[test]
+fn a_suspended_job_that_shrinks_to_what_it_has_done_completes() {
+    let spec = json!({"completionMode": "Indexed", "completions": 3, "parallelism": 1});
+    let mut run = Run::of(&spec, Mode::Transaction);
+    let suspend = Step::Patch(json!({"suspend": true}));
+    for step in [
+        Step::Run,
+        Step::Succeed(0),
+        Step::Run,
+        suspend,
+        Step::Resize(1),
+        Step::Bury,
+    ] {
+        run.play(&step);
+    }
+    assert!(has(&run.job()["status"], "Complete"));
+}

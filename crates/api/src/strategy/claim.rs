@@ -55,10 +55,10 @@ mod tests {
     use serde_json::json;
 
     #[track_caller]
-    fn check(given: Value, old: &Value, expected: Value) {
+    fn check(given: &Value, old: &Value, expected: &Value) {
         let mut claim = json!({ "spec": given });
         update(&mut claim, &json!({ "spec": old }));
-        assert_eq!(claim["spec"], expected);
+        assert_eq!(claim["spec"], *expected);
     }
 
     #[test]
@@ -68,23 +68,23 @@ mod tests {
         let custom = json!({"apiGroup": "x.io", "kind": "Y", "name": "x"});
         for source in [&claim, &snapshot] {
             let both = json!({"dataSource": source, "dataSourceRef": source});
-            check(json!({ "dataSource": source }), &json!({}), both.clone());
-            check(json!({ "dataSourceRef": source }), &json!({}), both.clone());
-            check(json!({ "dataSource": source }), &both, both.clone());
+            check(&json!({ "dataSource": source }), &json!({}), &both);
+            check(&json!({ "dataSourceRef": source }), &json!({}), &both);
+            check(&json!({ "dataSource": source }), &both, &both);
         }
         let both = json!({"dataSource": custom, "dataSourceRef": custom});
-        check(json!({ "dataSourceRef": custom }), &json!({}), both.clone());
-        check(json!({ "dataSource": custom }), &both, both.clone());
+        check(&json!({ "dataSourceRef": custom }), &json!({}), &both);
+        check(&json!({ "dataSource": custom }), &both, &both);
     }
 
     #[test]
     fn sources_of_other_kinds_and_namespaces_are_ignored() {
         check(
-            json!({"dataSource": {"apiGroup": "x.io", "kind": "Y", "name": "x"}}),
+            &json!({"dataSource": {"apiGroup": "x.io", "kind": "Y", "name": "x"}}),
             &json!({}),
-            json!({}),
+            &json!({}),
         );
         let elsewhere = json!({"kind": "PersistentVolumeClaim", "name": "x", "namespace": "other"});
-        check(json!({ "dataSourceRef": elsewhere }), &json!({}), json!({}));
+        check(&json!({ "dataSourceRef": elsewhere }), &json!({}), &json!({}));
     }
 }

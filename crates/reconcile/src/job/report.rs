@@ -149,6 +149,8 @@ impl<'j, 'w> Report<'j, 'w> {
     /// Seals the end of the Job.
     pub(super) fn finish(&mut self, decision: &Decision) {
         let type_ = decision.outcome.terminal();
+        // A Job that ends while it is suspended has no start, and the API wants one of every Job that has ended.
+        self.status.start_time.get_or_insert_with(|| self.now.clone());
         if type_ == condition::COMPLETE {
             self.status.completion_time = Some(self.now.clone());
         }

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn complaints(change: Value) -> Vec<String> {
+    fn complaints(change: &Value) -> Vec<String> {
         let before = json!({
             "name": "c",
             "resources": {"requests": {"cpu": "1"}},
@@ -170,12 +170,12 @@ mod tests {
     #[test]
     fn a_resize_changes_amounts_and_not_how_they_are_changed() {
         const REFUSED: [&str; 1] = ["only cpu and memory resources are mutable"];
-        assert_eq!(complaints(json!({"resources": {"requests": {"cpu": "2"}}})), [""; 0]);
+        assert_eq!(complaints(&json!({"resources": {"requests": {"cpu": "2"}}})), [""; 0]);
         assert_eq!(
-            complaints(json!({"resources": {"requests": {"cpu": "1", "x.io/y": "1"}}})),
+            complaints(&json!({"resources": {"requests": {"cpu": "1", "x.io/y": "1"}}})),
             REFUSED
         );
         let policy = json!([{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]);
-        assert_eq!(complaints(json!({ "resizePolicy": policy })), REFUSED);
+        assert_eq!(complaints(&json!({ "resizePolicy": policy })), REFUSED);
     }
 }
