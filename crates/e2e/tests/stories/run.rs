@@ -71,12 +71,13 @@ fn a_daemon_set_is_followed_until_somebody_interrupts() {
     let cluster = Cluster::start(&["--nodes", "2"], &[Image::Fluentd]);
     let file = manifest("004-daemonset-fluentd.yaml");
     let mut child = rota(&["run", "--kubeconfig", &cluster.kubeconfig(), "-f", &file])
-        .stdout(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("rota");
-    let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
     let ready = |line: &String| line.contains("ready on all 2 eligible nodes");
-    let mut lines = stdout.lines().map_while(Result::ok);
+    let mut lines = stderr.lines().map_while(Result::ok);
     assert!(lines.any(|line| ready(&line)), "it ended before every node was ready");
     kill_process(Pid::from_child(&child), Signal::INT).expect("interrupting");
     // Being interrupted is how this run is meant to end.
