@@ -48,10 +48,10 @@ pub(crate) enum What {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct JobArgs {
     /// How many pods must succeed; several numbers, separated by commas, make a growth curve
-    #[arg(long, value_name = "N", default_value = "2000", value_delimiter = ',')]
+    #[arg(long, value_name = "N", default_value = "2000", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) completions: Vec<u32>,
     /// How many pods run at once
-    #[arg(long, value_name = "N", default_value_t = 500)]
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) parallelism: u32,
     /// An Indexed Job
     #[arg(long)]

@@ -16,6 +16,7 @@ use rota_api::{ApiError, DeleteOptions, Object, Propagation, Resource, Write, re
 use rota_cluster::reflect::{Update, reflect};
 use rota_cluster::{Cluster, EventKind, Selection, WatchEvent};
 use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,8 @@ use target::Target;
 const EXIT_TIMEOUT: u8 = 124;
 /// The exit status after an interrupt, as shells report it.
 const EXIT_INTERRUPTED: u8 = 130;
+/// The same for a request to end, such as that of `timeout(1)`.
+const EXIT_TERMINATED: u8 = 143;
 /// How many updates and log lines may wait to be shown.
 const WAITING_MAX: usize = 1024;
 /// How long deleting the run's objects may take.
@@ -173,7 +176,13 @@ async fn watch(args: &RunArgs, target: &Target, workload: &Arc<Object>) -> Resul
     }
     let (lines_sender, mut lines) = mpsc::channel(WAITING_MAX);
     let mut logs = Logs::new(target.cluster.clone(), &meta.namespace, lines_sender);
-    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut terminate = signal(SignalKind::terminate()).context("listening for signals")?;
+    let mut interrupt = std::pin::pin!(async {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => EXIT_INTERRUPTED,
+            _ = terminate.recv() => EXIT_TERMINATED,
+        }
+    });
     let mut deadline = std::pin::pin!(async {
         match args.timeout {
             Some(timeout) => tokio::time::sleep(timeout).await,
@@ -187,9 +196,9 @@ async fn watch(args: &RunArgs, target: &Target, workload: &Arc<Object>) -> Resul
         tokio::select! {
             Some(line) = lines.recv() => view.log(&line),
             Some(update) = updates.recv() => view.enter(update, &mut logs),
-            _ = &mut interrupt => {
+            code = &mut interrupt => {
                 view.display.end(&format!("{title}: interrupted"));
-                return Ok(if view.is_daemon_set && view.announced { 0 } else { EXIT_INTERRUPTED });
+                return Ok(if view.is_daemon_set && view.announced { 0 } else { code });
             }
             () = &mut deadline => {
                 view.display.end(&format!("{title}: not finished in time; {}", view.progress.counts));
