@@ -41,20 +41,20 @@ fn under_failed_it_is_replaced_once_it_has_failed() {
     );
 }
 
-#[test]
-fn more_terminating_pods_than_slots_create_nothing() {
+/// A Job of one pod that has two, and four that are being deleted.
+fn check_crowded(spec: Value) {
+    let terminating = ["t0", "t1", "t2", "t3"].map(|name| pod(name, "Running").deleting());
+    let active = [pod("a", "Running"), pod("b", "Pending")];
     check(
-        job(json!({"completions": 1, "podReplacementPolicy": "Failed"})).status(json!({"active": 2, "terminating": 4})),
-        [
-            pod("a", "Running"),
-            pod("b", "Pending"),
-            pod("t0", "Running").deleting(),
-            pod("t1", "Running").deleting(),
-            pod("t2", "Running").deleting(),
-            pod("t3", "Running").deleting(),
-        ],
+        job(spec).status(json!({"active": 2, "terminating": 4})),
+        active.into_iter().chain(terminating),
         &["untrack b", "delete b", "status active=1 terminating=5"],
     );
+}
+
+#[test]
+fn more_terminating_pods_than_slots_create_nothing() {
+    check_crowded(json!({"completions": 1, "podReplacementPolicy": "Failed"}));
 }
 
 #[test]
@@ -100,18 +100,7 @@ fn under_failed_a_pod_that_still_ends_has_not_failed_yet() {
 #[test]
 fn a_pod_failure_policy_alone_lets_terminating_pods_keep_their_slots() {
     let policy = json!({"rules": [{"action": "Ignore", "onExitCodes": {"operator": "In", "values": [1]}}]});
-    check(
-        job(json!({"completions": 1, "podFailurePolicy": policy})).status(json!({"active": 2, "terminating": 4})),
-        [
-            pod("a", "Running"),
-            pod("b", "Pending"),
-            pod("t0", "Running").deleting(),
-            pod("t1", "Running").deleting(),
-            pod("t2", "Running").deleting(),
-            pod("t3", "Running").deleting(),
-        ],
-        &["untrack b", "delete b", "status active=1 terminating=5"],
-    );
+    check_crowded(json!({"completions": 1, "podFailurePolicy": policy}));
 }
 
 #[test]
