@@ -21,14 +21,15 @@ use rota_reconcile::{Controller, Key, Plan, Wake, World, WorldChange};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::ahead::{AHEAD, Ahead, Done, Ready};
 use crate::events::Recorder;
 use crate::gate::{Expectation, Gate};
 use crate::metrics::Metrics;
-use crate::port::{Cluster, Selection, Written};
+use crate::port::{Cluster, Prepared, Selection, Written};
 use crate::queue::{PAUSE_WHEN_STALE, Queue};
 use crate::reflect::{Update, reflect};
 use crate::refusal;
-use crate::runner::{Outcome, Pace, carry_out, is_stale};
+use crate::runner::{self, Outcome, Pace, carry_out, is_stale};
 use crate::timer::WallTimer;
 
 /// How many watch events may wait for the driver before the watches are slowed down.
@@ -63,7 +64,7 @@ pub async fn drive(
         ));
     }
     drop(sender);
-    // Holds no more than there are plans in flight.
+    // Holds no more than there are plans in flight or being prepared.
     let (finished_sender, mut finished) = mpsc::unbounded_channel();
     let mut driver = Driver::new(cluster, controllers, kinds, recorder, metrics, finished_sender);
     let timer = WallTimer::new()?;
@@ -74,7 +75,10 @@ pub async fn drive(
         tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
-            Some(done) = finished.recv() => driver.finished(done, Timestamp::now()),
+            Some(done) = finished.recv() => match done {
+                Ended::Plan(done) => driver.finished(*done, Timestamp::now()),
+                Ended::Preparation(done) => driver.ahead.done(done),
+            },
             count = updates.recv_many(&mut batch, UPDATES_PER_TURN_MAX) => {
                 if count == 0 {
                     return Ok(());
@@ -97,8 +101,11 @@ struct Driver {
     gate: Gate<Resting>,
     recorder: Recorder,
     metrics: Metrics,
-    finished: mpsc::UnboundedSender<Finished>,
+    finished: mpsc::UnboundedSender<Ended>,
     in_flight: usize,
+    ahead: Ahead,
+    /// How many prepared plans are in flight.
+    on_time: usize,
 }
 
 /// One controller and its queue.
@@ -117,9 +124,17 @@ struct Resting {
     pause: Option<SignedDuration>,
 }
 
+/// What has come to its end beside the driver.
+enum Ended {
+    Plan(Box<Finished>),
+    Preparation(Done),
+}
+
 /// A plan that was carried out, or refused.
 struct Finished {
     worker: usize,
+    /// It had been prepared.
+    is_on_time: bool,
     key: Key,
     plan: Plan,
     outcome: Outcome,
@@ -134,7 +149,7 @@ impl Driver {
         kinds: BTreeSet<&'static Resource>,
         recorder: Recorder,
         metrics: Metrics,
-        finished: mpsc::UnboundedSender<Finished>,
+        finished: mpsc::UnboundedSender<Ended>,
     ) -> Self {
         let mut world = World::new();
         for kind in kinds {
@@ -151,8 +166,11 @@ impl Driver {
         let workers = controllers
             .into_iter()
             .map(|controller| Worker {
+                queue: match controller.looks_ahead() && cluster.is_transactional() {
+                    true => Queue::looking_ahead(AHEAD),
+                    false => Queue::default(),
+                },
                 controller,
-                queue: Queue::default(),
                 synced: false,
             })
             .collect();
@@ -165,6 +183,8 @@ impl Driver {
             metrics,
             finished,
             in_flight: 0,
+            ahead: Ahead::default(),
+            on_time: 0,
         }
     }
 
@@ -194,11 +214,12 @@ impl Driver {
 
     fn touch(&mut self, change: &WorldChange, now: Timestamp) {
         let kind = change.resource();
-        for worker in &mut self.workers {
+        for (index, worker) in self.workers.iter_mut().enumerate() {
             if worker.controller.watches().contains(&kind) {
                 self.metrics.record(&worker.controller.measured(change));
                 let settle = worker.controller.settle(change, &self.world);
                 for key in worker.controller.touched(change, &self.world) {
+                    self.ahead.forget(index, &key);
                     worker.queue.settle(key, settle, now);
                 }
             }
@@ -220,12 +241,21 @@ impl Driver {
                 self.metrics.synced(worker.controller.queue_name(), true);
             }
             worker.queue.release(now);
+            // What is due at this moment goes first: who is late anyway has time.
+            if self.on_time > 0 && !worker.controller.looks_ahead() {
+                continue;
+            }
             for _ in 0..KEYS_PER_TURN_MAX {
                 if self.in_flight >= PLANS_IN_FLIGHT_MAX {
                     return false;
                 }
                 let worker = &mut self.workers[index];
                 let Some(key) = worker.queue.pop() else { break };
+                if let Some(ready) = self.ahead.take(index, &key, now) {
+                    self.begin_prepared(index, key, *ready);
+                    continue;
+                }
+                let worker = &mut self.workers[index];
                 let asked = Instant::now();
                 let plan = worker.controller.reconcile(&key, &self.world, now);
                 self.metrics
@@ -233,8 +263,49 @@ impl Driver {
                 self.begin(index, key, plan, asked);
             }
             more |= self.workers[index].queue.depth() > 0;
+            if !more {
+                self.prepare(index, now);
+            }
         }
         more
+    }
+
+    /// Makes plans of a controller for keys that will be due soon.
+    fn prepare(&mut self, index: usize, now: Timestamp) {
+        while self.ahead.has_room() {
+            let worker = &mut self.workers[index];
+            let Some((key, at)) = worker.queue.coming(now) else {
+                return;
+            };
+            let Some(plan) = worker.controller.ahead(&key, &self.world, at) else {
+                continue;
+            };
+            if plan.actions.is_empty() {
+                continue;
+            }
+            let ticket = self.ahead.begin(index, key.clone(), at);
+            let cluster = Arc::clone(&self.cluster);
+            let finished = self.finished.clone();
+            tokio::spawn(async move {
+                let evaluate = || cluster.prepare(&runner::writes(&plan), at);
+                // Who panics has nothing prepared; the plan is then made when its time has come.
+                let prepared = std::panic::catch_unwind(AssertUnwindSafe(evaluate)).ok().flatten();
+                let _ = finished.send(Ended::Preparation(Done {
+                    worker: index,
+                    key,
+                    ticket,
+                    ready: prepared.map(|prepared| Box::new(Ready { plan, prepared })),
+                }));
+            });
+        }
+    }
+
+    /// Carries a plan out that was prepared for now.
+    fn begin_prepared(&mut self, worker: usize, key: Key, ready: Ready) {
+        let Ready { plan, prepared } = ready;
+        tracing::debug!(controller = self.workers[worker].controller.name(), %key, plan = %plan, "prepared plan");
+        self.on_time += 1;
+        self.carry(worker, key, plan, Pace::Eager, Some(prepared), Instant::now());
     }
 
     fn begin(&mut self, worker: usize, key: Key, plan: Plan, asked: Instant) {
@@ -250,29 +321,44 @@ impl Driver {
             return;
         }
         tracing::debug!(controller = self.workers[worker].controller.name(), %key, plan = %plan, "plan");
-        self.in_flight += 1;
         let pace = if self.workers[worker].queue.has_failed(&key) {
             Pace::Careful
         } else {
             Pace::Eager
         };
+        self.carry(worker, key, plan, pace, None, asked);
+    }
+
+    /// Has a plan carried out beside the driver.
+    fn carry(&mut self, worker: usize, key: Key, plan: Plan, pace: Pace, prepared: Option<Prepared>, asked: Instant) {
+        self.in_flight += 1;
+        let is_on_time = prepared.is_some();
         let cluster = Arc::clone(&self.cluster);
         let finished = self.finished.clone();
         tokio::spawn(async move {
-            let done = AssertUnwindSafe(carry_out(&*cluster, &plan, pace)).catch_unwind().await;
+            let carried = async {
+                if let Some(prepared) = prepared
+                    && let Some(written) = cluster.commit(prepared).await
+                {
+                    return runner::complete(&plan, written);
+                }
+                carry_out(&*cluster, &plan, pace).await
+            };
+            let done = AssertUnwindSafe(carried).catch_unwind().await;
             // Its key must not wait for ever for an end that does not come.
             let outcome = done.unwrap_or_else(|_| Outcome {
                 written: plan.actions.iter().map(|_| None).collect(),
                 refused: vec![(0, ApiError::internal("carrying the plan out panicked"))],
             });
             // The driver is gone only when everything stops.
-            let _ = finished.send(Finished {
+            let _ = finished.send(Ended::Plan(Box::new(Finished {
                 worker,
+                is_on_time,
                 key,
                 plan,
                 outcome,
                 took: asked.elapsed(),
-            });
+            })));
         });
     }
 
@@ -280,11 +366,13 @@ impl Driver {
         self.in_flight -= 1;
         let Finished {
             worker,
+            is_on_time,
             key,
             plan,
             outcome,
             took,
         } = done;
+        self.on_time -= usize::from(is_on_time);
         let controller = &self.workers[worker].controller;
         self.recorder.record_plan(controller.event_source(), &plan, &outcome);
         self.metrics.record_plan(&plan, &outcome, took);
@@ -332,7 +420,10 @@ impl Driver {
         self.workers
             .iter()
             .filter(|w| w.synced)
-            .filter_map(|w| w.queue.next_due())
+            .filter_map(|w| {
+                let coming = w.queue.next_coming().filter(|_| self.ahead.has_room());
+                coming.into_iter().chain(w.queue.next_due()).min()
+            })
             .min()
     }
 }

@@ -5,7 +5,8 @@
 //! [`driver`] turns changes into calls of pure controllers, the [`runner`] carries their plans out, [`events`] tells
 //! users, [`metrics`] counts.
 
-pub mod driver;
+pub mod ahead;
+mod driver;
 pub mod election;
 pub mod events;
 pub mod fence;
@@ -30,7 +31,7 @@ pub use fence::Fence;
 pub use lines::Lines;
 pub use local::LocalCluster;
 pub use metrics::Metrics;
-pub use port::{Cluster, EventKind, Listing, Refusal, Selection, Watch, WatchEvent, Written};
+pub use port::{Cluster, EventKind, Listing, Prepared, Refusal, Selection, Watch, WatchEvent, Written};
 pub use remote::RemoteCluster;
 pub use schedule::schedule;
 pub use shadow::ShadowCluster;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::stream;
-use rota_api::{ApiError, Object, Resource, Revision, Write};
+use rota_api::{ApiError, Object, Resource, Revision, Timestamp, Write};
 use rota_registry::{Caller, Effect, Event, ListOptions, Registry, WatchOptions};
 
-use crate::port::{Cluster, EventKind, Listing, Refusal, Selection, Watch, WatchEvent, Written};
+use crate::port::{Cluster, EventKind, Listing, Prepared, Refusal, Selection, Watch, WatchEvent, Written};
 
 /// The adapter: a registry, used as one identity.
 #[derive(Clone)]
@@ -76,6 +76,15 @@ impl Cluster for LocalCluster {
 
     fn is_transactional(&self) -> bool {
         true
+    }
+
+    fn prepare(&self, writes: &[&Write], at: Timestamp) -> Option<Prepared> {
+        self.registry.prepare(&self.caller, writes, at)
+    }
+
+    async fn commit(&self, prepared: Prepared) -> Option<Vec<Written>> {
+        let done = self.registry.commit(prepared).await?;
+        Some(done.into_iter().map(written).collect())
     }
 
     async fn transact(&self, writes: &[&Write]) -> Result<Vec<Written>, Refusal> {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::Stream;
-use rota_api::{ApiError, Object, Resource, Revision, Write};
+use rota_api::{ApiError, Object, Resource, Revision, Timestamp, Write};
+pub use rota_registry::Prepared;
 
 /// Which objects of a kind are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -121,6 +122,19 @@ pub trait Cluster: Send + Sync + 'static {
     ///
     /// Errors: whatever the server refuses. A `Timeout` leaves open whether the change took effect.
     async fn write(&self, write: Write) -> Result<Written, ApiError>;
+
+    /// Evaluates writes that are to be made in one transaction at `at`, which is to come, so that little is left to do then.
+    /// `None`: this cluster prepares nothing, or the writes would be refused.
+    fn prepare(&self, writes: &[&Write], at: Timestamp) -> Option<Prepared> {
+        let _ = (writes, at);
+        None
+    }
+
+    /// Makes writes that were prepared, all of them or none. `None`: nothing was done, as what they rest on has changed.
+    async fn commit(&self, prepared: Prepared) -> Option<Vec<Written>> {
+        drop(prepared);
+        None
+    }
 
     /// True when [`Cluster::transact`] is all or nothing.
     fn is_transactional(&self) -> bool {

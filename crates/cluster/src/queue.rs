@@ -32,6 +32,10 @@ pub struct Queue {
     /// Keys being worked on; the value says whether they were touched meanwhile.
     working: HashMap<Key, bool>,
     due: Alarms,
+    /// How long before they are due keys are named, where that is wanted.
+    ahead: Option<SignedDuration>,
+    /// When they are named.
+    coming: Alarms,
     /// Keys that wait for further changes.
     settling: Alarms,
     /// Those of them that may not be looked at before.
@@ -87,6 +91,17 @@ impl Alarms {
         self.keys.keys().next().copied()
     }
 
+    /// Takes a key that rings by `now`.
+    fn take_one(&mut self, now: Timestamp) -> Option<Key> {
+        let mut entry = self.keys.first_entry().filter(|entry| *entry.key() <= now)?;
+        let key = entry.get_mut().pop_first();
+        if entry.get().is_empty() {
+            entry.remove();
+        }
+        self.times.remove(key.as_ref()?);
+        key
+    }
+
     /// Takes the keys that ring by `now`.
     fn take(&mut self, now: Timestamp) -> Vec<Key> {
         let mut ringing = Vec::new();
@@ -101,6 +116,31 @@ impl Alarms {
 }
 
 impl Queue {
+    /// A queue that names keys so long before they are due.
+    pub fn looking_ahead(span: SignedDuration) -> Self {
+        Self {
+            ahead: Some(span),
+            ..Self::default()
+        }
+    }
+
+    /// Takes a key that will be due soon, with the time when; each is named once.
+    pub fn coming(&mut self, now: Timestamp) -> Option<(Key, Timestamp)> {
+        loop {
+            let key = self.coming.take_one(now)?;
+            if let Some(at) = self.due.times.get(&key).copied()
+                && !self.failures.contains_key(&key)
+            {
+                return Some((key, at));
+            }
+        }
+    }
+
+    /// When the next key is to be named that will be due.
+    pub fn next_coming(&self) -> Option<Timestamp> {
+        self.coming.next()
+    }
+
     /// Something changed about the key: it is due now.
     pub fn add(&mut self, key: Key) {
         if let Some(touched) = self.working.get_mut(&key) {
@@ -113,6 +153,10 @@ impl Queue {
 
     /// The key is due at `at`, unless it is due earlier anyway.
     pub fn add_at(&mut self, key: Key, at: Timestamp) {
+        if let Some(ahead) = self.ahead {
+            self.coming
+                .set_if_earlier(key.clone(), at.saturating_sub(ahead).unwrap_or(at));
+        }
         self.due.set_if_earlier(key, at);
     }
 
@@ -185,6 +229,7 @@ impl Queue {
     /// Moves the keys that are due by `now` to the ready ones.
     pub fn release(&mut self, now: Timestamp) {
         for key in self.due.take(now) {
+            self.coming.remove(&key);
             self.add(key);
         }
         for key in self.settling.take(now) {
@@ -255,6 +300,19 @@ mod tests {
         queue.release(at(10));
         assert_eq!(queue.pop(), Some(key("a")));
         assert_eq!(queue.next_due(), None);
+    }
+
+    #[test]
+    fn a_key_is_named_before_it_is_due_once_and_not_when_it_is_not_due_any_more() {
+        let mut queue = Queue::looking_ahead(SignedDuration::from_secs(2));
+        queue.add_at(key("a"), at(10));
+        queue.add_at(key("b"), at(10));
+        assert_eq!(queue.next_coming(), Some(at(8)));
+        assert_eq!(queue.coming(at(7)), None);
+        assert_eq!(queue.coming(at(8)), Some((key("a"), at(10))));
+        queue.release(at(10));
+        assert_eq!(queue.coming(at(10)), None, "b is due");
+        assert_eq!(queue.next_coming(), None);
     }
 
     #[test]

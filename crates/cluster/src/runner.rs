@@ -60,17 +60,8 @@ pub async fn carry_out(cluster: &dyn Cluster, plan: &Plan, pace: Pace) -> Outcom
     }
     let mut pace = pace;
     if cluster.is_transactional() {
-        let wanted = plan.actions.iter().filter(|action| !action.is_told_of_refusal());
-        let writes: Vec<&Write> = wanted.map(|action| &action.write).collect();
-        match cluster.transact(&writes).await {
-            Ok(written) => {
-                let mut written = written.into_iter();
-                let of = |action: &Action| (!action.is_told_of_refusal()).then(|| written.next()).flatten();
-                return Outcome {
-                    written: plan.actions.iter().map(of).collect(),
-                    refused: Vec::new(),
-                };
-            }
+        match cluster.transact(&writes(plan)).await {
+            Ok(written) => return complete(plan, written),
             Err(refusal) if is_stale(&refusal.error) => {
                 return Outcome {
                     written: plan.actions.iter().map(|_| None).collect(),
@@ -82,6 +73,22 @@ pub async fn carry_out(cluster: &dyn Cluster, plan: &Plan, pace: Pace) -> Outcom
         }
     }
     stage_by_stage(cluster, plan, pace).await
+}
+
+/// The writes of a plan that goes through.
+pub(crate) fn writes(plan: &Plan) -> Vec<&Write> {
+    let wanted = plan.actions.iter().filter(|action| !action.is_told_of_refusal());
+    wanted.map(|action| &action.write).collect()
+}
+
+/// What came of a plan whose [`writes`] were all made.
+pub(crate) fn complete(plan: &Plan, written: Vec<Written>) -> Outcome {
+    let mut written = written.into_iter();
+    let of = |action: &Action| (!action.is_told_of_refusal()).then(|| written.next()).flatten();
+    Outcome {
+        written: plan.actions.iter().map(of).collect(),
+        refused: Vec::new(),
+    }
 }
 
 async fn stage_by_stage(cluster: &dyn Cluster, plan: &Plan, pace: Pace) -> Outcome {

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::StreamExt;
 use rota_agent::simulated::{SimulatedConfig, SimulatedNodes};
 use rota_api::validate::Checks;
-use rota_api::{Timestamp, Write, resource};
-use rota_cluster::{Cluster, LocalCluster, Metrics, Recorder, Selection, drive, schedule};
+use rota_api::{ApiError, Object, Resource, Revision, Timestamp, Write, resource};
+use rota_cluster::{
+    Cluster, Listing, LocalCluster, Metrics, Prepared, Recorder, Refusal, Selection, Watch, Written, drive, schedule,
+};
+use rota_reconcile::cronjob::CronJobController;
 use rota_reconcile::job::JobController;
 use rota_reconcile::node_lifecycle::NodeLifecycleController;
 use rota_registry::{Caller, Env, Registry, Settings, bootstrap};
@@ -30,7 +34,7 @@ impl Env for TestEnv {
     }
 }
 
-async fn engine(nodes: u32, stop: &CancellationToken) -> Arc<dyn Cluster> {
+async fn registry() -> Arc<Registry> {
     let checks = Checks {
         schedule: rota_cron::check_schedule,
         time_zone: rota_cron::check_time_zone,
@@ -42,6 +46,11 @@ async fn engine(nodes: u32, stop: &CancellationToken) -> Arc<dyn Cluster> {
     )
     .unwrap();
     bootstrap::ensure(&registry, None).await.unwrap();
+    registry
+}
+
+async fn engine(nodes: u32, stop: &CancellationToken) -> Arc<dyn Cluster> {
+    let registry = registry().await;
     let cluster =
         |name: &str| -> Arc<dyn Cluster> { Arc::new(LocalCluster::new(Arc::clone(&registry), Caller::system(name))) };
     let recorder = Recorder::start(cluster("system:events"), stop.clone());
@@ -151,5 +160,122 @@ async fn a_job_runs_to_completion_on_simulated_nodes_without_a_pod_too_many() {
         600
     );
     assert_eq!(watched.await.unwrap(), 200);
+    stop.cancel();
+}
+
+/// A cluster that tells what is prepared on it, and what of that is committed.
+struct Watched {
+    inner: LocalCluster,
+    prepared: tokio::sync::mpsc::UnboundedSender<String>,
+    committed: AtomicU64,
+}
+
+#[async_trait]
+impl Cluster for Watched {
+    async fn get(&self, resource: &'static Resource, namespace: &str, name: &str) -> Result<Arc<Object>, ApiError> {
+        self.inner.get(resource, namespace, name).await
+    }
+
+    async fn list(&self, resource: &'static Resource, selection: &Selection) -> Result<Listing, ApiError> {
+        self.inner.list(resource, selection).await
+    }
+
+    async fn watch(
+        &self,
+        resource: &'static Resource,
+        selection: &Selection,
+        from: Revision,
+    ) -> Result<Watch, ApiError> {
+        self.inner.watch(resource, selection, from).await
+    }
+
+    async fn write(&self, write: Write) -> Result<Written, ApiError> {
+        self.inner.write(write).await
+    }
+
+    fn is_transactional(&self) -> bool {
+        true
+    }
+
+    async fn transact(&self, writes: &[&Write]) -> Result<Vec<Written>, Refusal> {
+        self.inner.transact(writes).await
+    }
+
+    fn prepare(&self, writes: &[&Write], at: Timestamp) -> Option<Prepared> {
+        let prepared = self.inner.prepare(writes, at)?;
+        let status = writes.last().expect("a plan writes something");
+        self.prepared.send(status.name.clone()).unwrap();
+        Some(prepared)
+    }
+
+    async fn commit(&self, prepared: Prepared) -> Option<Vec<Written>> {
+        let written = self.inner.commit(prepared).await?;
+        self.committed.fetch_add(1, Ordering::Relaxed);
+        Some(written)
+    }
+}
+
+/// A CronJob of which one Job starts four seconds after it was made, and no other in the same minute.
+fn soon(name: &str) -> Value {
+    json!({
+        "apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": name, "namespace": "default"},
+        "spec": {"schedule": "@every 4s", "jobTemplate": {"spec": {"template": {"spec": {
+            "restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}}},
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_are_prepared_before_their_time_and_never_start_early_or_against_what_happened_meanwhile() {
+    let stop = CancellationToken::new();
+    let registry = registry().await;
+    let local = |name: &str| LocalCluster::new(Arc::clone(&registry), Caller::system(name));
+    let (sender, mut prepared) = tokio::sync::mpsc::unbounded_channel();
+    let cluster = Arc::new(Watched {
+        inner: local("system:controller"),
+        prepared: sender,
+        committed: AtomicU64::new(0),
+    });
+    let recorder = Recorder::start(Arc::new(local("system:events")), stop.clone());
+    tokio::spawn(drive(
+        Arc::clone(&cluster) as _,
+        vec![Box::new(CronJobController::default())],
+        recorder,
+        Metrics::default(),
+        stop.clone(),
+    ));
+    let admin = local("admin");
+    let mut jobs = admin
+        .watch(resource::JOBS, &Selection::all(), registry.revision())
+        .await
+        .unwrap();
+    let names: BTreeSet<String> = (0..20).map(|number| format!("c{number:02}")).collect();
+    for name in &names {
+        admin
+            .write(Write::create(resource::CRON_JOBS, soon(name)))
+            .await
+            .unwrap();
+    }
+    let mut waiting = names.clone();
+    while !waiting.is_empty() {
+        waiting.remove(&prepared.recv().await.expect("the driver goes on"));
+    }
+    let suspend = json!({"spec": {"suspend": true}});
+    let suspend = Write::merge(resource::CRON_JOBS, "default", "c07", suspend);
+    admin.write(suspend).await.unwrap();
+
+    let mut started = BTreeSet::new();
+    while started.len() < names.len() - 1 {
+        let job = jobs.next().await.expect("the watch goes on").unwrap().object;
+        let cron_job = &job.meta().owners[0].name;
+        let made = admin.get(resource::CRON_JOBS, "default", cron_job).await.unwrap();
+        let (due, now) = (
+            made.meta().created.unwrap().as_second() + 4,
+            Timestamp::now().as_second(),
+        );
+        assert!(due <= now, "{cron_job} starts at {due}, not at {now}");
+        assert_ne!(cron_job, "c07", "it was suspended");
+        started.insert(cron_job.clone());
+    }
+    assert!(cluster.committed.load(Ordering::Relaxed) > 0, "some were on time");
     stop.cancel();
 }

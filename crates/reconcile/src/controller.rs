@@ -113,6 +113,18 @@ pub trait Controller: Send {
         Vec::new()
     }
 
+    /// True when [`Controller::ahead`] has answers: its objects have times at which it is known beforehand what they need.
+    fn looks_ahead(&self) -> bool {
+        false
+    }
+
+    /// What [`Controller::reconcile`] will answer at `at`, which is to come, if nothing changes about the object until then;
+    /// for answers that it need not remember. `None`: ask when the time has come.
+    fn ahead(&self, key: &Key, world: &World, at: Timestamp) -> Option<Plan> {
+        let _ = (key, world, at);
+        None
+    }
+
     /// What the object `key` needs now. An object that no longer exists yields an empty plan.
     fn reconcile(&mut self, key: &Key, world: &World, now: Timestamp) -> Plan;
 }

@@ -261,6 +261,12 @@ impl State {
         self.oldest
     }
 
+    /// The revision of the last change of a kind, or a later one: where that is forgotten, up to where the past is.
+    pub(crate) fn last_change(&self, resource: &'static Resource) -> Revision {
+        let last = self.kinds.get(resource).and_then(|kind| kind.past.back());
+        last.map_or(self.oldest, |change| change.revision)
+    }
+
     /// The object as it is now.
     pub(crate) fn get(&self, resource: &'static Resource, namespace: &str, name: &str) -> Option<&Arc<Object>> {
         self.kinds

@@ -78,6 +78,10 @@ impl Registry {
         &self.cache
     }
 
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
     /// The object as it is now.
     ///
     /// Errors: 404.
@@ -168,9 +172,8 @@ impl Registry {
     pub async fn transact(&self, caller: &Caller, writes: &[&Write]) -> Result<Vec<Written>, Refused> {
         let last = writes.len().saturating_sub(1);
         let refuse_last = |error| Refused { at: last, error };
-        // Addresses and ports of Services are given out by a look at all Services: one transaction at a time.
-        let gives_addresses = writes.iter().any(|write| write.resource == resource::SERVICES);
-        let mut turn = match gives_addresses && !caller.dry_run {
+        let waits = writes.iter().any(|write| Self::is_one_at_a_time(write));
+        let mut turn = match waits && !caller.dry_run {
             true => Some(self.turn.lock().await),
             false => None,
         };
@@ -182,16 +185,20 @@ impl Registry {
             let drafts = write::evaluate(&mut session, writes)?;
             if caller.dry_run {
                 session.encode_txn();
-                return Ok(write::results(&session, drafts, None));
+                return Ok(write::results(&session.into_objects(), drafts, None));
             }
             let txn = session.encode_txn();
             if txn.ops.is_empty() {
-                return Ok(write::results(&session, drafts, None));
+                return Ok(write::results(&session.into_objects(), drafts, None));
             }
             match self.store.commit(txn).await {
                 Ok(revision) => {
                     self.forget_old();
-                    return Ok(write::results(&session, drafts, Some(Revision(revision))));
+                    return Ok(write::results(
+                        &session.into_objects(),
+                        drafts,
+                        Some(Revision(revision)),
+                    ));
                 }
                 Err(CommitError::Compare { .. }) => {}
                 Err(error @ CommitError::Failed(_)) => return Err(refuse_last(ApiError::internal(error))),
@@ -263,7 +270,13 @@ impl Registry {
         })))
     }
 
-    fn forget_old(&self) {
+    /// True for a write that may not be evaluated while another such is under way: addresses and ports of Services are given
+    /// out by a look at all Services.
+    pub(crate) fn is_one_at_a_time(write: &Write) -> bool {
+        write.resource == resource::SERVICES
+    }
+
+    pub(crate) fn forget_old(&self) {
         if let Some(revision) = self.cache.trim() {
             self.store.compact(revision.0);
         }

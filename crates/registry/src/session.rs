@@ -4,8 +4,9 @@
 //! on the revision it saw, so that the commit is refused if somebody else was faster, and is then evaluated afresh.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, RwLockReadGuard};
 
 use bytes::Bytes;
 use rota_api::object::Encoded;
@@ -13,6 +14,7 @@ use rota_api::{Object, Resource, Revision, Timestamp};
 use rota_store::{Compare, Op, Txn};
 use serde_json::Value;
 
+use crate::cache::State;
 use crate::caller::Caller;
 use crate::key;
 use crate::registry::Registry;
@@ -25,8 +27,16 @@ pub(crate) struct Session<'a> {
     pub(crate) caller: &'a Caller,
     /// When; the same instant for all writes of the transaction.
     pub(crate) now: Timestamp,
-    slots: Vec<Slot>,
+    objects: Objects,
     places: HashMap<Bytes, Place>,
+    /// The kinds that rules have looked at without relying on a certain object.
+    looked: RefCell<BTreeSet<&'static Resource>>,
+}
+
+/// The objects of a session, and what it did to them.
+#[derive(Default)]
+pub(crate) struct Objects {
+    slots: Vec<Slot>,
     /// How many operations the transaction has.
     ops: usize,
 }
@@ -59,13 +69,18 @@ enum Change {
 impl<'a> Session<'a> {
     /// A session without changes.
     pub(crate) fn new(registry: &'a Registry, caller: &'a Caller) -> Self {
+        Self::at(registry, caller, registry.env().now())
+    }
+
+    /// The same, of a transaction that is made at `now`.
+    pub(crate) fn at(registry: &'a Registry, caller: &'a Caller, now: Timestamp) -> Self {
         Self {
             registry,
             caller,
-            now: registry.env().now(),
-            slots: Vec::new(),
+            now,
+            objects: Objects::default(),
             places: HashMap::new(),
-            ops: 0,
+            looked: RefCell::default(),
         }
     }
 
@@ -75,9 +90,9 @@ impl<'a> Session<'a> {
         if let Some(place) = self.places.get(&key) {
             return *place;
         }
-        let place = Place(self.slots.len());
+        let place = Place(self.objects.slots.len());
         let resource = resource.stored();
-        self.slots.push(Slot {
+        self.objects.slots.push(Slot {
             before: self.registry.cache().get(resource, namespace, name),
             key: key.clone(),
             resource,
@@ -91,7 +106,7 @@ impl<'a> Session<'a> {
 
     /// True when there is an object.
     pub(crate) fn exists(&self, place: Place) -> bool {
-        let slot = &self.slots[place.0];
+        let slot = &self.objects.slots[place.0];
         match &slot.change {
             None => slot.before.is_some(),
             Some(Change::Set(_) | Change::SetMetadata(_)) => true,
@@ -101,7 +116,7 @@ impl<'a> Session<'a> {
 
     /// The object, with its resource version as long as it is unchanged.
     pub(crate) fn value(&self, place: Place) -> Option<Value> {
-        let slot = &self.slots[place.0];
+        let slot = &self.objects.slots[place.0];
         let mut value = slot.state()?.into_owned();
         crate::fields::set_resource_version(&mut value, slot.revision());
         Some(value)
@@ -109,49 +124,65 @@ impl<'a> Session<'a> {
 
     /// One field of the object, by its JSON pointer; the resource version does not count as one.
     pub(crate) fn field(&self, place: Place, pointer: &str) -> Option<Value> {
-        self.slots[place.0].state()?.pointer(pointer).cloned()
+        self.objects.slots[place.0].state()?.pointer(pointer).cloned()
     }
 
     /// The object if the session has not changed it.
     pub(crate) fn unchanged(&self, place: Place) -> Option<&Arc<Object>> {
-        let slot = &self.slots[place.0];
+        let slot = &self.objects.slots[place.0];
         slot.before.as_ref().filter(|_| slot.change.is_none())
     }
 
     /// The revision of the object before the session; 0 if there was none.
     pub(crate) fn revision(&self, place: Place) -> Revision {
-        self.slots[place.0].revision()
+        self.objects.slots[place.0].revision()
     }
 
     /// Creates or changes the object.
     pub(crate) fn set(&mut self, place: Place, value: Value) {
-        self.slots[place.0].change = Some(Change::Set(value));
+        self.objects.slots[place.0].change = Some(Change::Set(value));
     }
 
     /// Changes the metadata of an object that the session has not changed.
     pub(crate) fn set_metadata(&mut self, place: Place, metadata: Value) {
-        self.slots[place.0].change = Some(Change::SetMetadata(metadata));
+        self.objects.slots[place.0].change = Some(Change::SetMetadata(metadata));
     }
 
     /// Removes the object. `last` is what it became just before, where that differs from the stored state.
     pub(crate) fn remove(&mut self, place: Place, last: Option<Value>) {
-        self.slots[place.0].change = Some(Change::Removed(last));
+        self.objects.slots[place.0].change = Some(Change::Removed(last));
     }
 
     /// An object as this session sees it, for rules that only look. The commit does not depend on it.
     pub(crate) fn look(&self, resource: &'static Resource, namespace: &str, name: &str) -> Option<Cow<'_, Value>> {
         let key = key::of(resource, namespace, name);
         if let Some(place) = self.places.get(&key) {
-            return self.slots[place.0].state();
+            return self.objects.slots[place.0].state();
         }
-        let object = self.registry.cache().get(resource.stored(), namespace, name)?;
+        let object = self.read(resource).get(resource.stored(), namespace, name).cloned()?;
         Some(Cow::Owned(object.to_value()))
+    }
+
+    /// The present state, for rules that look at objects of this kind. The commit does not depend on what they see.
+    pub(crate) fn read(&self, resource: &'static Resource) -> RwLockReadGuard<'_, State> {
+        self.looked.borrow_mut().insert(resource.stored());
+        self.registry.cache().read()
+    }
+
+    /// The kinds that rules have looked at.
+    pub(crate) fn looked(&self) -> BTreeSet<&'static Resource> {
+        self.looked.borrow().clone()
+    }
+
+    /// The objects, when all is evaluated.
+    pub(crate) fn into_objects(self) -> Objects {
+        self.objects
     }
 
     /// Encodes what was changed and makes it a transaction. Empty when nothing was changed.
     pub(crate) fn encode_txn(&mut self) -> Txn {
         let mut txn = Txn::default();
-        for slot in &mut self.slots {
+        for slot in &mut self.objects.slots {
             let op = match slot.change.take() {
                 None => None,
                 Some(Change::Set(value)) => Some(slot.put(Encoded::new(slot.resource, value))),
@@ -182,13 +213,15 @@ impl<'a> Session<'a> {
                 txn.ops.push(op);
             }
         }
-        self.ops = txn.ops.len();
+        self.objects.ops = txn.ops.len();
         if txn.ops.is_empty() {
             txn.compares.clear();
         }
         txn
     }
+}
 
+impl Objects {
     /// The object as the transaction made it, after [`Session::encode_txn`], or as it was if it was not changed. `committed`
     /// is the revision of the transaction's last change; `None`: it was not committed.
     pub(crate) fn result(&self, place: Place, committed: Option<Revision>) -> Option<Arc<Object>> {

@@ -520,3 +520,60 @@ async fn the_endpoints_of_the_api_server_are_always_there_and_follow_its_address
     );
     assert_eq!(start(None).await.0, Value::Null);
 }
+
+fn create_and_count(name: &str) -> [Write; 2] {
+    [
+        Write::create(resource::CONFIG_MAPS, config_map(name)),
+        merge(resource::CONFIG_MAPS, "counter", json!({"data": {"last": name}})),
+    ]
+}
+
+#[tokio::test]
+async fn what_was_prepared_is_committed_as_of_its_time() {
+    let world = World::new().await;
+    world.create(resource::CONFIG_MAPS, config_map("counter")).await;
+    let [create, count] = create_and_count("m");
+    let at = "2026-03-01T12:00:05Z".parse().unwrap();
+    let prepared = world
+        .registry
+        .prepare(&world.caller, &[&create, &count], at)
+        .expect("nothing speaks against it");
+    assert!(world.get(resource::CONFIG_MAPS, "m").is_err(), "nothing is done yet");
+    let done = world.registry.commit(prepared).await.expect("nothing has changed");
+    assert_eq!(done[0].effect, Effect::Created);
+    let made = world.get(resource::CONFIG_MAPS, "m").unwrap();
+    assert_eq!(done[0].object.to_value(), made.to_value());
+    assert_eq!(made.to_value()["metadata"]["creationTimestamp"], "2026-03-01T12:00:05Z");
+    let counter = world.get(resource::CONFIG_MAPS, "counter").unwrap();
+    assert_eq!(counter.to_value()["data"]["last"], "m");
+}
+
+#[tokio::test]
+async fn what_was_prepared_is_worthless_once_what_it_rests_on_has_changed() {
+    let world = World::new().await;
+    world.create(resource::CONFIG_MAPS, config_map("counter")).await;
+    let [create, count] = create_and_count("m");
+    let at = NOW.parse().unwrap();
+    let prepare = || world.registry.prepare(&world.caller, &[&create, &count], at);
+
+    let prepared = prepare().expect("nothing speaks against it");
+    let edit = merge(resource::CONFIG_MAPS, "counter", json!({"data": {"a": "2"}}));
+    world.write(edit).await.unwrap();
+    assert!(world.registry.commit(prepared).await.is_none(), "an object has changed");
+
+    let prepared = prepare().expect("nothing speaks against it");
+    let label = merge(
+        resource::NAMESPACES,
+        "default",
+        json!({"metadata": {"labels": {"a": "b"}}}),
+    );
+    world.write(label).await.unwrap();
+    assert!(
+        world.registry.commit(prepared).await.is_none(),
+        "what it was judged by has changed"
+    );
+    assert!(world.get(resource::CONFIG_MAPS, "m").is_err());
+
+    world.create(resource::CONFIG_MAPS, config_map("m")).await;
+    assert!(prepare().is_none(), "what would be refused is not prepared");
+}

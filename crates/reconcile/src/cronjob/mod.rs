@@ -99,14 +99,44 @@ impl Controller for CronJobController {
         keys
     }
 
+    fn looks_ahead(&self) -> bool {
+        true
+    }
+
+    fn ahead(&self, key: &Key, world: &World, at: Timestamp) -> Option<Plan> {
+        if self.rescheduled.contains(key) || self.told.contains_key(key) {
+            return None;
+        }
+        let (plan, told) = self.plan(key, world, at, false, None)?;
+        (!told.is_worth_remembering()).then_some(plan)
+    }
+
     fn reconcile(&mut self, key: &Key, world: &World, now: Timestamp) -> Plan {
         let is_rescheduled = self.rescheduled.remove(key);
         let told = self.told.remove(key);
-        let mut plan = Plan::default();
-        let object = world.get(resource::CRON_JOBS, &key.namespace, &key.name);
-        let Some(cron_job) = object.and_then(SeenCronJob::of) else {
-            return plan;
+        let Some((plan, told)) = self.plan(key, world, now, is_rescheduled, told) else {
+            return Plan::default();
         };
+        if told.is_worth_remembering() {
+            self.told.insert(key.clone(), told);
+        }
+        plan
+    }
+}
+
+impl CronJobController {
+    /// What a CronJob needs at `now`, and what it is told by then; `None`: there is none of that name.
+    fn plan(
+        &self,
+        key: &Key,
+        world: &World,
+        now: Timestamp,
+        is_rescheduled: bool,
+        told: Option<Told>,
+    ) -> Option<(Plan, Told)> {
+        let object = world.get(resource::CRON_JOBS, &key.namespace, &key.name);
+        let cron_job = object.and_then(SeenCronJob::of)?;
+        let mut plan = Plan::default();
         let mut told = Told::about(&cron_job, told);
         let mut report = Report::of(&cron_job);
         let jobs = seen::jobs(&cron_job, world);
@@ -129,9 +159,6 @@ impl Controller for CronJobController {
             }
         }
         report.write(&mut plan);
-        if told.is_worth_remembering() {
-            self.told.insert(key.clone(), told);
-        }
-        plan
+        Some((plan, told))
     }
 }

@@ -8,7 +8,7 @@
 //! | ended, beyond the number that is kept | deleted at once, evicted ones and the oldest first |
 //!
 //! A finalizer keeps a pod as ever; the mark lets a Job count it. Where upstream looks every 20 seconds, this looks when
-//! a pod or node changes, or a grace time is over.
+//! a pod or node changes, or a grace time is over; through the ended ones once a second.
 //! Source: `pkg/controller/podgc`, specification of nodes and pods §5.
 
 use std::collections::BTreeMap;
@@ -28,6 +28,9 @@ const ENDED_PODS_MAX: usize = 12_500;
 
 /// Ended pods deleted by one plan.
 const DELETIONS_PER_PLAN_MAX: usize = 500;
+
+/// How long the ended pods are not looked through again once as many are left as are kept: each look is at all of them.
+const LOOKS_APART: SignedDuration = SignedDuration::from_secs(1);
 
 const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 
@@ -51,6 +54,8 @@ const ENDED: Index = Index {
 pub struct PodGc {
     /// Since when nodes with pods have been seen to be gone; a node without pods is not remembered. Forgetting it starts the wait anew.
     gone_since: BTreeMap<String, Timestamp>,
+    /// When the ended pods may be looked through again. Forgetting it costs one look.
+    next_look: Option<Timestamp>,
 }
 
 impl Controller for PodGc {
@@ -96,7 +101,7 @@ impl Controller for PodGc {
 
     fn reconcile(&mut self, key: &Key, world: &World, now: Timestamp) -> Plan {
         if *key == all_ended() {
-            return delete_surplus(world);
+            return self.delete_surplus(world, now);
         }
         let mut plan = Plan::default();
         let Some(pod) = world.get(resource::PODS, &key.namespace, &key.name) else {
@@ -137,6 +142,35 @@ impl PodGc {
             }
         }
         world.on_node(&node.meta().name).map(|pod| Key::of(pod)).collect()
+    }
+
+    /// Deletes the ended pods beyond the number kept.
+    fn delete_surplus(&mut self, world: &World, now: Timestamp) -> Plan {
+        let mut plan = Plan::default();
+        let surplus = world
+            .count_of(resource::PODS, ENDED.name, "")
+            .saturating_sub(ENDED_PODS_MAX);
+        if surplus == 0 {
+            return plan;
+        }
+        if let Some(next) = self
+            .next_look
+            .filter(|next| now < *next && next.duration_since(now) <= LOOKS_APART)
+        {
+            plan.wake_at(next);
+            return plan;
+        }
+        let ended = world
+            .find(resource::PODS, ENDED.name, "")
+            .filter(|pod| pod.meta().deleting.is_none());
+        let mut ended: Vec<_> = ended.collect();
+        ended.sort_by_cached_key(|pod| (!was_evicted(pod), pod.meta().created));
+        let deleted = surplus.min(DELETIONS_PER_PLAN_MAX);
+        for pod in ended.into_iter().take(deleted) {
+            plan.act(deletion(pod), "more ended pods than are kept");
+        }
+        self.next_look = (deleted == surplus).then(|| now.checked_add(LOOKS_APART).unwrap_or(Timestamp::MAX));
+        plan
     }
 }
 
@@ -243,28 +277,6 @@ fn deletion(pod: &Object) -> Write {
         ..DeleteOptions::default()
     };
     Write::delete(resource::PODS, &meta.namespace, &meta.name, options).if_uid(&meta.uid)
-}
-
-/// Deletes the ended pods beyond the number kept.
-fn delete_surplus(world: &World) -> Plan {
-    let mut plan = Plan::default();
-    let surplus = world
-        .count_of(resource::PODS, ENDED.name, "")
-        .saturating_sub(ENDED_PODS_MAX);
-    if surplus == 0 {
-        return plan;
-    }
-    let ended = world
-        .find(resource::PODS, ENDED.name, "")
-        .filter(|pod| pod.meta().deleting.is_none());
-    let mut ended: Vec<_> = ended
-        .map(|pod| (!was_evicted(pod), pod.meta().created, Key::of(pod), pod))
-        .collect();
-    ended.sort_by(|a, b| (a.0, a.1, &a.2).cmp(&(b.0, b.1, &b.2)));
-    for (.., pod) in ended.into_iter().take(surplus.min(DELETIONS_PER_PLAN_MAX)) {
-        plan.act(deletion(pod), "more ended pods than are kept");
-    }
-    plan
 }
 
 fn was_evicted(pod: &Object) -> bool {
@@ -408,5 +420,11 @@ mod tests {
         let plan = gc.reconcile(&all_ended(), &world, NOW.parse().expect("a time"));
         let names: Vec<_> = plan.actions.iter().map(|action| action.write.name.as_str()).collect();
         assert_eq!(names, ["p99999", "p00000"]);
+        let again = gc.reconcile(&all_ended(), &world, NOW.parse().expect("a time"));
+        assert_eq!(
+            again.explain().trim_end(),
+            "wake 2026-01-01T00:00:01Z",
+            "then not all is looked through for a second"
+        );
     }
 }

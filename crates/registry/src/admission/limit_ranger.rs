@@ -44,7 +44,7 @@ pub(super) fn admit(session: &Session<'_>, pod: &mut Value) -> Result<(), ApiErr
 
 /// The items of all LimitRanges of a namespace, in order of name.
 fn limits_of(session: &Session<'_>, namespace: &str) -> Vec<Value> {
-    let state = session.registry.cache().read();
+    let state = session.read(resource::LIMIT_RANGES);
     state
         .kind(resource::LIMIT_RANGES)
         .into_iter()

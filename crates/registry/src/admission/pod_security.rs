@@ -66,14 +66,13 @@ fn judge(session: &Session<'_>, resource: &'static Resource, value: &Value) -> R
     let Some((metadata, spec)) = pods_of(resource, value) else {
         return Ok(Vec::new());
     };
-    let Some(namespace) = session
-        .registry
-        .cache()
+    let policy = session
+        .read(resource::NAMESPACES)
         .get(resource::NAMESPACES, "", text(value, "namespace"))
-    else {
+        .map(|namespace| Policy::of_labels(&namespace.meta().labels));
+    let Some((policy, _)) = policy else {
         return Ok(Vec::new());
     };
-    let (policy, _) = Policy::of_labels(&namespace.meta().labels);
     if resource == resource::PODS {
         let violations = pod_security::violations(policy.enforce, metadata, spec);
         if !violations.is_empty() {
@@ -139,7 +138,7 @@ fn change_policy(session: &Session<'_>, new: &Value, old: &Value) -> Result<Vec<
 
 fn pods_that_violate(session: &Session<'_>, namespace: &str, enforce: Demand) -> Vec<String> {
     let pods: Vec<_> = {
-        let state = session.registry.cache().read();
+        let state = session.read(resource::PODS);
         let kind = state.kind(resource::PODS);
         let pods = kind.map(|kind| kind.with_prefix(format!("{namespace}/").as_bytes()));
         pods.into_iter().flatten().cloned().collect()

@@ -80,7 +80,7 @@ pub(super) fn check_default(session: &Session<'_>, class: &Value) -> Result<(), 
 
 /// The class of pods that name none: the lowest of those marked as default.
 fn default_class(session: &Session<'_>) -> Option<Value> {
-    let state = session.registry.cache().read();
+    let state = session.read(resource::PRIORITY_CLASSES);
     let classes = state.kind(resource::PRIORITY_CLASSES)?;
     classes
         .with_prefix(b"")

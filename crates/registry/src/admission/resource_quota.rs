@@ -65,7 +65,7 @@ pub(super) fn charge(
 /// The names of the quotas that limit something of the kind.
 fn concerned(session: &Session<'_>, namespace: &str, resource: &Resource) -> Vec<String> {
     let quotas: Vec<_> = {
-        let state = session.registry.cache().read();
+        let state = session.read(resource::RESOURCE_QUOTAS);
         let kind = state.kind(resource::RESOURCE_QUOTAS);
         let quotas = kind.map(|kind| kind.with_prefix(format!("{namespace}/").as_bytes()));
         quotas.into_iter().flatten().cloned().collect()

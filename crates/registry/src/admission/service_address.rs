@@ -259,7 +259,7 @@ impl Taken {
     fn by_others(session: &Session<'_>, service: &Value) -> Self {
         let mut taken = Self::default();
         let own = text(service, "uid");
-        let state = session.registry.cache().read();
+        let state = session.read(resource::SERVICES);
         for other in state
             .kind(resource::SERVICES)
             .into_iter()

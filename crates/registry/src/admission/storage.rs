@@ -35,7 +35,7 @@ pub(super) fn admit(session: &Session<'_>, claim: &mut Value) {
 
 /// The newest of the classes that are marked as default, the first of them by name.
 fn default_class(session: &Session<'_>) -> Option<Value> {
-    let state = session.registry.cache().read();
+    let state = session.read(resource::STORAGE_CLASSES);
     let classes = state.kind(resource::STORAGE_CLASSES)?.with_prefix(b"");
     let is_default = |class: &Value| {
         IS_DEFAULT

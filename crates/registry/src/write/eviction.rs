@@ -90,7 +90,7 @@ fn delete_of(write: &Write, options: &Value) -> Result<(Write, DeleteOptions), A
 
 fn budgets_of(session: &Session<'_>, namespace: &str, pod: &Value) -> Vec<Arc<Object>> {
     let labels = rota_api::Meta::of(pod).labels;
-    let state = session.registry.cache().read();
+    let state = session.read(resource::POD_DISRUPTION_BUDGETS);
     state
         .kind(resource::POD_DISRUPTION_BUDGETS)
         .into_iter()

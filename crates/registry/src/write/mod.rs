@@ -24,7 +24,7 @@ use std::sync::Arc;
 use rota_api::object::Encoded;
 use rota_api::{ApiError, Change, Object, Resource, Revision, Write};
 
-use crate::session::{Place, Session};
+use crate::session::{Objects, Place, Session};
 use crate::view;
 
 /// What a write did.
@@ -107,13 +107,13 @@ pub(crate) fn evaluate(session: &mut Session<'_>, writes: &[&Write]) -> Result<V
 }
 
 /// What the writes did; `committed` is `None` when nothing was stored.
-pub(crate) fn results(session: &Session<'_>, drafts: Vec<Draft>, committed: Option<Revision>) -> Vec<Written> {
+pub(crate) fn results(objects: &Objects, drafts: Vec<Draft>, committed: Option<Revision>) -> Vec<Written> {
     drafts
         .into_iter()
         .map(|draft| {
             let object = match draft.shown {
                 Some((shown, revision)) => Arc::new(Object::new(shown, revision)),
-                None => session
+                None => objects
                     .result(draft.place, committed)
                     .expect("a write that was not refused leaves an object or its last state"),
             };

@@ -127,7 +127,7 @@ fn conflict(resource: &Resource, name: &str, why: &str) -> ApiError {
 }
 
 fn topology_of(session: &Session<'_>, node: &str) -> Map<String, Value> {
-    let Some(node) = session.registry.cache().get(resource::NODES, "", node) else {
+    let Some(node) = session.read(resource::NODES).get(resource::NODES, "", node).cloned() else {
         return Map::new();
     };
     TOPOLOGY_LABELS

@@ -437,3 +437,18 @@ fn while_a_replaced_job_lingers_the_next_run_starts() {
         (Some("c-24394200"), Some(1))
     );
 }
+
+#[test]
+fn a_run_can_be_planned_before_its_time_unless_something_is_told_of_it() {
+    let key = Key::new("d", "c");
+    let at: Timestamp = "2016-05-19T10:00:00Z".parse().expect("a time");
+    let scene = Scene::ran();
+    let ahead = CronJobController::default().ahead(&key, &scene.world(), at);
+    assert_eq!(short(&ahead.expect("it is known")), short(&scene.plan("10:00:00")));
+    let later: Timestamp = "2016-05-19T12:00:00Z".parse().expect("a time");
+    let controller = CronJobController::default();
+    assert!(
+        controller.ahead(&key, &scene.world(), later).is_none(),
+        "11:00 will be dropped, and that has to be remembered"
+    );
+}

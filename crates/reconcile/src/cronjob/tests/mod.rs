@@ -110,7 +110,12 @@ impl Scene {
 
     fn plan_at(&self, now: &str) -> Plan {
         let now: Timestamp = now.parse().expect("a time");
-        CronJobController::default().reconcile(&Key::new("d", "c"), &self.world(), now)
+        let (key, world) = (Key::new("d", "c"), self.world());
+        let plan = CronJobController::default().reconcile(&key, &world, now);
+        if let Some(ahead) = CronJobController::default().ahead(&key, &world, now) {
+            assert_eq!(format!("{ahead:?}"), format!("{plan:?}"), "as it was foreseen");
+        }
+        plan
     }
 }
 
