@@ -2,22 +2,24 @@
 //!
 //! Source: kubernetes `apiserver/pkg/endpoints/handlers/create.go`, `dedupOwnerReferences`.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 /// Leaves each entry of `metadata.ownerReferences` there once; returns what the author is told of the others, if there are
 /// any. `when` goes into the sentence: the moment at which they are found.
 pub fn drop_repeated(object: &mut Value, when: &str) -> Option<String> {
     let owners = object.get_mut("metadata")?.get_mut("ownerReferences")?.as_array_mut()?;
-    let mut kept: Vec<Value> = Vec::with_capacity(owners.len());
     let mut repeated = Vec::new();
-    for owner in owners.drain(..) {
-        if kept.contains(&owner) {
+    // The members of an object are sorted, so that what is equal reads equal.
+    let mut seen = HashSet::with_capacity(owners.len());
+    owners.retain(|owner| {
+        let is_new = seen.insert(owner.to_string());
+        if !is_new {
             repeated.push(owner["uid"].as_str().unwrap_or_default().to_owned());
-        } else {
-            kept.push(owner);
         }
-    }
-    *owners = kept;
+        is_new
+    });
     (!repeated.is_empty()).then(|| {
         format!(
             ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and may \

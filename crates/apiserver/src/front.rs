@@ -50,6 +50,8 @@ pub(crate) struct Front {
     pub(crate) metrics: Metrics,
     /// Requests that may be worked on at the same time, those that stay open apart.
     pub(crate) in_flight: Semaphore,
+    /// Writes with a large body that may be evaluated at the same time, on threads of their own.
+    pub(crate) large: Arc<Semaphore>,
     /// Cancelled when the server ends: what stays open closes.
     pub(crate) ending: CancellationToken,
 }
@@ -63,6 +65,8 @@ pub(crate) struct Request {
     pub(crate) user: User,
     /// The body; taken by whoever reads it.
     pub(crate) body: Option<Incoming>,
+    /// The length of the body in bytes, once it was read.
+    pub(crate) body_len: usize,
     /// The connection itself, once the reply has switched protocols.
     pub(crate) upgrade: Option<OnUpgrade>,
 }
@@ -72,10 +76,12 @@ impl Request {
     ///
     /// Errors: too large, or it ended early.
     pub(crate) async fn read_body(&mut self) -> Result<bytes::Bytes, ApiError> {
-        match self.body.take() {
-            Some(body) => crate::body::read(body).await,
-            None => Ok(bytes::Bytes::new()),
-        }
+        let Some(body) = self.body.take() else {
+            return Ok(bytes::Bytes::new());
+        };
+        let body = crate::body::read(body).await?;
+        self.body_len = body.len();
+        Ok(body)
     }
 
     /// The sender as the registry wants to know it.
@@ -122,6 +128,7 @@ impl Front {
                     headers: parts.headers,
                     user: User::default(),
                     body: Some(body),
+                    body_len: 0,
                     upgrade,
                 };
                 AssertUnwindSafe(self.answer(peer, request)).catch_unwind().await

@@ -8,6 +8,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -33,8 +34,9 @@ use crate::metrics::{MetricSource, Metrics};
 use crate::node_access::NodeAccess;
 use crate::pki::{self, Pki, PkiError};
 
-/// How long a client may take to shake hands, and to send the head of a request.
+/// How long a client may take to shake hands.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it may take to send the head of a request, unless the configuration says otherwise.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The head of a request: how large it may be, and how many headers it may have. Unit of the size: bytes.
 const HEAD_SIZE_MAX: usize = 1024 * 1024;
@@ -62,6 +64,8 @@ pub struct Config {
     pub pki: Arc<Pki>,
     /// How many requests are worked on at the same time; further ones are told to come back.
     pub in_flight_max: usize,
+    /// How long a client may take to send the head of a request, its first one included.
+    pub head_timeout: Duration,
     /// Metrics of other parts of the process.
     pub metrics: Vec<Arc<dyn MetricSource>>,
 }
@@ -76,6 +80,7 @@ impl Config {
             served: Served::default(),
             pki,
             in_flight_max: IN_FLIGHT_MAX,
+            head_timeout: HEAD_TIMEOUT,
             metrics: Vec::new(),
         }
     }
@@ -115,6 +120,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     tls: TlsAcceptor,
+    head_timeout: Duration,
     front: Arc<Front>,
 }
 
@@ -145,12 +151,14 @@ impl Server {
             openapi: openapi::Documents::new(config.served),
             metrics: Metrics::new(config.metrics),
             in_flight: Semaphore::new(config.in_flight_max),
+            large: Arc::new(Semaphore::new(large_at_once())),
             ending: CancellationToken::new(),
         };
         Ok(Self {
             listener,
             address,
             tls: TlsAcceptor::from(Arc::new(tls)),
+            head_timeout: config.head_timeout,
             front: Arc::new(front),
         })
     }
@@ -175,7 +183,7 @@ impl Server {
             match accepted {
                 Ok((socket, _)) => {
                     let watcher = connections.watcher();
-                    tokio::spawn(connect(socket, self.tls.clone(), Arc::clone(&self.front), watcher));
+                    tokio::spawn(connect(socket, self.tls.clone(), Arc::clone(&self.front), self.head_timeout, watcher));
                 }
                 Err(error) => {
                     // Out of file descriptors or memory: connections that end make room.
@@ -195,11 +203,18 @@ impl Server {
     }
 }
 
+/// How many large writes are evaluated at once: half of the processors are left to everybody else.
+fn large_at_once() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (processors / 2).max(1)
+}
+
 /// Serves one connection to its end.
 async fn connect(
     socket: TcpStream,
     tls: TlsAcceptor,
     front: Arc<Front>,
+    head_timeout: Duration,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
     // Frames of watches are small and must not wait for the next one.
@@ -217,7 +232,10 @@ async fn connect(
         .and_then(|chain| chain.first())
         .and_then(|certificate| certificate::user(certificate))
         .map(Arc::new);
+    let has_asked = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&has_asked);
     let service = service_fn(move |request: http::Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
         let (front, peer) = (Arc::clone(&front), peer.clone());
         async move { Ok::<_, std::convert::Infallible>(front.serve(peer, request).await) }
     });
@@ -225,7 +243,7 @@ async fn connect(
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(head_timeout)
         .max_buf_size(HEAD_SIZE_MAX)
         .max_headers(HEADERS_MAX);
     builder
@@ -237,8 +255,22 @@ async fn connect(
     let connection = builder
         .serve_connection_with_upgrades(TokioIo::new(stream), service)
         .into_owned();
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(error, "a connection ended early");
+    tokio::select! {
+        ended = watcher.watch(connection) => {
+            if let Err(error) = ended {
+                tracing::debug!(error, "a connection ended early");
+            }
+        }
+        () = silence(&has_asked, head_timeout) => tracing::debug!("a connection without a request is closed"),
+    }
+}
+
+/// Ends when the first request is overdue: the time-out of a request's head begins only when it is known which version of HTTP
+/// the client speaks.
+async fn silence(has_asked: &AtomicBool, head_timeout: Duration) {
+    tokio::time::sleep(head_timeout).await;
+    if has_asked.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
     }
 }
 

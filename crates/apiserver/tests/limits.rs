@@ -3,8 +3,11 @@
 
 mod support;
 
+use std::time::Duration;
+
 use support::{CONFIG_MAPS, World, ask};
-use tokio::io::AsyncWriteExt as _;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 async fn post(world: &World, content_type: &str, body: &[u8]) -> support::Answer {
     let head = format!("POST {CONFIG_MAPS} HTTP/1.1\r\nContent-Type: {content_type}");
@@ -100,4 +103,31 @@ async fn a_token_that_is_none_is_refused_and_told_nothing() {
             (401, "Unauthorized".into())
         );
     }
+}
+
+#[tokio::test]
+async fn a_client_that_never_asks_is_not_kept() {
+    let world = World::with(|config| config.head_timeout = Duration::from_millis(50)).await;
+    let mut silent = world.connect_without_identity().await;
+    let mut undecided = world.connect_without_identity().await;
+    undecided.write_all(b"PRI * HT").await.unwrap();
+    for stream in [&mut silent, &mut undecided] {
+        let mut read = Vec::new();
+        // How the connection ends, by a farewell or without, does not matter: it ends.
+        let _ = stream.read_to_end(&mut read).await;
+    }
+    assert!(is_well(&world).await);
+}
+
+#[tokio::test]
+async fn a_large_object_is_stored_with_its_many_owners() {
+    let world = World::new().await;
+    let owners: Vec<Value> = (0..20_000)
+        .map(|n| json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": format!("u{n}")}))
+        .collect();
+    let object = json!({"metadata": {"name": "m", "ownerReferences": owners}});
+    let answer = post(&world, "application/json", object.to_string().as_bytes()).await;
+    assert_eq!(answer.code, 201, "{}", answer.head);
+    let stored = &answer.status()["metadata"]["ownerReferences"];
+    assert_eq!(stored.as_array().map(Vec::len), Some(20_000));
 }

@@ -5,6 +5,8 @@
 //!
 //! Source: `apimachinery/pkg/util/strategicpatch/patch.go` (`normalizeElementOrder`).
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 /// What tells the elements of a list apart: the value of their merge key, or the scalar itself.
@@ -27,19 +29,15 @@ pub(super) fn arrange(
     server: &[Option<Value>],
     merge_key: Option<&str>,
 ) -> Vec<Value> {
-    let place_wanted = |item: &Value| {
-        let id = identity(item, merge_key)?;
-        wanted.iter().position(|have| *have == Some(id))
-    };
-    let place = |item: &Value| {
-        let id = identity(item, merge_key)?;
-        server.iter().position(|have| have.as_ref() == Some(id))
-    };
+    let wanted = places(wanted.iter().copied());
+    let server = places(server.iter().map(Option::as_ref));
+    let place_wanted = |item: &Value| wanted.get(&identity(item, merge_key)?.to_string()).copied();
+    let place = |item: &Value| server.get(&identity(item, merge_key)?.to_string()).copied();
     let (mut named, mut others): (Vec<Value>, Vec<Value>) =
         merged.into_iter().partition(|item| place_wanted(item).is_some());
-    named.sort_by_key(place_wanted);
+    named.sort_by_cached_key(place_wanted);
     // Elements that the server does not have either go last, in the order in which they came.
-    others.sort_by_key(|item| place(item).unwrap_or(usize::MAX));
+    others.sort_by_cached_key(|item| place(item).unwrap_or(usize::MAX));
 
     let mut arranged = Vec::with_capacity(named.len() + others.len());
     let mut others = others.into_iter().peekable();
@@ -56,8 +54,22 @@ pub(super) fn arrange(
     arranged
 }
 
-/// True when the elements of `patch`, deletions aside, appear in `order` in the same relative order.
+/// Where each identity first stands; what is equal reads equal.
+fn places<'a>(list: impl Iterator<Item = Option<&'a Value>>) -> HashMap<String, usize> {
+    let mut places = HashMap::new();
+    for (at, id) in list.enumerate() {
+        if let Some(id) = id {
+            places.entry(id.to_string()).or_insert(at);
+        }
+    }
+    places
+}
+
+/// True when the elements of `patch`, deletions aside, appear in `order` in the same relative order, or one of the two is empty.
 pub(super) fn agrees(patch: &[Value], order: &[Value], merge_key: Option<&str>) -> bool {
+    if patch.is_empty() || order.is_empty() {
+        return true;
+    }
     let mut rest = order.iter();
     patch.iter().filter(|item| item.get("$patch").is_none()).all(|item| {
         let id = identity(item, merge_key);

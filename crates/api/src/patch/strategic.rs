@@ -5,6 +5,8 @@
 //!
 //! Source: `spec/api.md` §2.5; `apimachinery/pkg/util/strategicpatch/patch.go`.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::order::{agrees, arrange, identities, identity};
@@ -158,12 +160,10 @@ impl Merger {
         field: Option<&'static Field>,
     ) -> Result<(Vec<Value>, Vec<&'p Value>), ApiError> {
         let Some(merge_key) = field.and_then(|f| f.patch.merge_key) else {
-            let mut merged: Vec<Value> = Vec::with_capacity(original.len() + patch.len());
-            for item in original.into_iter().chain(patch.iter().cloned()) {
-                if !merged.contains(&item) {
-                    merged.push(item);
-                }
-            }
+            let mut merged = original;
+            merged.extend(patch.iter().cloned());
+            let mut seen = HashSet::with_capacity(merged.len());
+            merged.retain(|item| seen.insert(item.to_string()));
             return Ok((merged, patch.iter().collect()));
         };
         let mut plain = Vec::with_capacity(patch.len());

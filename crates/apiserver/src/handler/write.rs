@@ -11,6 +11,7 @@ use rota_api::codec::Decoded;
 use rota_api::{ApiError, Change, PatchKind, Precondition, Resource, Write, owners, patch, resource};
 use rota_registry::{Caller, Effect, Written, scale};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use super::kind::{Kind, check_place, place};
 use super::options::Options;
@@ -48,7 +49,7 @@ pub(super) async fn create(front: &Arc<Front>, mut request: Request, target: Tar
             subresource.name,
             value,
         );
-        let written = front.registry.write(&caller, write).await?;
+        let written = evaluate(front, &request, &caller, write).await?;
         return finish_action(&written, &answer, warnings);
     }
     if target.resource == resource::BINDINGS {
@@ -167,23 +168,42 @@ async fn write_checked(
     write: Write,
 ) -> Result<Written, ApiError> {
     if !escalation::concerns(resource) || request.user.is_in(crate::authentication::user::MASTERS) {
-        return front.registry.write(caller, write).await;
+        return evaluate(front, request, caller, write).await;
     }
     let is_free = write.precondition.revision.is_none() && !matches!(write.change, Change::Create(_));
     for _ in 0..JUDGED_MAX {
-        let tried = front.registry.write(&caller.clone().dry_run(), write.clone()).await?;
+        let tried = evaluate(front, request, &caller.clone().dry_run(), write.clone()).await?;
         let index = front.authorizer.index().await?;
         escalation::check(&index, &request.user, resource, &tried.object.to_value())?;
         let mut judged = write.clone();
         if is_free {
             judged.precondition.revision = Some(tried.object.revision());
         }
-        match front.registry.write(caller, judged).await {
+        match evaluate(front, request, caller, judged).await {
             Err(error) if is_free && error.is_conflict() => {}
             done => return done,
         }
     }
     Err(ApiError::modified(resource, &request.info.name))
+}
+
+/// Bodies from this size on, in bytes, are evaluated beside everything else: rules look at each element of a list, some more
+/// than once, and nobody else shall wait meanwhile.
+const LARGE: usize = 32 << 10;
+
+/// Makes a write.
+async fn evaluate(front: &Front, request: &Request, caller: &Caller, write: Write) -> Result<Written, ApiError> {
+    if request.body_len < LARGE {
+        return front.registry.write(caller, write).await;
+    }
+    let permit = Arc::clone(&front.large).acquire_owned().await;
+    let permit = permit.map_err(ApiError::internal)?;
+    let (registry, caller, runtime) = (Arc::clone(&front.registry), caller.clone(), Handle::current());
+    let evaluated = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        runtime.block_on(registry.write(&caller, write))
+    });
+    evaluated.await.map_err(ApiError::internal)?
 }
 
 /// Approvals and certificates are given by those who may.
@@ -206,7 +226,7 @@ async fn bind(
 ) -> Result<Reply, ApiError> {
     let pod = binding["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let write = Write::post(resource::PODS, &request.info.namespace, &pod, "binding", binding);
-    let written = front.registry.write(caller, write).await?;
+    let written = evaluate(front, request, caller, write).await?;
     finish_action(&written, answer, Vec::new())
 }
 

@@ -1,6 +1,6 @@
 //! Where a pod wants to run: nodes, neighbours, spread.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::cursor::{Cursor, Errors};
 use super::super::meta;
@@ -178,7 +178,11 @@ pub(super) fn spread(constraints: &Cursor<'_>, errors: &mut Errors) {
         let (topology, when) = (constraint.at("topologyKey"), constraint.at("whenUnsatisfiable"));
         format!("{{{}, {}}}", topology.text(), when.text())
     };
-    for (index, constraint) in constraints.items().enumerate() {
+    let mut behind: BTreeMap<String, usize> = BTreeMap::new();
+    for constraint in constraints.items() {
+        *behind.entry(pair(&constraint)).or_default() += 1;
+    }
+    for constraint in constraints.items() {
         let skew = constraint.at("maxSkew");
         if skew.integer().unwrap_or_default() <= 0 {
             errors.invalid_as(&skew, skew.integer().unwrap_or_default(), "must be greater than zero");
@@ -191,7 +195,9 @@ pub(super) fn spread(constraints: &Cursor<'_>, errors: &mut Errors) {
         errors.check_one_of(&when, &["DoNotSchedule", "ScheduleAnyway"]);
         // Of two that are alike the first is reported.
         let own = pair(&constraint);
-        if constraints.items().skip(index + 1).any(|other| pair(&other) == own) {
+        let left = behind.entry(own.clone()).or_default();
+        *left = left.saturating_sub(1);
+        if *left > 0 {
             let at = constraint.at("{topologyKey, whenUnsatisfiable}");
             errors.duplicate_as(&at, own);
         }
