@@ -183,7 +183,13 @@ impl Server {
             match accepted {
                 Ok((socket, _)) => {
                     let watcher = connections.watcher();
-                    tokio::spawn(connect(socket, self.tls.clone(), Arc::clone(&self.front), self.head_timeout, watcher));
+                    tokio::spawn(connect(
+                        socket,
+                        self.tls.clone(),
+                        Arc::clone(&self.front),
+                        self.head_timeout,
+                        watcher,
+                    ));
                 }
                 Err(error) => {
                     // Out of file descriptors or memory: connections that end make room.

@@ -5,8 +5,8 @@ mod support;
 
 use std::time::Duration;
 
-use support::{CONFIG_MAPS, World, ask};
 use serde_json::{Value, json};
+use support::{CONFIG_MAPS, World, ask};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 async fn post(world: &World, content_type: &str, body: &[u8]) -> support::Answer {

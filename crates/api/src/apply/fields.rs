@@ -105,7 +105,8 @@ impl Fields {
         Value::Object(object)
     }
 
-    /// The paths of the set as messages show them, such as `.spec.containers[name="a"].image`.
+    /// The paths of the set as messages show them, such as `.spec.containers[name="a"].image`: at each place first what is in
+    /// the set itself, then what is below.
     pub(super) fn paths(&self) -> Vec<String> {
         let mut found = Vec::new();
         self.collect(&mut String::new(), &mut found);
@@ -113,8 +114,8 @@ impl Fields {
     }
 
     fn collect(&self, path: &mut String, found: &mut Vec<String>) {
-        if self.owned {
-            found.push(path.clone());
+        for (member, _) in self.members.iter().filter(|(_, fields)| fields.owned) {
+            found.push(format!("{path}{}", shown(member)));
         }
         let length = path.len();
         for (member, fields) in &self.members {

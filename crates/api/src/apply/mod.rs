@@ -83,7 +83,7 @@ pub fn apply(
     let before = live.unwrap_or(&blank);
     let mut merged = merge(form, Some(before), config);
     if let Some(last) = &last {
-        let managed = managers.everything().union(set.clone());
+        let managed = managers.everything().union(set.clone()).union(identity());
         prune(form, &mut merged, &last.fields, &managed);
     }
     let difference = tracked_difference(compare(form, Some(before), Some(&merged)), writer);
@@ -102,7 +102,8 @@ pub fn apply(
     }
     take_removed(&mut managers, &difference);
     if !set.is_empty() {
-        managers.0.insert(id, since(set, last, !difference.is_empty(), writer));
+        let is_news = live.is_none() || !difference.is_empty();
+        managers.0.insert(id, since(set, last, is_news, writer));
     }
     last_applied::keep_up(&mut merged, config, writer.manager);
     write(&mut merged, &managers);
@@ -136,6 +137,17 @@ pub fn track(schema_type: &str, old: Option<&Value>, mut new: Value, writer: &Wr
     managers.cap();
     write(&mut new, &managers);
     new
+}
+
+/// What every configuration says, although nobody comes to own it by that.
+fn identity() -> Fields {
+    let mut metadata = Fields::default();
+    metadata.insert("f:name".to_owned(), Fields::leaf());
+    let mut identity = Fields::default();
+    identity.insert("f:apiVersion".to_owned(), Fields::leaf());
+    identity.insert("f:kind".to_owned(), Fields::leaf());
+    identity.insert("f:metadata".to_owned(), metadata);
+    identity
 }
 
 fn form_of(schema_type: &str) -> Result<Form, ApiError> {

@@ -249,3 +249,100 @@ fn a_null_says_nothing_about_members_and_nothing_of_a_key() {
     let fields = &applied["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:containers"];
     assert!(fields.get(r#"k:{"name":""}"#).is_some(), "{fields}");
 }
+
+fn writer(manager: &'static str) -> Writer<'static> {
+    Writer {
+        manager,
+        api_version: "v1",
+        subresource: None,
+        now: Timestamp::UNIX_EPOCH,
+    }
+}
+
+fn pod(spec: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec})
+}
+
+#[test]
+fn an_element_that_its_applier_drops_goes_although_somebody_else_has_set_a_field_of_it() {
+    let schema_type = resource::PODS.schema;
+    let of = |names: &[&str]| {
+        let containers: Vec<Value> = names.iter().map(|name| json!({"name": name, "image": "i:1"})).collect();
+        pod(&json!({"containers": containers}))
+    };
+    let live = apply(schema_type, None, &of(&["a", "b"]), &writer("m"), false).expect("applied");
+    let mut edited = live.clone();
+    edited["spec"]["containers"][1]["image"] = "i:2".into();
+    let live = track(schema_type, Some(&live), edited, &writer("kubectl-set"));
+    let live = apply(schema_type, Some(&live), &of(&["a"]), &writer("m"), false).expect("applied");
+    assert_eq!(live["spec"]["containers"], json!([{"name": "a", "image": "i:1"}]));
+    let managers = live["metadata"]["managedFields"].as_array().map(Vec::len);
+    assert_eq!(managers, Some(1), "who had a part of it only has nothing left");
+}
+
+#[test]
+fn a_field_goes_whole_when_the_only_one_who_had_a_part_of_it_drops_it() {
+    let schema_type = resource::CONFIG_MAPS.schema;
+    let map = |more: Value| {
+        let mut map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}});
+        map.as_object_mut()
+            .expect("a map")
+            .extend(more.as_object().cloned().unwrap_or_default());
+        map
+    };
+    let config = map(json!({"data": {"a": "1"}}));
+    let mut live = apply(schema_type, None, &config, &writer("m"), false).expect("applied");
+    live["data"]["unowned"] = "2".into();
+    let live = apply(schema_type, Some(&live), &map(json!({})), &writer("m"), false).expect("applied");
+    assert_eq!(live["data"], Value::Null);
+    assert_eq!(live["metadata"]["name"], "m", "its identity stays");
+}
+
+#[test]
+fn elements_that_the_configuration_reorders_come_in_its_order_and_others_where_they_were_passed() {
+    let schema_type = resource::PODS.schema;
+    let of = |names: &str| {
+        let containers: Vec<Value> = names.chars().map(|name| json!({"name": name.to_string()})).collect();
+        pod(&json!({"containers": containers}))
+    };
+    for (live, config, merged) in [
+        ("abcde", "ea", "bcdea"),
+        ("acb", "cb", "acb"),
+        ("abc", "cba", "cba"),
+        ("ab", "bxa", "bxa"),
+        ("abcd", "dxb", "acdxb"),
+        ("", "ab", "ab"),
+    ] {
+        let live = apply(schema_type, None, &of(live), &writer("m"), false).expect("applied");
+        let live = apply(schema_type, Some(&live), &of(config), &writer("n"), true).expect("applied");
+        let names = live["spec"]["containers"].as_array().into_iter().flatten();
+        let names: String = names.filter_map(|container| container["name"].as_str()).collect();
+        assert_eq!(names, merged);
+    }
+}
+
+#[test]
+fn conflicts_name_what_is_at_a_place_before_what_is_below_it() {
+    let schema_type = resource::PODS.schema;
+    let of = |image: &str, seconds: u32| {
+        let spec = json!({"containers": [{"name": "c", "image": image}], "terminationGracePeriodSeconds": seconds});
+        pod(&spec)
+    };
+    let live = apply(schema_type, None, &of("i:1", 1), &writer("m"), false).expect("applied");
+    let refused = apply(schema_type, Some(&live), &of("i:2", 2), &writer("n"), false).expect_err("both conflict");
+    let text = refused.to_string();
+    let place = |part: &str| text.find(part).expect("it is named");
+    assert!(place(".terminationGracePeriodSeconds") < place(".image"), "{text}");
+}
+
+#[test]
+fn an_empty_list_of_managers_begins_the_record_anew() {
+    let schema_type = resource::CONFIG_MAPS.schema;
+    let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "data": {"a": "1"}});
+    let live = apply(schema_type, None, &config, &writer("m"), false).expect("applied");
+    let mut sent = live.clone();
+    sent["metadata"]["managedFields"] = json!([]);
+    let decoded = codec::conform(schema_type, sent, FieldValidation::Ignore).expect("it fits");
+    let tracked = track(schema_type, Some(&live), decoded.value, &writer("n"));
+    assert_eq!(tracked["metadata"]["managedFields"], Value::Null);
+}

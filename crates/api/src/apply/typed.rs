@@ -243,32 +243,53 @@ pub(super) fn merge(form: Form, live: Option<&Value>, config: &Value) -> Value {
 }
 
 /// Elements that only the live list has keep their place; those of the configuration come in its order.
+///
+/// Both lists are walked at once. Of the elements that both have, the configuration says which comes next; a live one that is not
+/// the next is passed over, and comes where the configuration has it.
 fn merge_list(live: &[(String, Form, &Value)], config: &[(String, Form, &Value)]) -> Value {
     let wanted: BTreeSet<&str> = config.iter().map(|(name, _, _)| name.as_str()).collect();
     let live_by_name = by_name(live);
+    let is_shared = |(name, _, _): &&(String, Form, &Value)| live_by_name.contains_key(name.as_str());
+    let mut shared = config
+        .iter()
+        .filter(is_shared)
+        .map(|(name, _, _)| name.as_str())
+        .peekable();
     let mut done: BTreeSet<&str> = BTreeSet::new();
     let mut merged = Vec::with_capacity(live.len() + config.len());
-    let mut live_rest = live.iter().peekable();
-    for (name, form, value) in config {
-        while let Some((have, _, have_value)) = live_rest.peek() {
-            if have == name || (wanted.contains(have.as_str()) && !done.contains(have.as_str())) {
-                break;
+    let (mut live, mut config) = (live.iter().peekable(), config.iter().peekable());
+    loop {
+        if let Some((have, _, value)) = live.peek() {
+            let have = have.as_str();
+            if !wanted.contains(have) {
+                merged.push((*value).clone());
+                live.next();
+                continue;
             }
-            if !wanted.contains(have.as_str()) {
-                merged.push((*have_value).clone());
+            let is_next = config.peek().is_some_and(|(name, _, _)| name == have);
+            let is_passed_over = done.contains(have) || shared.peek().is_some_and(|next| *next != have);
+            if !is_next && is_passed_over {
+                live.next();
+                continue;
             }
-            live_rest.next();
+            if is_next {
+                live.next();
+            }
         }
-        live_rest.next_if(|(have, _, _)| have == name);
+        let Some((name, form, value)) = config.next() else {
+            break;
+        };
         merged.push(merge(*form, live_by_name.get(name.as_str()).copied(), value));
         done.insert(name);
+        shared.next_if(|next| *next == name.as_str());
     }
-    let rest = live_rest.filter(|(have, _, _)| !wanted.contains(have.as_str()));
-    merged.extend(rest.map(|(_, _, value)| (*value).clone()));
     Value::Array(merged)
 }
 
-/// Takes out of `value` what is in `last` and owned by nobody any more.
+/// Takes out of `value` what is in `last` and owned by nobody any more: a field when nobody owns it or anything below it, an
+/// element of a list when nobody owns the element itself, whatever is owned inside it.
+///
+/// Source: `structured-merge-diff/v6/merge/update.go` (`prune`), `fieldpath/set.go` (`EnsureNamedFieldsAreMembers`).
 pub(super) fn prune(form: Form, value: &mut Value, last: &Fields, managed: &Fields) {
     let Some(members) = form.members(value) else { return };
     let names: Vec<(String, Form)> = members.into_iter().map(|(name, form, _)| (name, form)).collect();
@@ -277,7 +298,12 @@ pub(super) fn prune(form: Form, value: &mut Value, last: &Fields, managed: &Fiel
     for (at, ((name, inner_form), keep)) in names.iter().zip(&mut keep).enumerate() {
         let Some(last) = last.members.get(name) else { continue };
         let managed = managed.members.get(name);
-        if managed.is_none() && last.owned {
+        let is_left = if form.is_list() {
+            last.owned && !managed.is_some_and(|managed| managed.owned)
+        } else {
+            managed.is_none()
+        };
+        if is_left {
             *keep = false;
         } else if let Some(inner) = member_mut(value, at, name) {
             // The keys of an element that stays are not taken from it.

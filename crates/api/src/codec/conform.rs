@@ -13,7 +13,7 @@ use std::num::IntErrorKind;
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::node::Node;
 use super::{Decoded, FieldValidation, time};
@@ -74,6 +74,7 @@ pub(super) fn conform(
         reports: Vec::new(),
         mismatch: None,
     };
+    let resets_managers = resets_managers(&node);
     let value = walk.value(node, &Target::Type(id));
     if let Some(text) = walk.mismatch {
         return Err(ConformError::Mismatch(text));
@@ -85,9 +86,24 @@ pub(super) fn conform(
         FieldValidation::Ignore => warnings.clear(),
         FieldValidation::Strict | FieldValidation::Warn => {}
     }
-    let value = value.unwrap_or_else(|| walk.empty(&Target::Type(id)));
+    let mut value = value.unwrap_or_else(|| walk.empty(&Target::Type(id)));
+    if resets_managers {
+        value["metadata"]["managedFields"] = json!([{}]);
+    }
     check_template_generation(schema_type, &value)?;
     Ok(Decoded { value, warnings })
+}
+
+/// True for an object whose `metadata.managedFields` is an empty list. That says something, that the record is to begin anew, although
+/// an empty list is otherwise left out; it is kept as a list with one empty entry, which says the same.
+///
+/// Source: kubernetes `apimachinery/pkg/util/managedfields/internal/fieldmanager.go`, `isResetManagedFields`.
+fn resets_managers(object: &Node) -> bool {
+    let is_empty = |node: &Node| matches!(node, Node::List(items) if items.is_empty());
+    object
+        .member("metadata")
+        .and_then(|metadata| metadata.member("managedFields"))
+        .is_some_and(is_empty)
 }
 
 /// The annotation that counts a DaemonSet's templates is a field in disguise, and a number.

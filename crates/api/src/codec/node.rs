@@ -22,6 +22,18 @@ pub(super) enum Node {
     Map(Vec<(String, Node)>),
 }
 
+impl Node {
+    /// The member of a map; of several the last, as it is the one that counts.
+    pub(super) fn member(&self, name: &str) -> Option<&Self> {
+        let Self::Map(members) = self else { return None };
+        members
+            .iter()
+            .rev()
+            .find(|(have, _)| have == name)
+            .map(|(_, node)| node)
+    }
+}
+
 /// Reads JSON. Its depth is bounded by the parser. Bytes and escapes that are no characters are read as U+FFFD.
 pub(super) fn from_json(body: &[u8]) -> Result<Node, SyntaxError> {
     let text = repaired(body);
