@@ -30,6 +30,7 @@ use crate::join;
 use crate::metrics::Metrics;
 use crate::negotiation::Answer;
 use crate::node_access::NodeAccess;
+use crate::outgoing::{Connection, Outgoing};
 use crate::path::RequestInfo;
 use crate::pki::Pki;
 use crate::query::Query;
@@ -50,6 +51,8 @@ pub(crate) struct Front {
     pub(crate) metrics: Metrics,
     /// Requests that may be worked on at the same time, those that stay open apart.
     pub(crate) in_flight: Semaphore,
+    /// Replies that clients have not taken yet.
+    pub(crate) outgoing: Outgoing,
     /// Writes with a large body that may be evaluated at the same time, on threads of their own.
     pub(crate) large: Arc<Semaphore>,
     /// Cancelled when the server ends: what stays open closes.
@@ -105,8 +108,13 @@ fn stays_open(info: &RequestInfo, query: &Query) -> bool {
 }
 
 impl Front {
-    /// Answers a request. `peer` is the user of the connection's client certificate.
-    pub(crate) async fn serve(self: Arc<Self>, peer: Option<Arc<User>>, mut request: http::Request<Incoming>) -> Reply {
+    /// Answers a request of a connection. `peer` is the user of the connection's client certificate.
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        peer: Option<Arc<User>>,
+        mut request: http::Request<Incoming>,
+    ) -> Reply {
         let upgrade = request.extensions_mut().remove::<OnUpgrade>();
         let (parts, body) = request.into_parts();
         let query = Query::parse(parts.uri.query().unwrap_or_default());
@@ -142,7 +150,9 @@ impl Front {
         }
         reply::set(&mut reply, AUDIT_ID, &audit_id.unwrap_or_else(|| self.random_uuid()));
         self.metrics.end(&labels, reply.status());
-        reply::compress(reply, &accepts)
+        self.outgoing
+            .hold(reply::compress(reply, &accepts), &connection)
+            .unwrap_or_else(|error| reply::error(&error, &for_errors))
     }
 
     async fn answer(self: &Arc<Self>, peer: Option<Arc<User>>, mut request: Request) -> Result<Reply, ApiError> {

@@ -24,6 +24,7 @@ pub mod authorization;
 pub mod join;
 pub mod kubelet;
 pub mod node_access;
+mod outgoing;
 pub mod path;
 pub mod pki;
 pub mod query;

@@ -32,12 +32,17 @@ use crate::documents::Documents;
 use crate::front::Front;
 use crate::metrics::{MetricSource, Metrics};
 use crate::node_access::NodeAccess;
+use crate::outgoing::{Connection, Outgoing};
 use crate::pki::{self, Pki, PkiError};
 
 /// How long a client may take to shake hands.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it may take to send the head of a request, unless the configuration says otherwise.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take to take a large reply, unless the configuration says otherwise.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How much memory large replies may hold that were not taken yet, unless the configuration says otherwise. Unit: bytes.
+const OUTGOING_MAX: usize = 256 << 20;
 /// The head of a request: how large it may be, and how many headers it may have. Unit of the size: bytes.
 const HEAD_SIZE_MAX: usize = 1024 * 1024;
 const HEADERS_MAX: usize = 256;
@@ -66,6 +71,10 @@ pub struct Config {
     pub in_flight_max: usize,
     /// How long a client may take to send the head of a request, its first one included.
     pub head_timeout: Duration,
+    /// How long a client may take to take a large reply; then its connection is closed.
+    pub reply_timeout: Duration,
+    /// How much memory large replies may hold that were not taken yet; further ones are refused. Unit: bytes.
+    pub outgoing_max: usize,
     /// Metrics of other parts of the process.
     pub metrics: Vec<Arc<dyn MetricSource>>,
 }
@@ -81,6 +90,8 @@ impl Config {
             pki,
             in_flight_max: IN_FLIGHT_MAX,
             head_timeout: HEAD_TIMEOUT,
+            reply_timeout: REPLY_TIMEOUT,
+            outgoing_max: OUTGOING_MAX,
             metrics: Vec::new(),
         }
     }
@@ -151,6 +162,7 @@ impl Server {
             openapi: openapi::Documents::new(config.served),
             metrics: Metrics::new(config.metrics),
             in_flight: Semaphore::new(config.in_flight_max),
+            outgoing: Outgoing::new(config.outgoing_max, config.reply_timeout),
             large: Arc::new(Semaphore::new(large_at_once())),
             ending: CancellationToken::new(),
         };
@@ -240,10 +252,12 @@ async fn connect(
         .map(Arc::new);
     let has_asked = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&has_asked);
+    let own = Arc::new(Connection::default());
+    let of_request = Arc::clone(&own);
     let service = service_fn(move |request: http::Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
-        let (front, peer) = (Arc::clone(&front), peer.clone());
-        async move { Ok::<_, std::convert::Infallible>(front.serve(peer, request).await) }
+        let (front, own, peer) = (Arc::clone(&front), Arc::clone(&of_request), peer.clone());
+        async move { Ok::<_, std::convert::Infallible>(front.serve(own, peer, request).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -267,6 +281,7 @@ async fn connect(
                 tracing::debug!(error, "a connection ended early");
             }
         }
+        () = own.stuck() => tracing::debug!("a connection is closed whose client does not take a reply"),
         () = silence(&has_asked, head_timeout) => tracing::debug!("a connection without a request is closed"),
     }
 }

@@ -131,3 +131,30 @@ async fn a_large_object_is_stored_with_its_many_owners() {
     let stored = &answer.status()["metadata"]["ownerReferences"];
     assert_eq!(stored.as_array().map(Vec::len), Some(20_000));
 }
+
+#[tokio::test]
+async fn replies_that_are_not_taken_hold_bounded_memory() {
+    let world = World::with(|config| config.outgoing_max = 16 << 20).await;
+    for name in 0..12 {
+        let object = json!({"metadata": {"name": format!("m{name}")}, "data": {"a": "x".repeat(1_000_000)}});
+        let answer = post(&world, "application/json", object.to_string().as_bytes()).await;
+        assert_eq!(answer.code, 201, "{}", answer.head);
+    }
+    let list = format!("GET {CONFIG_MAPS} HTTP/1.1");
+    // More than the sockets take, and never read.
+    let mut reader = world.connect().await;
+    reader
+        .write_all(format!("{list}\r\nHost: x\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
+    reader.flush().await.unwrap();
+    let refused = loop {
+        let answer = ask(world.connect().await, &list, b"").await;
+        if answer.code != 200 {
+            break answer;
+        }
+    };
+    assert_eq!(refused.code, 429, "{}", refused.head);
+    drop(reader);
+    while ask(world.connect().await, &list, b"").await.code != 200 {}
+}

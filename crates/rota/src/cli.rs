@@ -67,7 +67,7 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "N")]
     pub(crate) nodes: Option<u32>,
     /// How many nodes to simulate: their pods run nothing, but look as if they did
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=100_000))]
     pub(crate) sim_nodes: u32,
     /// How long a simulated pod runs before it succeeds, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 0)]
