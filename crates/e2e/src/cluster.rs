@@ -165,6 +165,19 @@ impl Cluster {
         }
     }
 
+    /// Ends `rota up` and starts it again on the same directory, with `options`, names and values, in place of those it had.
+    pub fn start_again_with(&mut self, options: &[&str]) {
+        self.process.stop(Signal::TERM);
+        for option in options.chunks(2) {
+            let at = self.args.iter().position(|arg| arg == option[0]);
+            let at = at.unwrap_or(self.args.len());
+            let end = (at + 2).min(self.args.len());
+            self.args
+                .splice(at..end, option.iter().map(|&option| option.to_owned()));
+        }
+        self.start_again();
+    }
+
     /// Ends `rota up` and starts it again on the same directory, with all controllers of its own.
     pub fn start_again_with_controllers(&mut self) {
         self.process.stop(Signal::TERM);

@@ -66,6 +66,16 @@ fn a_killed_rota_finds_its_twenty_containers_again_and_counts_right() {
     }
 }
 
+#[test]
+fn a_node_of_another_name_does_not_get_the_addresses_of_the_nodes_before() {
+    let mut cluster = Cluster::start(&["--nodes", "2"], &[]);
+    cluster.start_again_with(&["--nodes", "1"]);
+    let ranges = "jsonpath={range .items[*]}{.spec.podCIDR}{\"\\n\"}{end}";
+    let ranges = cluster.run(&["get", "nodes", "-o", ranges]);
+    let different: std::collections::BTreeSet<&str> = ranges.lines().collect();
+    assert_eq!((ranges.lines().count(), different.len()), (3, 3), "{ranges}");
+}
+
 /// Runs until it is stopped, with a volume in memory.
 const IN_MEMORY: &str = r#"
 apiVersion: v1

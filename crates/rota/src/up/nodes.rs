@@ -18,7 +18,7 @@ use rota_cluster::{Cluster, Recorder};
 
 use super::access::LocalNodes;
 use super::config::UpConfig;
-use super::pod_range::PodRange;
+use super::pod_range::{Parts, PodRange};
 use super::recorder::NodeRecorder;
 
 /// The label of a control-plane node, and the key of its taint.
@@ -79,7 +79,8 @@ impl Nodes {
         if config.nodes > 0 {
             // Until its bridges stand, nothing shows other clusters that the range is taken.
             let (range, _claim) = PodRange::of(common.data)?;
-            for node in real_nodes(config, range) {
+            let mut parts = Parts::of_cluster(range, &**common.cluster).await?;
+            for node in real_nodes(config, range, &mut parts)? {
                 let handle = start_real(common, node).await?;
                 self.real.add(handle);
                 self.count += 1;
@@ -183,29 +184,30 @@ pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().to_lowercase()
 }
 
-fn real_nodes(config: &UpConfig, range: PodRange) -> Vec<RealNode> {
+fn real_nodes(config: &UpConfig, range: PodRange, parts: &mut Parts) -> Result<Vec<RealNode>> {
     let is_alone = config.nodes == 1 && !config.control_plane;
-    let mut nodes: Vec<RealNode> = (1..=config.nodes)
-        .map(|index| RealNode {
-            name: if is_alone { host_name() } else { format!("node-{index}") },
+    let mut node = |name: String, index: u32| -> Result<RealNode> {
+        Ok(RealNode {
+            pod_cidr: parts.of_node(&name, index)?,
+            cluster_cidr: range.cluster(),
+            name,
             labels: Vec::new(),
             taints: Vec::new(),
-            pod_cidr: range.node(index),
-            cluster_cidr: range.cluster(),
             endpoint: None,
         })
-        .collect();
+    };
+    let names = (1..=config.nodes).map(|index| (if is_alone { host_name() } else { format!("node-{index}") }, index));
+    let mut nodes = names
+        .map(|(name, index)| node(name, index))
+        .collect::<Result<Vec<RealNode>>>()?;
     if config.control_plane && config.nodes > 0 {
         nodes.push(RealNode {
-            name: "control-plane".to_owned(),
             labels: vec![(CONTROL_PLANE.to_owned(), String::new())],
             taints: vec![control_plane_taint()],
-            pod_cidr: range.node(0),
-            cluster_cidr: range.cluster(),
-            endpoint: None,
+            ..node("control-plane".to_owned(), 0)?
         });
     }
-    nodes
+    Ok(nodes)
 }
 
 fn simulated_nodes(config: &UpConfig) -> Vec<SimulatedConfig> {
