@@ -76,6 +76,7 @@ impl Wanted<'_> {
             stdin: container.stdin == Some(true),
             tty: container.tty == Some(true),
             termination_message_path: termination_path(container).to_owned(),
+            target: target(pod, &container.name).to_owned(),
         })
     }
 
@@ -150,6 +151,18 @@ impl Wanted<'_> {
         }
         Ok(security)
     }
+}
+
+/// The container that an ephemeral container is to look into.
+fn target<'a>(pod: &'a Pod, name: &str) -> &'a str {
+    let mut added = pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.ephemeral_containers.iter().flatten());
+    let container = added.find(|container| container.name == name);
+    container
+        .and_then(|container| container.target_container_name.as_deref())
+        .unwrap_or_default()
 }
 
 /// `command` takes the place of both the image's entry point and its arguments, `args` that of its arguments.

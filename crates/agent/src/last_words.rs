@@ -7,7 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use rota_api::k8s::api::core::v1::Pod;
-use rota_podlife::restart::containers;
+use rota_podlife::restart::all_containers;
 
 use crate::context::Context;
 use crate::logs;
@@ -28,7 +28,7 @@ pub(crate) fn read(context: &Context, pod: &Pod, state: &ContainerState, exit_co
     let all: Vec<_> = pod
         .spec
         .iter()
-        .flat_map(|spec| containers(spec).map(|(_, c)| c))
+        .flat_map(|spec| all_containers(spec).map(|(_, c)| c))
         .collect();
     let uid = pod.metadata.uid.as_deref().unwrap_or_default();
     let file = context.paths.termination(uid, &state.name, state.attempt);

@@ -100,6 +100,10 @@ pub struct ContainerSpec {
     pub tty: bool,
     /// A file inside whose content becomes the termination message; it is mounted by the caller.
     pub termination_message_path: String,
+    /// The container of the sandbox whose processes it sees and may signal, by its name in the pod; empty is none. It must run,
+    /// unless all processes of the pod are in one namespace anyway.
+    #[serde(default)]
+    pub target: String,
 }
 
 /// A directory or file of the node inside a container.
@@ -267,7 +271,7 @@ pub struct Streams {
     pub stdout: Option<Pin<Box<dyn tokio::io::AsyncRead + Send>>>,
     /// Its standard error; none with a terminal.
     pub stderr: Option<Pin<Box<dyn tokio::io::AsyncRead + Send>>>,
-    /// Tells the terminal its size, as (columns, rows).
+    /// Tells the terminal, if it has one, its size as (columns, rows).
     pub resize: Option<tokio::sync::mpsc::Sender<(u16, u16)>>,
     /// Its exit code, once it has ended.
     pub exit: tokio::sync::oneshot::Receiver<i32>,

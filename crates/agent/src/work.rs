@@ -1,11 +1,12 @@
 //! Carries out single actions for a pod and reports what came of them.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rota_api::k8s::api::core::v1::{Container, Pod};
-use rota_podlife::restart::containers;
+use rota_podlife::restart;
 use rota_podlife::{Action, Exit, Input, Run, Sandbox, StartFailure};
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -77,26 +78,19 @@ impl Job {
                 None
             }
             Action::PostStart { container, id } => {
-                let hook = self
-                    .container(&container)
-                    .and_then(|c| c.lifecycle.as_ref()?.post_start.clone());
+                let spec = self.container(&container);
+                let hook = spec.as_ref().and_then(|c| c.lifecycle.as_ref()?.post_start.as_ref());
                 let error = match hook {
-                    Some(hook) => probes::hook(
-                        &self.context,
-                        bare_id(&id),
-                        &hook,
-                        self.container(&container),
-                        &self.ips,
-                    )
-                    .await
-                    .err(),
+                    Some(hook) => probes::hook(&self.context, bare_id(&id), hook, spec.as_deref(), &self.ips)
+                        .await
+                        .err(),
                     None => None,
                 };
                 Some(Message::Input(Input::PostStart { container, id, error }))
             }
             Action::Probe { container, id, kind } => {
                 let verdict = match self.container(&container) {
-                    Some(spec) => probes::probe(&self.context, bare_id(&id), spec, kind, &self.ips).await,
+                    Some(spec) => probes::probe(&self.context, bare_id(&id), &spec, kind, &self.ips).await,
                     None => return,
                 };
                 Some(Message::Input(Input::Probed {
@@ -115,10 +109,9 @@ impl Job {
         }
     }
 
-    fn container(&self, name: &str) -> Option<&Container> {
-        containers(self.pod.spec.as_ref()?)
-            .map(|(_, container)| container)
-            .find(|c| c.name == name)
+    fn container(&self, name: &str) -> Option<Cow<'_, Container>> {
+        let (_, container) = restart::container(self.pod.spec.as_ref()?, name)?;
+        Some(container)
     }
 
     async fn run_sandbox(&self, attempt: u32) -> Message {
@@ -193,7 +186,7 @@ impl Job {
         let wanted = Wanted {
             context: &self.context,
             pod: &self.pod,
-            container,
+            container: &container,
             attempt,
             image: &image,
             pod_ips: &self.ips,
@@ -207,7 +200,12 @@ impl Job {
                 )),
             },
             Err(RuntimeError::Start(why)) => Err(StartFailure::Run(why)),
-            Err(error) => Err(StartFailure::Create(error.to_string())),
+            Err(error) => {
+                if matches!(error, RuntimeError::Gone(_)) {
+                    let _ = self.outbox.send(Message::Input(Input::SandboxStopped));
+                }
+                Err(StartFailure::Create(error.to_string()))
+            }
         }
     }
 
@@ -216,11 +214,12 @@ impl Job {
         let mut hook_took = None;
         let container = self.container(&name);
         let hook = container
+            .as_ref()
             .and_then(|c| c.lifecycle.as_ref()?.pre_stop.as_ref())
             .filter(|_| pre_stop);
         if let Some(hook) = hook {
             let started = Instant::now();
-            let hook = probes::hook(&self.context, bare_id(id), hook, container, &self.ips);
+            let hook = probes::hook(&self.context, bare_id(id), hook, container.as_deref(), &self.ips);
             let error = match tokio::time::timeout(grace, hook).await {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error),
@@ -240,12 +239,33 @@ impl Job {
             None => grace,
         };
         match self.context.runtime.stop_container(bare_id(id), left).await {
-            Ok(()) | Err(RuntimeError::Gone(_)) => None,
+            Ok(()) | Err(RuntimeError::Gone(_)) => self.end_of(name, id).await,
             Err(error) => {
                 warn!(%error, container = id, "stopping a container failed");
                 tokio::time::sleep(TAKE_DOWN_PAUSE).await;
                 Some(Message::Input(Input::StopFailed { container: name }))
             }
+        }
+    }
+
+    /// The end of a container that no longer runs. It was told where the runtime saw it; told again it changes nothing, and
+    /// where nobody saw it the pod would wait for it for ever.
+    async fn end_of(&self, name: String, id: &str) -> Option<Message> {
+        let sandboxes = match self.context.runtime.inventory().await {
+            Ok(sandboxes) => sandboxes,
+            Err(error) => {
+                warn!(%error, container = id, "learning how a container ended failed");
+                tokio::time::sleep(TAKE_DOWN_PAUSE).await;
+                return Some(Message::Input(Input::StopFailed { container: name }));
+            }
+        };
+        let mut containers = sandboxes.into_iter().flat_map(|sandbox| sandbox.containers);
+        match containers.find(|container| container.id == bare_id(id)) {
+            Some(container) => Some(Message::Exit(container)),
+            None => Some(Message::Input(Input::Lost {
+                container: name,
+                id: id.to_owned(),
+            })),
         }
     }
 

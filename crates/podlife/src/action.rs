@@ -70,6 +70,13 @@ pub enum Input {
     },
     /// A container has ended.
     Exited(Run),
+    /// A run of a container has ended, and nobody knows how.
+    Lost {
+        /// The container.
+        container: String,
+        /// The runtime's name of the run.
+        id: String,
+    },
     /// A container could not be stopped; it is tried again.
     StopFailed {
         /// The container.

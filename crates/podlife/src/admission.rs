@@ -114,7 +114,7 @@ fn requests(spec: &PodSpec) -> Amounts {
                 add(&mut sidecars, &own);
                 add(&mut together, &own);
             }
-            Role::Regular => add(&mut together, &own),
+            Role::Regular | Role::Ephemeral => add(&mut together, &own),
         }
     }
     for (name, amount) in most {

@@ -158,7 +158,7 @@ fn initialized(facts: &Facts<'_>) -> Verdict {
         .filter(|(role, _, status)| match role {
             Role::Init => !status.ready,
             Role::Sidecar => status.started != Some(true),
-            Role::Regular => false,
+            Role::Regular | Role::Ephemeral => false,
         })
         .map(|(_, container, _)| container.name.as_str())
         .collect();

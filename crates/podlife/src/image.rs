@@ -16,6 +16,9 @@ use crate::track::Track;
 /// How long a failed pull is shown as such before the wait for the next one is.
 const PULL_ERROR_SHOWN: Duration = Duration::from_secs(1);
 
+/// The reason for a container that waits until its image is tried again.
+const PULL_BACK_OFF: &str = "ImagePullBackOff";
+
 /// The reason for a name that no image can have.
 const INVALID_NAME: &str = "InvalidImageName";
 
@@ -47,6 +50,15 @@ struct Failure {
     message: String,
     at: Timestamp,
     retry: Timestamp,
+    /// People were told that it is waited.
+    told: bool,
+}
+
+impl Failure {
+    /// True where waiting longer each time spares a registry.
+    fn is_of_pull(&self) -> bool {
+        matches!(self.reason.as_str(), "ErrImagePull" | "RegistryUnavailable")
+    }
 }
 
 impl Image {
@@ -94,6 +106,7 @@ impl Image {
             message,
             at,
             retry,
+            told: false,
         });
     }
 
@@ -127,13 +140,19 @@ impl Image {
 
     /// Does the next thing that is needed. Returns true when the image is there.
     pub(crate) fn ensure(&mut self, role: Role, container: &Container, now: Timestamp, out: &mut Out) -> bool {
-        match (&self.stage, &self.failure) {
+        match (&self.stage, &mut self.failure) {
             (Stage::Ready, _) => return true,
             (Stage::Finding | Stage::Pulling, _) => return false,
             (Stage::Failed, Some(failure)) if now < failure.retry => {
                 out.wake_at(failure.retry);
                 if now < failure.at + PULL_ERROR_SHOWN {
                     out.wake_at(failure.at + PULL_ERROR_SHOWN);
+                } else if failure.is_of_pull() && !std::mem::replace(&mut failure.told, true) {
+                    let image = container.image.as_deref().unwrap_or_default();
+                    let note = |warning, reason, message| Track::note(role, &container.name, warning, reason, message);
+                    out.notes
+                        .push(note(false, "BackOff", format!("Back-off pulling image {image:?}")));
+                    out.notes.push(note(true, "Failed", format!("Error: {PULL_BACK_OFF}")));
                 }
                 return false;
             }
@@ -172,14 +191,13 @@ impl Image {
     /// Why the container waits, as (reason, message), if it waits for its image in vain.
     pub(crate) fn waiting(&self, container: &Container, now: Timestamp) -> Option<(String, String)> {
         let failure = self.failure.as_ref()?;
-        let is_pull = matches!(failure.reason.as_str(), "ErrImagePull" | "RegistryUnavailable");
-        if is_pull && now >= failure.at + PULL_ERROR_SHOWN {
+        if failure.is_of_pull() && now >= failure.at + PULL_ERROR_SHOWN {
             let image = container.image.as_deref().unwrap_or_default();
             let message = format!(
                 "Back-off pulling image {image:?}: {}: {}",
                 failure.reason, failure.message
             );
-            return Some(("ImagePullBackOff".to_owned(), message));
+            return Some((PULL_BACK_OFF.to_owned(), message));
         }
         Some((failure.reason.clone(), failure.message.clone()))
     }

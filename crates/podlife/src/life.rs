@@ -19,7 +19,7 @@ use rota_api::k8s::api::core::v1::{Container, ContainerStatus, Pod, PodStatus};
 
 use crate::action::{Action, Exit, Input, Note, ProbeKind, ProbeVerdict, Run, Sandbox, StartFailure, Step};
 use crate::backoff::{BackoffLimits, later};
-use crate::restart::{Role, containers, restarts};
+use crate::restart::{self, Role, all_containers, containers, restarts};
 use crate::track::{Before, Hook, Start, Track, probes};
 
 /// How long until volumes or a sandbox that could not be made are tried again.
@@ -169,23 +169,32 @@ impl Life {
 
     /// One track per container. What ran before and is no longer known to the runtime still counts as having run.
     fn make_tracks(&mut self) {
-        let Some(spec) = self.pod.spec.clone() else { return };
-        for (_, container) in containers(&spec) {
+        let pod = Arc::clone(&self.pod);
+        for (_, container) in pod.spec.iter().flat_map(all_containers) {
+            if self.tracks.contains_key(&container.name) {
+                continue;
+            }
             let before = self.before(&container.name).map(|status| {
                 let ran = status.container_id.is_some();
                 u32::try_from(status.restart_count).unwrap_or(0) + u32::from(ran)
             });
-            let track = self.tracks.entry(container.name.clone()).or_default();
-            track.next_attempt = track.next_attempt.max(before.unwrap_or(0));
+            let track = Track {
+                next_attempt: before.unwrap_or(0),
+                ..Track::default()
+            };
+            self.tracks.insert(container.name.clone(), track);
         }
     }
 
     /// What the cluster was last told about a container.
     pub(crate) fn before(&self, name: &str) -> Option<&ContainerStatus> {
-        let inits = self.reported.init_container_statuses.iter().flatten();
-        inits
-            .chain(self.reported.container_statuses.iter().flatten())
-            .find(|s| s.name == name)
+        let lists = [
+            &self.reported.init_container_statuses,
+            &self.reported.container_statuses,
+            &self.reported.ephemeral_container_statuses,
+        ];
+        let mut statuses = lists.into_iter().flatten().flatten();
+        statuses.find(|status| status.name == name)
     }
 
     /// Runs that the cluster was told of and the runtime no longer knows have ended, seen or not: that a process may have
@@ -194,8 +203,8 @@ impl Life {
         if std::mem::replace(&mut self.is_adopted, true) {
             return;
         }
-        let Some(spec) = self.pod.spec.clone() else { return };
-        for (_, container) in containers(&spec) {
+        let pod = Arc::clone(&self.pod);
+        for (_, container) in pod.spec.iter().flat_map(all_containers) {
             let lost = self
                 .before(&container.name)
                 .and_then(|status| reported_run(status, now));
@@ -254,7 +263,11 @@ impl Life {
     pub fn see(&mut self, input: Input, now: Timestamp) {
         let mut out = std::mem::take(&mut self.pending);
         match input {
-            Input::Pod(pod) => self.pod = pod,
+            Input::Pod(pod) => {
+                self.pod = pod;
+                // Containers may have been added.
+                self.make_tracks();
+            }
             Input::Removed => self.is_removed = true,
             Input::Refused { reason, message } => {
                 out.notes.push(pod_note(true, reason.clone(), message.clone()));
@@ -308,6 +321,7 @@ impl Life {
             | Input::PullFailed { container, .. }
             | Input::StartFailed { container, .. }
             | Input::StopFailed { container }
+            | Input::Lost { container, .. }
             | Input::PostStart { container, .. }
             | Input::PreStopFailed { container, .. }
             | Input::Probed { container, .. } => container.clone(),
@@ -322,13 +336,16 @@ impl Life {
             | Input::TerminalStatusAccepted
             | Input::CleanedUp => return,
         };
-        let found = pod
-            .spec
-            .as_ref()
-            .and_then(|spec| containers(spec).find(|(_, c)| c.name == name));
+        let found = pod.spec.as_ref().and_then(|spec| restart::container(spec, &name));
         let (Some((role, container)), Some(mut track)) = (found, self.tracks.remove(&name)) else {
             return;
         };
+        if matches!(&input, Input::Exited(run) if track.knows_end_of(run)) {
+            // Told again.
+            self.tracks.insert(name, track);
+            return;
+        }
+        let container = &*container;
         let note = |warning, reason, message| Track::note(role, &name, warning, reason, message);
         // The end of a run that is over at once may be told before its start.
         if matches!(input, Input::Started(_) | Input::Exited(_)) && track.start == Start::Asked {
@@ -354,6 +371,7 @@ impl Life {
                 self.start_failed(&mut track, container, attempt, failure, now);
             }
             Input::Exited(run) => track.ended(run),
+            Input::Lost { id, .. } => track.lost(&id, now),
             Input::StopFailed { .. } => track.stopping = None,
             Input::PostStart { id, error, .. } => {
                 let is_current = track.run.as_ref().is_some_and(|run| run.id == id);

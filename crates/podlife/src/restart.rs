@@ -1,8 +1,10 @@
-//! Whether a container that ended is started again.
+//! Which containers a pod has, and whether one that ended is started again.
 //!
-//! Source: `spec/node-and-pod.md` §12.1–12.2; kubernetes `pkg/kubelet/container/helpers.go`.
+//! Source: `spec/node-and-pod.md` §12.1–12.2, §23; kubernetes `pkg/kubelet/container/helpers.go`.
 
-use rota_api::k8s::api::core::v1::{Container, PodSpec};
+use std::borrow::Cow;
+
+use rota_api::k8s::api::core::v1::{Container, EphemeralContainer, PodSpec};
 
 /// What a container is to its pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,15 +15,54 @@ pub enum Role {
     Sidecar,
     /// What the pod is for.
     Regular,
+    /// Added to a pod that is there, to look into it; decides nothing about the pod.
+    Ephemeral,
 }
 
-/// The pod's containers in the order in which they start, with their roles.
+/// The containers that a pod was made with, in the order in which they start, with their roles.
 pub fn containers(spec: &PodSpec) -> impl DoubleEndedIterator<Item = (Role, &Container)> {
     let inits = spec.init_containers.iter().flatten().map(|container| {
         let is_sidecar = container.restart_policy.as_deref() == Some("Always");
         (if is_sidecar { Role::Sidecar } else { Role::Init }, container)
     });
     inits.chain(spec.containers.iter().map(|container| (Role::Regular, container)))
+}
+
+/// All containers of a pod, with their roles: those it was made with, and those that were added to it.
+pub fn all_containers(spec: &PodSpec) -> impl Iterator<Item = (Role, Cow<'_, Container>)> {
+    let made = containers(spec).map(|(role, container)| (role, Cow::Borrowed(container)));
+    let added = spec.ephemeral_containers.iter().flatten();
+    made.chain(added.map(|container| (Role::Ephemeral, Cow::Owned(as_container(container)))))
+}
+
+/// The container of this name.
+pub fn container<'a>(spec: &'a PodSpec, name: &str) -> Option<(Role, Cow<'a, Container>)> {
+    all_containers(spec).find(|(_, container)| container.name == name)
+}
+
+/// What an ephemeral container has in common with every other. The fields of its type that it must not set (ports, probes,
+/// hooks, resources, restart policies) are left out.
+fn as_container(ephemeral: &EphemeralContainer) -> Container {
+    let own = ephemeral.clone();
+    Container {
+        name: own.name,
+        image: own.image,
+        image_pull_policy: own.image_pull_policy,
+        command: own.command,
+        args: own.args,
+        working_dir: own.working_dir,
+        env: own.env,
+        env_from: own.env_from,
+        volume_mounts: own.volume_mounts,
+        volume_devices: own.volume_devices,
+        security_context: own.security_context,
+        stdin: own.stdin,
+        stdin_once: own.stdin_once,
+        tty: own.tty,
+        termination_message_path: own.termination_message_path,
+        termination_message_policy: own.termination_message_policy,
+        ..Container::default()
+    }
 }
 
 /// True when a container that ended with `exit_code` is to be started again.
@@ -41,7 +82,7 @@ pub fn restarts(spec: &PodSpec, role: Role, container: &Container, exit_code: i3
     }
     let of_pod = spec.restart_policy.as_deref().unwrap_or("Always");
     match (container.restart_policy.as_deref().unwrap_or(of_pod), role) {
-        ("Never", _) => false,
+        ("Never", _) | (_, Role::Ephemeral) => false,
         // An init container is done once it ended well, whatever the policy.
         ("OnFailure", _) | (_, Role::Init) => exit_code != 0,
         (_, Role::Sidecar | Role::Regular) => true,
@@ -82,6 +123,29 @@ mod tests {
         check("Always", Role::Init, json!({}), 0, false);
         check("Always", Role::Init, json!({}), 1, true);
         check("Never", Role::Init, json!({}), 1, false);
+    }
+
+    #[test]
+    fn an_ephemeral_container_is_never_started_again() {
+        for policy in ["Always", "OnFailure", "Never"] {
+            check(policy, Role::Ephemeral, json!({}), 0, false);
+            check(policy, Role::Ephemeral, json!({}), 1, false);
+        }
+    }
+
+    #[test]
+    fn containers_that_were_added_come_last() {
+        let spec: PodSpec = serde_json::from_value(json!({
+            "containers": [{"name": "c"}],
+            "initContainers": [{"name": "i"}],
+            "ephemeralContainers": [{"name": "e", "image": "x", "command": ["sh"], "stdin": true, "targetContainerName": "c"}],
+        }))
+        .unwrap();
+        let all: Vec<_> = all_containers(&spec).map(|(role, c)| (role, c.name.clone())).collect();
+        let expected = [(Role::Init, "i"), (Role::Regular, "c"), (Role::Ephemeral, "e")];
+        assert_eq!(all, expected.map(|(role, name)| (role, name.to_owned())));
+        let (_, added) = container(&spec, "e").unwrap();
+        assert_eq!((added.image.as_deref(), added.stdin), (Some("x"), Some(true)));
     }
 
     #[test]

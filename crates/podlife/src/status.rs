@@ -2,6 +2,8 @@
 //!
 //! Source: `spec/node-and-pod.md` §10.7, §11.4; kubernetes `pkg/kubelet/kubelet_pods.go`, `status/status_manager.go`.
 
+use std::borrow::Cow;
+
 use rota_api::Timestamp;
 use rota_api::k8s::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
@@ -13,7 +15,7 @@ use crate::action::{Exit, Run};
 use crate::conditions::{self, conditions};
 use crate::life::Life;
 use crate::phase::{Seen, phase};
-use crate::restart::{Role, containers, restarts};
+use crate::restart::{Role, all_containers, restarts};
 use crate::track::{Start, Track};
 
 impl Life {
@@ -23,10 +25,13 @@ impl Life {
             return self.reported.clone();
         };
         let is_over = self.is_over();
-        let statuses: Vec<(Role, &Container, ContainerStatus)> = containers(spec)
-            .filter_map(|(role, c)| Some((role, c, self.container_status(role, c, self.tracks.get(&c.name)?, now))))
+        let statuses: Vec<(Role, Cow<'_, Container>, ContainerStatus)> = all_containers(spec)
+            .filter_map(|(role, c)| {
+                let status = self.container_status(role, &c, self.tracks.get(&c.name)?, now);
+                Some((role, c, status))
+            })
             .collect();
-        let seen: Vec<Seen<'_>> = statuses.iter().map(|(role, c, s)| (*role, *c, s)).collect();
+        let seen: Vec<Seen<'_>> = statuses.iter().map(|(role, c, s)| (*role, &**c, s)).collect();
         let (phase, reason, message) = self.verdict(phase(spec, &seen, is_over), is_over);
         let facts = conditions::Facts {
             pod: &self.pod,
@@ -60,6 +65,7 @@ impl Life {
             conditions: Some(conditions),
             init_container_statuses: list(&[Role::Init, Role::Sidecar]),
             container_statuses: list(&[Role::Regular]),
+            ephemeral_container_statuses: list(&[Role::Ephemeral]),
             observed_generation: self.pod.metadata.generation,
             qos_class: self.reported.qos_class.clone(),
             ..PodStatus::default()
@@ -123,7 +129,8 @@ impl Life {
             image_id: run.map(|run| run.image_id.clone()).unwrap_or_default(),
             container_id: run.map(|run| run.id.clone()).filter(|id| !id.is_empty()),
             ready: track.is_ready(role),
-            started: Some(is_running && track.is_started()),
+            // Nobody asks whether one that serves nothing has come up.
+            started: (role != Role::Ephemeral).then(|| is_running && track.is_started()),
             restart_count: restart_count(track),
             state: Some(state),
             last_state: Some(last.or_else(|| before?.last_state.clone()).unwrap_or_default()),

@@ -1,4 +1,5 @@
-//! Brings a pod up: volumes, sandbox, init containers in order, then the rest; starts again what ended.
+//! Brings a pod up: volumes, sandbox, init containers in order, then the rest; starts again what ended. Ephemeral containers
+//! wait for the sandbox only: whoever adds one may want to see why the pod does not come up.
 //!
 //! Source: `spec/node-and-pod.md` §10.4–10.5, §12, §14; kubernetes `pkg/kubelet/kuberuntime/kuberuntime_manager.go`.
 
@@ -9,7 +10,7 @@ use rota_api::k8s::api::core::v1::{Container, PodSpec};
 
 use crate::action::Action;
 use crate::life::{Life, Out, SandboxState, Volumes, pod_note};
-use crate::restart::{Role, containers, restarts};
+use crate::restart::{Role, all_containers, containers, restarts};
 use crate::track::{Hook, Start, Track};
 
 impl Life {
@@ -19,6 +20,9 @@ impl Life {
         let Some(spec) = pod.spec.as_ref() else { return };
         if self.is_done() || !self.ensure_volumes(now, out) || !self.ensure_sandbox(now, out) {
             return;
+        }
+        for (role, container) in all_containers(spec).filter(|(role, _)| *role == Role::Ephemeral) {
+            self.ensure_running(spec, role, &container, now, out);
         }
         let inits_done = self.inits_are_done();
         let regulars_finished = self.regulars_are_finished(spec);
@@ -30,7 +34,7 @@ impl Life {
             let is_idle = match role {
                 Role::Sidecar => regulars_finished,
                 Role::Init => inits_done,
-                Role::Regular => false,
+                Role::Regular | Role::Ephemeral => false,
             };
             if !is_idle {
                 self.ensure_running(spec, role, container, now, out);
@@ -106,7 +110,7 @@ impl Life {
         match role {
             Role::Init => is_current && track.exit().is_some_and(|exit| exit.code == 0),
             Role::Sidecar => track.is_started(),
-            Role::Regular => true,
+            Role::Regular | Role::Ephemeral => true,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Brings a pod down: regular containers together, sidecars one by one in reverse, all within one grace; then the sandbox,
+//! Brings a pod down: regular and ephemeral containers together, sidecars one by one in reverse, all within one grace; then the sandbox,
 //! the volumes, and at the very end the word to the cluster that nothing is left.
 //!
 //! Order is meaning: a run is forgotten by the runtime only when the cluster knows how it ended, and the pod is confirmed
@@ -13,7 +13,7 @@ use rota_api::Timestamp;
 
 use crate::action::Action;
 use crate::life::{Life, Out, Progress, SandboxState, Stage};
-use crate::restart::{Role, containers};
+use crate::restart::{Role, all_containers, containers};
 use crate::track::Track;
 
 /// The least time a container is given to end, so that a grace used up elsewhere does not kill it outright.
@@ -64,7 +64,7 @@ impl Life {
         };
         let deadline = ending.deadline;
         let mut others_run = false;
-        for (role, container) in containers(spec).filter(|(role, _)| *role != Role::Sidecar) {
+        for (role, container) in all_containers(spec).filter(|(role, _)| *role != Role::Sidecar) {
             if let Some(track) = self.tracks.get_mut(&container.name) {
                 others_run |= track.is_busy();
                 stop(role, &container.name, track, deadline, now, out);

@@ -93,6 +93,7 @@ impl Track {
     pub(crate) fn is_ready(&self, role: Role) -> bool {
         match role {
             Role::Init => self.exit().is_some_and(|exit| exit.code == 0),
+            Role::Ephemeral => false,
             Role::Sidecar | Role::Regular => {
                 self.is_started()
                     && self
@@ -136,6 +137,21 @@ impl Track {
         self.succeed_with(run);
     }
 
+    /// True when the end of this run is known, or the run is an earlier one than that which counts.
+    pub(crate) fn knows_end_of(&self, run: &Run) -> bool {
+        let known = self.run.as_ref();
+        known.is_some_and(|known| known.attempt > run.attempt || known.attempt == run.attempt && known.exit.is_some())
+    }
+
+    /// Takes in that a run has ended, nobody knows how.
+    pub(crate) fn lost(&mut self, id: &str, now: Timestamp) {
+        let lost = self.run.clone().filter(|run| run.id == id && run.exit.is_none());
+        if let Some(mut run) = lost {
+            run.exit = Some(Exit::unknown(now));
+            self.ended(run);
+        }
+    }
+
     /// Takes in a run that has ended; it may never have been seen running.
     pub(crate) fn ended(&mut self, run: Run) {
         self.next_attempt = self.next_attempt.max(run.attempt + 1);
@@ -167,6 +183,7 @@ impl Track {
         let list = match role {
             Role::Init | Role::Sidecar => "initContainers",
             Role::Regular => "containers",
+            Role::Ephemeral => "ephemeralContainers",
         };
         Note {
             warning,

@@ -52,7 +52,8 @@ pub(crate) async fn open(mut stream: UnixStream, request: Request, wanted: Wante
         stdin: if wanted.stdin { Some(Box::pin(stdin)) } else { None },
         stdout: Some(Box::pin(stdout)),
         stderr: if wanted.tty { None } else { Some(Box::pin(stderr)) },
-        resize: wanted.tty.then_some(resize),
+        // Whether a process that is attached to has a terminal, the shim knows; to others their size means nothing.
+        resize: Some(resize),
         exit,
     })
 }

@@ -316,6 +316,53 @@ async fn a_failing_container_is_restarted_at_once_and_its_message_told() {
 }
 
 #[tokio::test]
+async fn a_pod_goes_although_nobody_tells_of_the_end_of_its_container() {
+    let world = World::new().await;
+    let _agent = world.agent().await;
+    world.pod(json!({})).await;
+    world.wait_phase("Running").await;
+    world.runtime.mute();
+    let delete = || Write::delete(resource::PODS, "default", "p", DeleteOptions::default());
+    world.cluster.write(delete()).await.unwrap();
+    world.wait("p", Value::is_null).await;
+    // Nor is it held by one that the runtime has lost.
+    world.pod(json!({})).await;
+    world.wait_phase("Running").await;
+    world.runtime.lose_all();
+    world.cluster.write(delete()).await.unwrap();
+    world.wait("p", Value::is_null).await;
+}
+
+#[tokio::test]
+async fn an_ephemeral_container_is_started_in_a_pod_that_runs() {
+    let world = World::new().await;
+    let _agent = world.agent().await;
+    world.pod(json!({})).await;
+    world.wait_phase("Running").await;
+    let added = json!({"spec": {"ephemeralContainers": [
+        {"name": "e", "image": "x:1", "command": ["look"], "stdin": true, "targetContainerName": "c",
+         "terminationMessagePolicy": "File"}]}});
+    let kind = rota_api::PatchKind::Strategic;
+    let add = Write::patch(resource::PODS, "default", "p", kind, added, Some("ephemeralcontainers"));
+    world.cluster.write(add).await.unwrap();
+    let spec = world.runtime.started("e", 0).await;
+    assert_eq!((spec.target.as_str(), spec.stdin), ("c", true));
+    assert_eq!(spec.args, ["look"]);
+    assert_eq!(world.runtime.started("c", 0).await.target, "");
+    let of = |pod: &Value| pod["status"]["ephemeralContainerStatuses"][0].clone();
+    let pod = world.wait("p", |pod| of(pod)["state"]["running"].is_object()).await;
+    assert_eq!(
+        (&of(&pod)["ready"], &of(&pod)["started"]),
+        (&json!(false), &Value::Null)
+    );
+    world.runtime.end("e", 4);
+    let pod = world
+        .wait("p", |pod| of(pod)["state"]["terminated"]["exitCode"] == 4)
+        .await;
+    assert_eq!(pod["status"]["phase"], "Running");
+}
+
+#[tokio::test]
 async fn a_deleted_pod_is_stopped_within_its_grace_and_goes() {
     let world = World::new().await;
     let _agent = world.agent().await;

@@ -21,6 +21,8 @@ struct Inner {
     listeners: Vec<mpsc::UnboundedSender<ContainerState>>,
     /// Graces with which containers were stopped.
     stops: Vec<u64>,
+    /// Nobody is told of ends any more.
+    is_mute: bool,
 }
 
 /// The runtime.
@@ -80,9 +82,22 @@ impl Scripted {
             }
         }
         assert!(!ended.is_empty(), "{name} runs");
+        if inner.is_mute {
+            return;
+        }
         inner
             .listeners
             .retain(|listener| ended.iter().all(|container| listener.send(container.clone()).is_ok()));
+    }
+
+    /// From now on nobody is told of ends of containers.
+    pub(crate) fn mute(&self) {
+        self.inner.lock().unwrap().is_mute = true;
+    }
+
+    /// Everything is gone, as if somebody had removed it.
+    pub(crate) fn lose_all(&self) {
+        self.inner.lock().unwrap().sandboxes.clear();
     }
 
     pub(crate) fn stops(&self) -> Vec<u64> {
@@ -201,6 +216,7 @@ impl Runtime for Scripted {
             inner
                 .specs
                 .get(id)
+                .filter(|_| !inner.sandboxes.is_empty())
                 .map(|spec| spec.name.clone())
                 .ok_or_else(|| RuntimeError::Gone(id.to_owned()))?
         };

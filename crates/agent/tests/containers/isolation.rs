@@ -8,6 +8,7 @@ tests![
     a_container_has_its_own_processes_and_the_pods_name,
     containers_of_a_pod_share_network_and_memory,
     a_pod_can_share_its_processes,
+    a_container_can_share_the_processes_of_another,
     the_nodes_processes_are_seen_when_asked_for,
     memory_beyond_the_limit_kills_the_container,
     users_come_from_the_image_and_the_pod,
@@ -65,6 +66,35 @@ async fn a_pod_can_share_its_processes() {
         .await;
     assert!(seen.contains("sleep 4242"), "{seen}");
     node.runtime_stop(&sleeper.id).await;
+}
+
+async fn a_container_can_share_the_processes_of_another() {
+    let node = Node::new().await;
+    let pod = node.sandbox("pod-1").await;
+    let target = pod.shell("target", "exec sleep 4242").await;
+    pod.shell("other", "exec sleep 4343").await;
+    let looker = |name: &str, target: &str, script: &str| ContainerSpec {
+        target: target.to_owned(),
+        ..pod.spec(name, &["sh", "-c", script])
+    };
+    let list = "cat /proc/[0-9]*/cmdline | tr '\\0' ' '";
+    let looked = pod.start(looker("looker", "target", list)).await.expect("start");
+    assert_eq!(node.ended(&looked.id).await.code, 0);
+    let seen = node.log("looker");
+    assert!(seen.contains("sleep 4242") && !seen.contains("sleep 4343"), "{seen}");
+    // Its end is not the target's, but the target's end is its own.
+    let stays = pod
+        .start(looker("stays", "target", "exec sleep 1000"))
+        .await
+        .expect("start");
+    node.runtime_stop(&target.id).await;
+    assert_eq!(node.ended(&stays.id).await.code, 137);
+    let refused = pod
+        .start(looker("late", "target", "true"))
+        .await
+        .expect_err("it has ended");
+    let words = "joining the processes of container \"target\": it is not running";
+    assert!(refused.to_string().ends_with(words), "{refused}");
 }
 
 async fn the_nodes_processes_are_seen_when_asked_for() {

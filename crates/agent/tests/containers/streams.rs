@@ -10,6 +10,7 @@ tests![
     a_process_reads_what_it_is_sent,
     a_process_can_have_a_terminal,
     a_process_that_cannot_start_says_why,
+    a_container_ends_however_often_a_process_could_not_be_started_in_it,
     a_process_that_is_to_end_when_left_leaves_nothing_behind,
     a_container_is_attached_to,
 ];
@@ -54,6 +55,22 @@ async fn count(node: &Node, container: &str, word: &str) -> usize {
         .expect("exec");
     let (out, _, _) = collect(streams).await;
     out.trim().parse().expect("a number")
+}
+
+async fn a_container_ends_however_often_a_process_could_not_be_started_in_it() {
+    let node = Node::new().await;
+    let pod = node.sandbox("pod-1").await;
+    let state = pod.shell("main", "exec sleep 1000").await;
+    for _ in 0..40 {
+        let started = node.runtime.exec(&state.id, &exec(&["no-such-command"])).await;
+        assert!(matches!(started, Err(RuntimeError::Start(_))));
+    }
+    let stop = node.runtime.stop_container(&state.id, std::time::Duration::ZERO);
+    tokio::time::timeout(PATIENCE, stop)
+        .await
+        .expect("it ends")
+        .expect("stop");
+    assert_eq!(node.ended(&state.id).await.code, 137);
 }
 
 async fn a_process_that_is_to_end_when_left_leaves_nothing_behind() {

@@ -6,6 +6,7 @@ mod cron_jobs;
 mod daemon_set_conformance;
 mod daemon_set_rollouts;
 mod daemon_sets;
+mod debug;
 mod host_port;
 mod job_conformance;
 mod job_describe;

@@ -74,7 +74,11 @@ impl Bench {
             }
             let told = tell(
                 step.status.phase.as_deref(),
-                &[&step.status.init_container_statuses, &step.status.container_statuses],
+                &[
+                    &step.status.init_container_statuses,
+                    &step.status.container_statuses,
+                    &step.status.ephemeral_container_statuses,
+                ],
             );
             if told != self.told {
                 self.lines.push(format!("{:>3} = {told}", self.now));
@@ -220,6 +224,12 @@ impl Bench {
         self.settle()
     }
 
+    /// The end of a run is told that may be known already.
+    pub(super) fn tell_end(&mut self, container: &str, attempt: u32, code: i32) -> &mut Self {
+        let run = self.run(container, attempt, "s0");
+        self.see(Input::Exited(ended(&run, code, self.now)))
+    }
+
     /// Something is observed.
     pub(super) fn see(&mut self, input: Input) -> &mut Self {
         self.life.see(input, at(self.now));
@@ -244,6 +254,13 @@ impl Bench {
     pub(super) fn delete(&mut self, grace: i64) -> &mut Self {
         self.pod["metadata"]["deletionTimestamp"] = at(self.now + grace).to_string().into();
         self.pod["metadata"]["deletionGracePeriodSeconds"] = grace.into();
+        let pod: Pod = serde_json::from_value(self.pod.clone()).unwrap();
+        self.see(Input::Pod(Arc::new(pod)))
+    }
+
+    /// An ephemeral container is added to the pod.
+    pub(super) fn add(&mut self, container: Value) -> &mut Self {
+        self.pod["spec"]["ephemeralContainers"] = json!([container]);
         let pod: Pod = serde_json::from_value(self.pod.clone()).unwrap();
         self.see(Input::Pod(Arc::new(pod)))
     }

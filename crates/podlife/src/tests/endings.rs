@@ -34,6 +34,25 @@ fn a_later_delete_may_only_shorten_the_grace() {
 }
 
 #[test]
+fn a_container_whose_end_nobody_saw_does_not_hold_its_pod() {
+    let mut bench = Bench::new(json!({}));
+    bench.hangs.insert("stop");
+    bench.settle().delete(30).skip();
+    let lost = |id: &str| Input::Lost {
+        container: "c".to_owned(),
+        id: id.to_owned(),
+    };
+    // Another run of it is not meant.
+    bench.see(lost("rota://c7")).check("");
+    bench.see(lost("rota://c0")).check(
+        "0 = Failed, c exit 137 ContainerStatusUnknown x0
+         0 > stop-sandbox
+         0 > remove-sandbox
+         0 > confirm",
+    );
+}
+
+#[test]
 fn regular_containers_are_stopped_together_then_sidecars_in_reverse_within_one_grace() {
     let sidecar = |name| json!({"name": name, "image": "i", "restartPolicy": "Always"});
     let mut bench = Bench::new(json!({"initContainers": [sidecar("s"), sidecar("t")]}));

@@ -2,5 +2,6 @@
 
 mod bench;
 mod endings;
+mod ephemeral;
 mod restarts;
 mod starts;

@@ -34,6 +34,22 @@ fn the_first_restart_is_immediate_and_the_next_waits() {
 }
 
 #[test]
+fn an_end_that_is_told_again_changes_nothing() {
+    let mut bench = Bench::new(json!({"restartPolicy": "OnFailure"}));
+    bench.hangs.insert("start");
+    bench.settle().skip();
+    bench.tell_end("c", 0, 1).check(
+        "0   Created: Container created
+         0   Started: Container started
+         0 = Running, c exit 1 Error x0
+         0   Pulled: Container image \"i\" already present on machine and can be accessed by the pod
+         0 > start c 1",
+    );
+    // The next run is on its way: it is not asked for twice, nor told of before it is there.
+    bench.tell_end("c", 0, 1).check("");
+}
+
+#[test]
 fn a_liveness_probe_that_fails_restarts_the_container() {
     let container =
         json!({"name": "c", "image": "i", "livenessProbe": {"failureThreshold": 1, "initialDelaySeconds": 60}});

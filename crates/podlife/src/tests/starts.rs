@@ -74,12 +74,16 @@ fn an_image_that_cannot_be_pulled_is_tried_again_with_back_off() {
          0   Failed: Failed to pull image \"i\": no such host
          0   Failed: Error: ErrImagePull
          0 = Pending, c ErrImagePull x0
+         1   BackOff: Back-off pulling image \"i\"
+         1   Failed: Error: ImagePullBackOff
          1 = Pending, c ImagePullBackOff x0
          10   Pulling: Pulling image \"i\"
          10 > pull c
          10   Failed: Failed to pull image \"i\": no such host
          10   Failed: Error: ErrImagePull
          10 = Pending, c ErrImagePull x0
+         11   BackOff: Back-off pulling image \"i\"
+         11   Failed: Error: ImagePullBackOff
          11 = Pending, c ImagePullBackOff x0",
     );
 }

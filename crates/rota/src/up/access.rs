@@ -144,7 +144,16 @@ impl NodeAccess for LocalNodes {
     async fn attach(&self, container: &ContainerRef, options: SessionOptions) -> Result<Session, ApiError> {
         let (agent, uid) = self.find(container)?;
         let streams = agent.attach(&uid, &container.container).await?;
-        Ok(session(streams, &options))
+        let mut session = session(streams, &options);
+        // Who looked on learns that it is over; how the container ended is its status's to tell, as with a kubelet.
+        let (sender, over) = oneshot::channel();
+        let exit = std::mem::replace(&mut session.exit, over);
+        tokio::spawn(async move {
+            if let Ok(outcome) = exit.await {
+                let _ = sender.send(outcome.map(|_| 0));
+            }
+        });
+        Ok(session)
     }
 
     async fn port_forward(&self, container: &ContainerRef, port: u16) -> Result<Box<dyn Connection>, ApiError> {

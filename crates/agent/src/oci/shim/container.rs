@@ -24,7 +24,7 @@ use super::executor::BecomeCommand;
 use super::process::Streams;
 use super::rootfs;
 use super::sandbox::Sandbox;
-use super::spec::{self, Surroundings};
+use super::spec::{self, PidNamespace, Surroundings};
 use super::user::{self, User};
 use crate::oci::cgroup::Cgroups;
 use crate::oci::protocol::{Failure, Start};
@@ -91,10 +91,10 @@ impl Context<'_> {
         self.sandbox.run.join("state")
     }
 
-    /// Creates and starts a container.
-    pub(super) fn start(&self, start: &Start) -> Result<Started, Failure> {
+    /// Creates and starts a container; `target` is the first process of the container whose processes it is to see.
+    pub(super) fn start(&self, start: &Start, target: Option<Pid>) -> Result<Started, Failure> {
         let dir = container_dir(self.dir, &start.id);
-        let outcome = self.try_start(start, &dir);
+        let outcome = self.try_start(start, target, &dir);
         if outcome.is_err() {
             self.disassemble(&start.id);
             let _ = self.cgroups.remove(&self.container_cgroup(&start.id));
@@ -103,7 +103,7 @@ impl Context<'_> {
         outcome
     }
 
-    fn try_start(&self, start: &Start, dir: &Path) -> Result<Started, Failure> {
+    fn try_start(&self, start: &Start, target: Option<Pid>, dir: &Path) -> Result<Started, Failure> {
         let bundle = self.bundle(&start.id);
         let root = bundle.join("rootfs");
         fs::create_dir_all(dir).map_err(|e| Failure::node(format_args!("making {}", dir.display()), e))?;
@@ -114,7 +114,10 @@ impl Context<'_> {
         rootfs::make_dir(&root, Path::new(cwd))
             .map_err(|e| Failure::asker(format!("making the working directory {cwd}: {e}")))?;
         let group = self.container_cgroup(&start.id);
-        let around = self.surroundings(&root, &user, &group, security);
+        let mut around = self.surroundings(&root, &user, &group, security);
+        if let (PidNamespace::Own, Some(target)) = (&around.pids, target) {
+            around.pids = PidNamespace::of(target);
+        }
         write_json(&bundle.join("config.json"), &spec::document(start, &around))
             .map_err(|e| Failure::node("writing the bundle", e))?;
 
@@ -351,13 +354,15 @@ fn pipe() -> io::Result<(File, File)> {
 
 /// What the process wrote before it gave up; nothing if it runs.
 fn read_error(errors: &mut File) -> Option<String> {
-    let mut text = String::new();
-    let _ = errors.read_to_string(&mut text);
-    (!text.is_empty()).then_some(text)
+    let mut text = Vec::new();
+    let _ = errors.read_to_end(&mut text);
+    (!text.is_empty()).then(|| String::from_utf8_lossy(&text).into_owned())
 }
 
 /// The process's own words where it had any: then the command is at fault. Otherwise libcontainer's.
 fn start_failure(errors: &mut File, error: &dyn std::error::Error) -> Failure {
+    // They were written before libcontainer noticed; a process that hangs is not waited for.
+    let _ = rustix::io::ioctl_fionbio(&*errors, true);
     if let Some(message) = read_error(errors) {
         return Failure::asker(message);
     }

@@ -19,6 +19,7 @@ mod rootfs;
 mod sandbox;
 mod server;
 mod spec;
+mod strays;
 mod sys;
 mod user;
 

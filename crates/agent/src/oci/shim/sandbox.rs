@@ -134,10 +134,7 @@ fn process_namespace(spec: &SandboxSpec) -> io::Result<(PidNamespace, Option<Pid
     let pause = sys::fork()?;
     let Some(pause) = pause else { be_first_process() };
     move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::ProcessID))?;
-    Ok((
-        PidNamespace::Shared(PathBuf::from(format!("/proc/{}/ns/pid", pause.as_raw_nonzero()))),
-        Some(pause),
-    ))
+    Ok((PidNamespace::of(pause), Some(pause)))
 }
 
 /// The first process of a shared namespace: reaps orphans, does nothing else, dies with the shim.

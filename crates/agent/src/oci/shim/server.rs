@@ -13,13 +13,15 @@ use std::time::{Duration, Instant};
 
 use rota_api::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, WaitOptions, pidfd_send_signal, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, pidfd_send_signal, waitpid};
 
 use super::connection::Connection;
 use super::container::{Context, Started, Template};
 use super::log::{Log, Stream};
 use super::process::{Process, Role, Streams};
 use super::sandbox::{self, Sandbox};
+use super::spec::PidNamespace;
+use super::strays::Strays;
 use crate::oci::cgroup::Cgroups;
 use crate::oci::protocol::{CHUNK_BYTES, Envelope, Failure, FrameKind, Reply, Request, Setup, Start};
 use crate::oci::record::{CONTAINER_FILE, ContainerRecord, Durability, SOCKET_FILE, container_dir, write_record};
@@ -36,6 +38,7 @@ enum Token {
     Exit(u64),
     Output(u64, Stream),
     Input(u64),
+    Stray(Pid),
 }
 
 /// A container, running or ended.
@@ -60,6 +63,7 @@ pub(crate) struct Server {
     listener: UnixListener,
     connections: BTreeMap<u64, Connection>,
     processes: BTreeMap<u64, Process>,
+    strays: Strays,
     containers: BTreeMap<String, Container>,
     next_key: u64,
     /// Who asked for the end, once someone did.
@@ -83,6 +87,7 @@ impl Server {
             listener,
             connections: BTreeMap::new(),
             processes: BTreeMap::new(),
+            strays: Strays::default(),
             containers: BTreeMap::new(),
             next_key: 1,
             shutdown: None,
@@ -108,7 +113,7 @@ impl Server {
             self.kill_overdue();
             self.connections.retain(|_, connection| !connection.is_broken());
             self.release_orphans();
-            if self.shutdown.is_some() && self.processes.is_empty() {
+            if self.shutdown.is_some() && self.processes.is_empty() && self.strays.is_empty() {
                 return self.finish();
             }
         }
@@ -146,6 +151,10 @@ impl Server {
                 fds.push(PollFd::new(fd, PollFlags::OUT));
             }
         }
+        for (pid, pidfd) in self.strays.iter() {
+            tokens.push(Token::Stray(pid));
+            fds.push(PollFd::new(pidfd, PollFlags::IN));
+        }
         let deadline = self.containers.values().filter_map(|container| container.kill_at).min();
         let timeout =
             deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
@@ -178,6 +187,7 @@ impl Server {
                     process.flush_stdin();
                 }
             }
+            Token::Stray(pid) => self.strays.reap(pid),
         }
     }
 
@@ -294,15 +304,32 @@ impl Server {
         }
         let started = Log::open(&start.spec.log_path)
             .map_err(|e| Failure::node(format_args!("opening the log {}", start.spec.log_path.display()), e))
-            .and_then(|log| Ok((log, self.context().start(start)?)))
+            .and_then(|log| Ok((log, self.context().start(start, self.target(start)?)?)))
             .and_then(|(log, started)| self.keep(start, log, started));
         match started {
             Ok(state) => Reply::Started(Box::new(state)),
             Err(failure) => {
-                self.reap_strangers();
+                self.end_strays();
                 Reply::Failed(failure)
             }
         }
+    }
+
+    /// The first process of the container whose processes another is to see.
+    fn target(&self, start: &Start) -> Result<Option<Pid>, Failure> {
+        let target = &start.spec.target;
+        if target.is_empty() || self.sandbox.pids != PidNamespace::Own {
+            return Ok(None);
+        }
+        let mut processes = self.processes.values().filter(|process| process.role == Role::First);
+        let found = processes.find(|process| {
+            let container = self.containers.get(&process.container);
+            container.is_some_and(|container| container.record.state.name == *target)
+        });
+        let what = || format!("joining the processes of container {target:?}");
+        found
+            .map(|process| Some(process.pid))
+            .ok_or_else(|| Failure::node(what(), "it is not running"))
     }
 
     fn keep(&mut self, start: &Start, log: Log, started: Started) -> Result<crate::runtime::ContainerState, Failure> {
@@ -388,7 +415,7 @@ impl Server {
         });
         match process {
             Err(failure) => {
-                self.reap_strangers();
+                self.end_strays();
                 Some(Reply::Failed(failure))
             }
             Ok(process) => {
@@ -523,19 +550,11 @@ impl Server {
         }
     }
 
-    /// Reaps children that are no process of ours: those of starts that failed half-way.
-    fn reap_strangers(&self) {
-        let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
-        for pid in children
-            .split_whitespace()
-            .filter_map(|pid| pid.parse().ok())
-            .filter_map(Pid::from_raw)
-        {
-            let known = self.processes.values().any(|process| process.pid == pid) || self.sandbox.pause == Some(pid);
-            if !known {
-                let _ = waitpid(Some(pid), WaitOptions::NOHANG);
-            }
-        }
+    /// After a start that failed: ends what is left of it.
+    fn end_strays(&mut self) {
+        let (processes, pause) = (&self.processes, self.sandbox.pause);
+        let known = |pid| pause == Some(pid) || processes.values().any(|process| process.pid == pid);
+        self.strays.end(known);
     }
 
     /// Drops the streams of processes whose connection is gone, which is how they learn that nobody listens; kills those that
@@ -568,7 +587,7 @@ impl Server {
     fn finish(&mut self) -> io::Result<()> {
         let _ = fs::remove_file(self.dir.join(SOCKET_FILE));
         if let Some(pause) = self.sandbox.pause {
-            let _ = rustix::process::kill_process(pause, Signal::KILL);
+            let _ = kill_process(pause, Signal::KILL);
             let _ = waitpid(Some(pause), WaitOptions::empty());
         }
         let removed = self.cgroups.remove(&self.setup.cgroup);

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::process::Pid;
 use serde_json::{Value, json};
 
 use super::user::User;
@@ -100,10 +101,17 @@ const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/
 pub(crate) enum PidNamespace {
     /// Its own.
     Own,
-    /// The one at this path, shared by the pod.
+    /// The one at this path, shared with others.
     Shared(PathBuf),
     /// The node's.
     Node,
+}
+
+impl PidNamespace {
+    /// That of a process, as long as it has not been waited for.
+    pub(super) fn of(process: Pid) -> Self {
+        Self::Shared(PathBuf::from(format!("/proc/{}/ns/pid", process.as_raw_nonzero())))
+    }
 }
 
 /// What a container's document is made from, beside the request.
