@@ -26,7 +26,7 @@ mod zone;
 
 pub use clock::{ClockPolicy, Disturbance, UnknownPolicy};
 pub use exact::ExactNext;
-pub use explain::{Language, UnknownLanguage, Warning, explain, hint, warnings};
+pub use explain::{Language, UnknownLanguage, Warning, explain, hint, warning_of_text, warnings, zone_hint};
 pub use lines::{Engine, answer_line, upcoming};
 pub use quote::go_quote;
 pub use schedule::{ParseError, Schedule};

@@ -204,17 +204,22 @@ fn floor_secs(at: Timestamp) -> i64 {
     at.as_second() - i64::from(at.subsec_nanosecond() < 0)
 }
 
+/// The name of the zone that a text begins with, behind `TZ=` or `CRON_TZ=`.
+pub(crate) fn zone_in(text: &str) -> Option<&str> {
+    let rest = text.strip_prefix("TZ=").or_else(|| text.strip_prefix("CRON_TZ="))?;
+    rest.split(' ').next()
+}
+
 fn zone_prefix(text: &str) -> Result<(Zone, &str), ParseError> {
-    if !text.starts_with("TZ=") && !text.starts_with("CRON_TZ=") {
+    let Some(name) = zone_in(text) else {
         return Ok((Zone::utc(), text));
-    }
-    let Some((prefix, rest)) = text.split_once(' ') else {
+    };
+    let Some((_, rest)) = text.split_once(' ') else {
         // Upstream's parser breaks here; its callers turn that into this text.
         return Err(ParseError::new(
             "invalid schedule format: runtime error: slice bounds out of range [:-1]".to_owned(),
         ));
     };
-    let name = prefix.split_once('=').map_or("", |(_, name)| name);
     let zone = Zone::load(name).map_err(|error| ParseError::new(format!("provided bad location {name}: {error}")))?;
     Ok((zone, rest.trim()))
 }

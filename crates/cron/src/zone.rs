@@ -62,6 +62,14 @@ impl Zone {
             .ok_or_else(|| ZoneError(format!("unknown time zone {name}")))
     }
 
+    /// The zone whose name differs from this one in upper and lower case only.
+    pub fn spelt_like(name: &str) -> Option<&'static str> {
+        let mut names = tzdb_data::TZ_NAMES.iter();
+        names
+            .find(|known| known.eq_ignore_ascii_case(name) && **known != name)
+            .copied()
+    }
+
     /// The names of all zones that there are, links included, in alphabetical order.
     pub fn names() -> Vec<String> {
         tzdb_data::TZ_NAMES.iter().map(|name| (*name).to_owned()).collect()

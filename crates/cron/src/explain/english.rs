@@ -35,6 +35,10 @@ pub(super) fn sentence(reading: &Reading) -> String {
         Body::Interval(secs) => format!("Every {}, counted from the run before.", span(*secs)),
         Body::Calendar { times, days, months } => {
             let mut sentence = self::times(times);
+            if let (Days::Dates(dates), true) = (days, *months != Shape::All) {
+                let dates = self::dates(dates, months);
+                return format!("{sentence} on {dates} ({}).", reading.zone);
+            }
             match self::days(days) {
                 Some(days) => sentence.push_str(&days),
                 None if matches!(times, Times::At(_)) => sentence.push_str(" every day"),
@@ -68,6 +72,16 @@ fn times(times: &Times) -> String {
         Times::Sets { minutes, hours } => {
             format!("At {} of {}", counted("minute", minutes), counted("hour", hours))
         }
+    }
+}
+
+/// Dates of certain months: `1 January`, `days 1 and 15 of January and July`.
+fn dates(dates: &Shape, months: &Shape) -> String {
+    match (dates, months) {
+        (Shape::List(days), Shape::List(one)) if one.len() == 1 => {
+            format!("{} {}", join(days.iter().map(i64::to_string)), month(one[0]))
+        }
+        _ => format!("{} of {}", counted("day", dates), named(months, month)),
     }
 }
 

@@ -36,13 +36,13 @@ fn times(times: &Times) -> String {
             format!("{}부터 {}까지 {every}", clock(*from), clock(*to))
         }
         Times::Hourly(Shape::List(minutes)) if minutes[..] == [0] => "매시 정각에".to_owned(),
-        Times::Hourly(minutes) => format!("매시 {}에", counted("분", minutes)),
+        Times::Hourly(minutes) => format!("매시 {}", at("분", minutes)),
         Times::Hours { by, from } => format!("{}부터 {by}시간마다", clock(*from)),
         Times::At(minutes) => {
             let times: Vec<String> = minutes.iter().map(|minute| clock(*minute)).collect();
             format!("{}에", times.join(", "))
         }
-        Times::Sets { minutes, hours } => format!("{} {}에", counted("시", hours), counted("분", minutes)),
+        Times::Sets { minutes, hours } => format!("{} {}", among("시", hours), at("분", minutes)),
     }
 }
 
@@ -50,7 +50,7 @@ fn months(months: &Shape, days: &Days) -> String {
     match (months, days) {
         (Shape::All, Days::Dates(_) | Days::Either { .. }) => "매월".to_owned(),
         (Shape::All, _) => String::new(),
-        (months, _) => format!("매년 {}", counted("월", months)),
+        (months, _) => format!("매년 {}", among("월", months)),
     }
 }
 
@@ -60,7 +60,7 @@ fn days(days: &Days, times: &Times, months: &Shape) -> String {
         Days::Every if *months == Shape::All => String::new(),
         Days::Every => "매일".to_owned(),
         Days::Weekdays(set) => weekdays(set),
-        Days::Dates(set) => counted("일", set),
+        Days::Dates(set) => among("일", set),
         Days::Either { dates, weekdays: set } => format!("{}과 {}", counted("일", dates), weekdays(set)),
     }
 }
@@ -107,6 +107,33 @@ fn counted(unit: &str, set: &Shape) -> String {
     }
 }
 
+/// The set as what something else happens among: what comes at intervals takes a particle, what is listed none.
+fn among(unit: &str, set: &Shape) -> String {
+    match set {
+        Shape::Step { .. } => format!("{}으로", counted(unit, set)),
+        Shape::All | Shape::List(_) | Shape::Range { .. } => counted(unit, set),
+    }
+}
+
+/// The set as when something happens.
+fn at(unit: &str, set: &Shape) -> String {
+    match set {
+        Shape::Step { .. } => among(unit, set),
+        Shape::All | Shape::List(_) | Shape::Range { .. } => format!("{}에", counted(unit, set)),
+    }
+}
+
+/// A time of a certain day, and perhaps others like it, as what a sentence is about. Times are read out: `02:30` ends in 분, a
+/// full hour in 시.
+pub(super) fn topic(local: DateTime, others: u64) -> String {
+    let moment = moment(local);
+    match (others, local.minute()) {
+        (0, 0) => format!("{moment}는"),
+        (0, _) => format!("{moment}은"),
+        (others, _) => format!("{moment} 외 {others}건은"),
+    }
+}
+
 /// A span of whole seconds.
 pub(super) fn span(secs: i64) -> String {
     let parts = [
@@ -124,6 +151,6 @@ pub(super) fn span(secs: i64) -> String {
 }
 
 /// A local time of a certain day.
-pub(super) fn moment(local: DateTime) -> String {
+fn moment(local: DateTime) -> String {
     local.strftime("%Y-%m-%d %H:%M").to_string()
 }

@@ -13,10 +13,11 @@ mod warnings;
 
 use std::str::FromStr;
 
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, zone_in};
+use crate::zone::Zone;
 use reading::Reading;
 
-pub use warnings::{Warning, warnings};
+pub use warnings::{Warning, warning_of_text, warnings};
 
 /// A language in which schedules are explained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,8 +55,32 @@ pub fn explain(schedule: &Schedule, language: Language) -> String {
     }
 }
 
+/// What was probably meant by the name of a zone that there is not.
+pub fn zone_hint(name: &str, language: Language) -> Option<String> {
+    let meant = Zone::spelt_like(name)?;
+    Some(match language {
+        Language::English => format!("upper and lower case matter: {meant}"),
+        Language::Korean => format!("대소문자를 구분합니다: {meant}"),
+    })
+}
+
 /// Upstream's error texts say what is wrong; this says what was probably meant, where that is known.
-pub fn hint(text: &str, language: Language) -> Option<&'static str> {
+pub fn hint(text: &str, language: Language) -> Option<String> {
+    let Some(zone) = zone_in(text) else {
+        return hint_of_fields(text, language).map(str::to_owned);
+    };
+    match text.split_once(' ') {
+        Some((_, rest)) => {
+            zone_hint(zone, language).or_else(|| hint_of_fields(rest.trim(), language).map(str::to_owned))
+        }
+        None => Some(match language {
+            Language::English => format!("after TZ={zone} there must be a blank and the schedule"),
+            Language::Korean => format!("TZ={zone} 뒤에 빈칸과 스케줄이 있어야 합니다"),
+        }),
+    }
+}
+
+fn hint_of_fields(text: &str, language: Language) -> Option<&'static str> {
     let fields: Vec<&str> = text.split_whitespace().collect();
     let of = |english, korean| {
         Some(match language {

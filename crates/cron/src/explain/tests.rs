@@ -1,6 +1,6 @@
 use jiff::Timestamp;
 
-use super::{Language, explain, hint, warnings};
+use super::{Language, explain, hint, warning_of_text, warnings, zone_hint};
 use crate::{Schedule, Zone};
 
 fn schedule(text: &str, zone: &str) -> Schedule {
@@ -28,8 +28,18 @@ fn times_of_day_are_told_as_times() {
     );
     check(
         "0 0 1 1 *",
-        "At 00:00 on day 1 of the month in January (UTC).",
+        "At 00:00 on 1 January (UTC).",
         "매년 1월 1일 00:00에 실행합니다 (시간대: UTC).",
+    );
+    check(
+        "@yearly",
+        "At 00:00 on 1 January (UTC).",
+        "매년 1월 1일 00:00에 실행합니다 (시간대: UTC).",
+    );
+    check(
+        "@monthly",
+        "At 00:00 on day 1 of the month (UTC).",
+        "매월 1일 00:00에 실행합니다 (시간대: UTC).",
     );
 }
 
@@ -87,8 +97,8 @@ fn days_are_told_by_week_by_month_or_by_either() {
     );
     check(
         "0 9 1,15 */3 *",
-        "At 09:00 on days 1 and 15 of the month in January, April, July and October (UTC).",
-        "매년 1월부터 10월까지 3개월 간격 1일, 15일 09:00에 실행합니다 (시간대: UTC).",
+        "At 09:00 on days 1 and 15 of January, April, July and October (UTC).",
+        "매년 1월부터 10월까지 3개월 간격으로 1일, 15일 09:00에 실행합니다 (시간대: UTC).",
     );
     check(
         "0 9 1-31 * 1",
@@ -102,7 +112,22 @@ fn sets_without_a_simpler_form_are_listed() {
     check(
         "1-59/7 8-18 * * *",
         "At every 7th minute from 1 to 57 of hours 8 to 18 (UTC).",
-        "8~18시 1분부터 57분까지 7분 간격에 실행합니다 (시간대: UTC).",
+        "8~18시 1분부터 57분까지 7분 간격으로 실행합니다 (시간대: UTC).",
+    );
+    check(
+        "1-59/7 * * * *",
+        "Every hour at every 7th minute from 1 to 57 (UTC).",
+        "매시 1분부터 57분까지 7분 간격으로 실행합니다 (시간대: UTC).",
+    );
+    check(
+        "0,10,20,25,30 1-23/2 * * *",
+        "At minutes 0, 10, 20, 25 and 30 of every 2nd hour from 1 to 23 (UTC).",
+        "1시부터 23시까지 2시간 간격으로 0분, 10분, 20분, 25분, 30분에 실행합니다 (시간대: UTC).",
+    );
+    check(
+        "0 9 */7 * *",
+        "At 09:00 on every 7th day from 1 to 29 of the month (UTC).",
+        "매월 1일부터 29일까지 7일 간격으로 09:00에 실행합니다 (시간대: UTC).",
     );
 }
 
@@ -158,8 +183,32 @@ fn changes_of_the_clock_are_warned_about() {
             "Clocks in Europe/Berlin go back over 02:30 on 2026-10-25, which is run twice.",
         ],
         &[
-            "Europe/Berlin의 시계가 앞당겨져 2026-03-29 02:30은(는) 없는 시각이 되어 건너뜁니다.",
-            "Europe/Berlin의 시계가 늦춰져 2026-10-25 02:30은(는) 두 번 실행됩니다.",
+            "Europe/Berlin의 시계가 앞당겨져 2026-03-29 02:30은 없는 시각이 되어 건너뜁니다.",
+            "Europe/Berlin의 시계가 늦춰져 2026-10-25 02:30은 두 번 실행됩니다.",
+        ],
+    );
+    check_warnings(
+        "0,20 2 * * *",
+        "Europe/Berlin",
+        &[
+            "Clocks in Europe/Berlin go forward over 02:00 on 2026-03-29 and 1 more, which are skipped.",
+            "Clocks in Europe/Berlin go back over 02:00 on 2026-10-25 and 1 more, which are run twice.",
+        ],
+        &[
+            "Europe/Berlin의 시계가 앞당겨져 2026-03-29 02:00 외 1건은 없는 시각이 되어 건너뜁니다.",
+            "Europe/Berlin의 시계가 늦춰져 2026-10-25 02:00 외 1건은 두 번 실행됩니다.",
+        ],
+    );
+    check_warnings(
+        "0 2 * * *",
+        "Europe/Berlin",
+        &[
+            "Clocks in Europe/Berlin go forward over 02:00 on 2026-03-29, which is skipped.",
+            "Clocks in Europe/Berlin go back over 02:00 on 2026-10-25, which is run twice.",
+        ],
+        &[
+            "Europe/Berlin의 시계가 앞당겨져 2026-03-29 02:00는 없는 시각이 되어 건너뜁니다.",
+            "Europe/Berlin의 시계가 늦춰져 2026-10-25 02:00는 두 번 실행됩니다.",
         ],
     );
     check_warnings("*/30 * * * *", "Europe/Berlin", &[], &[]);
@@ -187,10 +236,52 @@ fn rules_that_surprise_are_warned_about() {
 
 #[test]
 fn what_was_probably_meant_is_hinted_at() {
-    assert_eq!(hint("0 0 * * 7", Language::English), Some("Sunday is 0, not 7"));
-    assert_eq!(
-        hint("0 0 0 * * *", Language::Korean),
-        Some("초나 연도 필드는 없습니다. 첫 번째나 마지막 필드를 빼세요")
+    let check =
+        |text, language, expected: Option<&str>| assert_eq!(hint(text, language).as_deref(), expected, "{text}");
+    check("0 0 * * 7", Language::English, Some("Sunday is 0, not 7"));
+    check(
+        "0 0 0 * * *",
+        Language::Korean,
+        Some("초나 연도 필드는 없습니다. 첫 번째나 마지막 필드를 빼세요"),
     );
-    assert_eq!(hint("nonsense", Language::English), None);
+    check("nonsense", Language::English, None);
+    check("TZ=Asia/Seoul 0 0 * * 7", Language::English, Some("Sunday is 0, not 7"));
+    check(
+        "TZ=asia/seoul 0 0 * * *",
+        Language::English,
+        Some("upper and lower case matter: Asia/Seoul"),
+    );
+    check(
+        "CRON_TZ=Asia/Seoul",
+        Language::English,
+        Some("after TZ=Asia/Seoul there must be a blank and the schedule"),
+    );
+}
+
+#[test]
+fn a_zone_that_is_misspelt_in_its_case_is_hinted_at() {
+    let english = zone_hint("europe/BERLIN", Language::English);
+    assert_eq!(english.as_deref(), Some("upper and lower case matter: Europe/Berlin"));
+    let korean = zone_hint("asia/seoul", Language::Korean);
+    assert_eq!(korean.as_deref(), Some("대소문자를 구분합니다: Asia/Seoul"));
+    assert_eq!(zone_hint("Nowhere", Language::English), None);
+    assert_eq!(zone_hint("Europe/Berlin", Language::English), None);
+}
+
+#[test]
+fn a_zone_in_the_text_is_read_and_warned_about() {
+    let text = "CRON_TZ=Asia/Seoul 0 3 * * *";
+    let schedule = Schedule::parse(text).unwrap();
+    let english = explain(&schedule, Language::English);
+    assert_eq!(english, "At 03:00 every day (Asia/Seoul).");
+    let warning = warning_of_text(text).unwrap();
+    assert_eq!(
+        warning.say(Language::English),
+        "A new CronJob may not name a zone in its schedule: leave TZ= out and say `timeZone: Asia/Seoul` beside it."
+    );
+    assert_eq!(
+        warning.say(Language::Korean),
+        "새 CronJob의 schedule에는 시간대를 쓸 수 없습니다. TZ= 대신 `timeZone: Asia/Seoul`처럼 따로 적으세요."
+    );
+    assert_eq!(warning_of_text("0 3 * * *"), None);
 }

@@ -7,7 +7,7 @@ use super::{Language, english, korean};
 use crate::civil::month_days;
 use crate::clock::Disturbance;
 use crate::field::{Fields, STAR};
-use crate::schedule::{Kind, Schedule};
+use crate::schedule::{Kind, Schedule, zone_in};
 
 /// How far ahead changes of the clock are looked for.
 const AHEAD: SignedDuration = SignedDuration::from_hours(365 * 24);
@@ -35,6 +35,8 @@ pub enum Warning {
     BelowMinute,
     /// A change of the clock skips or repeats times.
     Clock(Disturbance, String),
+    /// The text names its zone itself, which a new CronJob may not.
+    ZoneInText(String),
 }
 
 /// What is unexpected about a schedule, changes of the clock within a year of `from` included.
@@ -91,6 +93,13 @@ pub fn warnings(schedule: &Schedule, from: Timestamp) -> Vec<Warning> {
     found
 }
 
+/// What is unexpected about how a schedule is written.
+///
+/// Source: kubernetes `validateScheduleFormat`: what was stored so is kept, what is new is refused.
+pub fn warning_of_text(text: &str) -> Option<Warning> {
+    zone_in(text).map(|zone| Warning::ZoneInText(zone.to_owned()))
+}
+
 /// Days at the end of a month that not every month has.
 fn missing_days(fields: &Fields) -> Option<Warning> {
     let days = fields.day & !STAR;
@@ -136,6 +145,9 @@ impl Warning {
                 format!("Steps of {by} hours begin anew with each day: the last gap of a day is shorter.")
             }
             Self::BelowMinute => "Jobs are named for minutes: at most one starts each minute.".to_owned(),
+            Self::ZoneInText(zone) => format!(
+                "A new CronJob may not name a zone in its schedule: leave TZ= out and say `timeZone: {zone}` beside it."
+            ),
             Self::Clock(change, zone) => {
                 let moment = english::moment(change.local);
                 let (times, is) = match change.count {
@@ -170,16 +182,15 @@ impl Warning {
                 format!("{by}시간 간격은 매일 0시부터 다시 세므로 하루의 마지막 간격이 더 짧습니다.")
             }
             Self::BelowMinute => "Job 이름이 분 단위이므로 1분에 많아야 한 번 실행됩니다.".to_owned(),
+            Self::ZoneInText(zone) => format!(
+                "새 CronJob의 schedule에는 시간대를 쓸 수 없습니다. TZ= 대신 `timeZone: {zone}`처럼 따로 적으세요."
+            ),
             Self::Clock(change, zone) => {
-                let moment = korean::moment(change.local);
-                let times = match change.count {
-                    1 => String::new(),
-                    more => format!(" 외 {}건", more - 1),
-                };
+                let times = korean::topic(change.local, change.count.saturating_sub(1));
                 if change.is_skipped {
-                    format!("{zone}의 시계가 앞당겨져 {moment}{times}은(는) 없는 시각이 되어 건너뜁니다.")
+                    format!("{zone}의 시계가 앞당겨져 {times} 없는 시각이 되어 건너뜁니다.")
                 } else {
-                    format!("{zone}의 시계가 늦춰져 {moment}{times}은(는) 두 번 실행됩니다.")
+                    format!("{zone}의 시계가 늦춰져 {times} 두 번 실행됩니다.")
                 }
             }
         }

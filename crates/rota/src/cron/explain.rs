@@ -2,25 +2,18 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::Result;
 use rota_api::Timestamp;
-use rota_cron::{Engine, Language, Schedule, Zone, explain, hint, upcoming, warnings};
+use rota_cron::{Engine, Language, Zone, explain, upcoming, warning_of_text, warnings};
 use serde_json::json;
 
-use super::{local, start};
+use super::{local, schedule, start};
 use crate::cli::CronExplainArgs;
 use crate::output;
 
 /// Runs the command.
 pub(super) fn command(args: &CronExplainArgs) -> Result<ExitCode> {
-    let mut schedule = Schedule::parse(&args.expr).map_err(|error| {
-        let hint = hint(&args.expr, args.lang).map(|hint| format!(" ({hint})"));
-        anyhow!("schedule {:?}: {error}{}", args.expr, hint.unwrap_or_default())
-    })?;
-    if let Some(tz) = &args.tz {
-        schedule = schedule.in_zone(Zone::load(tz).with_context(|| format!("time zone {tz:?}"))?);
-    }
-    let schedule = schedule.with_clock_policy(args.dst_policy);
+    let schedule = schedule(&args.expr, args.tz.as_deref(), args.lang)?.with_clock_policy(args.dst_policy);
     let from = start(args.from.as_deref())?;
     let (instants, _) = upcoming(&schedule, from, args.n as usize, Engine::Correct);
     let zone = schedule.zone().as_time_zone();
@@ -30,8 +23,9 @@ pub(super) fn command(args: &CronExplainArgs) -> Result<ExitCode> {
         .map(|at| local(at, zone))
         .collect();
     let sentence = explain(&schedule, args.lang);
-    let warned: Vec<String> = warnings(&schedule, from)
+    let warned: Vec<String> = warning_of_text(&args.expr)
         .iter()
+        .chain(&warnings(&schedule, from))
         .map(|warning| warning.say(args.lang))
         .collect();
     if args.json {

@@ -7,15 +7,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use jiff::{SignedDuration, Timestamp};
 use rota_api::{Object, resource};
 use rota_cluster::{Cluster as _, RemoteCluster};
-use rota_cron::{Language, Schedule, Zone, check_time_zone, explain, hint, warnings};
+use rota_cron::{Language, Schedule, explain, warning_of_text, warnings};
 use rota_reconcile::cronjob::{Preview, preview};
 use serde_json::{Value, json};
 
-use super::local;
+use super::{local, schedule};
 use crate::cli::{CronPreviewArgs, usual_data_dir};
 use crate::run::manifest;
 use crate::{kubeconfig, output};
@@ -85,18 +85,12 @@ fn cron_jobs(text: &str, namespace: &str) -> Result<Vec<Value>> {
 /// Errors: what the API would refuse.
 fn schedule_of(cron_job: &Value, lang: Language) -> Result<Schedule> {
     let name = &cron_job["metadata"]["name"];
-    let text = cron_job["spec"]["schedule"].as_str().unwrap_or_default();
-    let schedule = Schedule::parse(text).map_err(|error| {
-        let hint = hint(text, lang).map(|hint| format!(" ({hint})"));
-        anyhow!("CronJob {name}: schedule {text:?}: {error}{}", hint.unwrap_or_default())
-    })?;
-    match cron_job["spec"]["timeZone"].as_str() {
-        Some(zone) => {
-            check_time_zone(zone).map_err(|error| anyhow!("CronJob {name}: time zone {zone:?}: {error}"))?;
-            Ok(schedule.in_zone(Zone::load(zone)?))
-        }
-        None => Ok(schedule),
-    }
+    schedule(schedule_text(cron_job), cron_job["spec"]["timeZone"].as_str(), lang)
+        .with_context(|| format!("CronJob {name}"))
+}
+
+fn schedule_text(cron_job: &Value) -> &str {
+    cron_job["spec"]["schedule"].as_str().unwrap_or_default()
 }
 
 /// The cluster that was named; else the one of `KUBECONFIG`; else a running `rota up`; else none.
@@ -150,14 +144,12 @@ impl Shown<'_> {
 
     fn print(&self, lang: Language, now: Timestamp) {
         let meta = self.new.meta();
-        let what = match (self.old, self.is_compared) {
-            (Some(_), _) => "compared with the cluster's",
-            (None, true) => "not in the cluster yet",
-            (None, false) => "no cluster to compare with",
-        };
-        output::say(&format!("CronJob {}/{}: {what}", meta.namespace, meta.name));
+        let words = Words(lang);
+        let compared = words.compared(self.old.is_some(), self.is_compared);
+        output::say(&format!("CronJob {}/{}: {compared}", meta.namespace, meta.name));
         output::say(&format!("  {}", explain(self.schedule, lang)));
-        for warning in warnings(self.schedule, now) {
+        let of_text = warning_of_text(schedule_text(&self.new.to_value()));
+        for warning in of_text.iter().chain(&warnings(self.schedule, now)) {
             output::say(&format!("  ! {}", warning.say(lang)));
         }
         let caused = self.found.caused.iter().map(|at| (*at, '+'));
@@ -168,20 +160,113 @@ impl Shown<'_> {
             output::say(&format!("  {sign} {}", self.local(*at)));
         }
         if lines.len() > LISTED_MAX {
-            output::say(&format!("  … and {} more", lines.len() - LISTED_MAX));
+            output::say(&format!("  … {}", words.others(lines.len() - LISTED_MAX)));
         }
-        output::say(&format!(
-            "  {} runs more, {} fewer, {} as before, until {}",
-            self.found.caused.len(),
-            self.found.dropped.len(),
-            self.found.kept,
-            self.local(self.found.until)
-        ));
+        let counts = Counts {
+            more: self.found.caused.len(),
+            fewer: self.found.dropped.len(),
+            kept: self.found.kept,
+        };
+        output::say(&format!("  {}", words.counts(counts, &self.local(self.found.until))));
         if let Some(at) = self.found.made_up {
-            output::say(&format!(
-                "  ! The run of {} counts as missed: it starts as soon as anything happens to the CronJob.",
-                self.local(at)
-            ));
+            output::say(&format!("  ! {}", words.made_up(&self.local(at))));
         }
+    }
+}
+
+/// How many runs there will be more, fewer, and as before.
+#[derive(Clone, Copy)]
+struct Counts {
+    more: usize,
+    fewer: usize,
+    kept: usize,
+}
+
+/// What is said of a comparison, in one language.
+struct Words(Language);
+
+impl Words {
+    fn compared(&self, exists: bool, is_compared: bool) -> &'static str {
+        match (self.0, exists, is_compared) {
+            (Language::English, true, _) => "compared with the cluster's",
+            (Language::English, false, true) => "not in the cluster yet",
+            (Language::English, false, false) => "no cluster to compare with",
+            (Language::Korean, true, _) => "클러스터에 있는 것과 비교",
+            (Language::Korean, false, true) => "클러스터에 아직 없음",
+            (Language::Korean, false, false) => "비교할 클러스터 없음",
+        }
+    }
+
+    fn others(&self, count: usize) -> String {
+        match self.0 {
+            Language::English => format!("and {count} more"),
+            Language::Korean => format!("외 {count}건"),
+        }
+    }
+
+    fn counts(&self, Counts { more, fewer, kept }: Counts, until: &str) -> String {
+        match self.0 {
+            Language::English => {
+                let runs = if more == 1 { "run" } else { "runs" };
+                format!("{more} {runs} more, {fewer} fewer, {kept} as before, until {until}")
+            }
+            Language::Korean => format!("{until}까지 실행 {more}회 추가, {fewer}회 감소, {kept}회 유지"),
+        }
+    }
+
+    fn made_up(&self, at: &str) -> String {
+        match self.0 {
+            Language::English => {
+                format!("The run of {at} counts as missed: it starts as soon as anything happens to the CronJob.")
+            }
+            Language::Korean => {
+                format!("{at} 실행은 놓친 것으로 칩니다. CronJob에 변화가 생기는 대로 바로 시작합니다.")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_is_told_in_the_language_that_was_asked_for() {
+        let counts = |lang, more| {
+            let counts = Counts {
+                more,
+                fewer: 0,
+                kept: 3,
+            };
+            Words(lang).counts(counts, "T")
+        };
+        assert_eq!(
+            counts(Language::English, 1),
+            "1 run more, 0 fewer, 3 as before, until T"
+        );
+        assert_eq!(
+            counts(Language::English, 2),
+            "2 runs more, 0 fewer, 3 as before, until T"
+        );
+        assert_eq!(counts(Language::Korean, 1), "T까지 실행 1회 추가, 0회 감소, 3회 유지");
+        let is_korean = |text: &str| text.chars().any(|c| ('가'..='힣').contains(&c));
+        let words = Words(Language::Korean);
+        for text in [
+            words.compared(true, true),
+            words.compared(false, true),
+            words.compared(false, false),
+        ] {
+            assert!(is_korean(text), "{text}");
+        }
+        assert!(is_korean(&words.others(2)) && is_korean(&words.made_up("T")));
+    }
+
+    #[test]
+    fn a_cron_job_that_the_api_would_refuse_is_named() {
+        let cron_job = json!({"metadata": {"name": "c"}, "spec": {"schedule": "0 3 * * *", "timeZone": "asia/seoul"}});
+        assert_eq!(
+            format!("{:#}", schedule_of(&cron_job, Language::English).unwrap_err()),
+            "CronJob \"c\": time zone \"asia/seoul\": unknown time zone asia/seoul (upper and lower case matter: Asia/Seoul)"
+        );
     }
 }
