@@ -279,7 +279,7 @@ pub(crate) struct ImageArgs {
 pub(crate) enum ImageCommand {
     /// Import an OCI or docker archive
     Import {
-        /// The archive, as `docker save` or `skopeo copy … oci-archive:` write it
+        /// The archive, as `docker save` or `skopeo copy … oci-archive:` write it; - is standard input
         file: PathBuf,
     },
     /// List the images
@@ -354,7 +354,7 @@ pub(crate) struct CronPreviewArgs {
     /// How many days to look ahead
     #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=3660))]
     pub(crate) days: u32,
-    /// The language of the schedules' readings: en or ko
+    /// The language: en or ko
     #[arg(long, value_name = "LANG", default_value = "en")]
     pub(crate) lang: rota_cron::Language,
     /// Print one line of JSON for each CronJob
@@ -382,7 +382,9 @@ pub(crate) struct CronNextArgs {
     /// Follow upstream's engine bit for bit, its defects included
     #[arg(long)]
     pub(crate) exact: bool,
-    /// Read {"id","schedule","tz","start"} objects from standard input, one a line, and answer one line each
+    /// Read questions from standard input, one a line: {"id","schedule","tz","start","n"}, of which "tz" and "n" (8) may be
+    /// left out. Each is answered by a line: {"id","next_unix","end"}, "end" being "n" for as many as asked for and "zero"
+    /// for no more; or by {"id"} with "parse_error" (a wrong schedule), "load_error" (no such zone) or "error"
     #[arg(long)]
     pub(crate) jsonl: bool,
 }

@@ -17,6 +17,12 @@ pub(crate) async fn command(args: &DownArgs) -> Result<ExitCode> {
         output::say(&format!("{} does not exist: nothing to stop", path.display()));
         return Ok(ExitCode::SUCCESS);
     }
+    if !up::is_data_dir(path) {
+        bail!(
+            "{} is no data directory of rota (it holds no file `version`); nothing was stopped or deleted",
+            path.display()
+        );
+    }
     if up::is_in_use(path)? {
         bail!(
             "a rota still runs on {}; stop it first (Ctrl-C in its terminal, or SIGTERM)",
@@ -43,7 +49,13 @@ pub(crate) async fn command(args: &DownArgs) -> Result<ExitCode> {
         output::say(&format!("{name}: {stopped}; kept: {kept}"));
         return Ok(ExitCode::SUCCESS);
     }
-    let left = up::remove(&path).with_context(|| format!("{name}: {stopped}, but it cannot be deleted"))?;
+    let left = up::remove(&path).with_context(|| match removed {
+        Removed {
+            sandboxes: 0,
+            memory_volumes: 0,
+        } => format!("{name} cannot be deleted"),
+        _ => format!("{name}: {stopped}, but it cannot be deleted"),
+    })?;
     output::say(&match left {
         Left::Nothing => format!("{name}: {stopped}; deleted"),
         Left::Empty => format!("{name}: {stopped}; emptied, but not deleted: it is a file system of its own"),

@@ -8,6 +8,7 @@ use rota_agent::runtime::Image;
 use serde_json::json;
 
 use crate::cli::{ImageArgs, ImageCommand};
+use crate::up::Novelty;
 use crate::{output, up};
 
 /// Runs the command.
@@ -19,14 +20,29 @@ pub(crate) async fn command(args: ImageArgs) -> Result<ExitCode> {
             args.data_dir.display()
         );
     }
+    let novelty = Novelty::of(&args.data_dir);
+    let done = perform(&args).await;
+    if let (Err(_), Some(novelty)) = (&done, novelty) {
+        // The first error is the one to tell.
+        let _ = novelty.undo();
+    }
+    done
+}
+
+async fn perform(args: &ImageArgs) -> Result<ExitCode> {
     let dir = up::prepare(&args.data_dir)?.join("images");
     let store = Store::open(&dir).with_context(|| format!("opening the images in {}", dir.display()))?;
-    match args.command {
+    match &args.command {
         ImageCommand::Import { file } => {
-            for image in store
-                .import(&file)
-                .with_context(|| format!("importing {}", file.display()))?
-            {
+            let images = if file.as_os_str() == "-" {
+                store
+                    .import_stream(&mut std::io::stdin().lock())
+                    .context("importing from standard input")?
+            } else {
+                let imported = store.import(file);
+                imported.with_context(|| format!("importing {}", file.display()))?
+            };
+            for image in images {
                 for name in &image.names {
                     output::say(name);
                 }
@@ -49,12 +65,12 @@ pub(crate) async fn command(args: ImageArgs) -> Result<ExitCode> {
         }
         ImageCommand::Ls { json: false } => list(&store.list().context("listing the images")?),
         ImageCommand::Rm { name } => {
-            if !store.remove(&name).with_context(|| format!("removing {name:?}"))? {
+            if !store.remove(name).with_context(|| format!("removing {name:?}"))? {
                 bail!("there is no image {name:?}; `rota image ls` lists them");
             }
         }
         ImageCommand::Pull { name } => {
-            let image = store.pull(&name).await.with_context(|| format!("pulling {name:?}"))?;
+            let image = store.pull(name).await.with_context(|| format!("pulling {name:?}"))?;
             output::say(&image.id);
         }
     }

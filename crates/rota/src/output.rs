@@ -46,6 +46,22 @@ pub(crate) fn lost() -> Option<anyhow::Error> {
     Some(anyhow::anyhow!("standard output is incomplete: {error}"))
 }
 
+/// A writer that takes everything, whatever becomes of it: where nobody reads the log (as in `rota … 2>&1 | head`), the work
+/// goes on.
+struct Unfailing<W>(W);
+
+impl<W: std::io::Write> std::io::Write for Unfailing<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let _ = self.0.write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let _ = self.0.flush();
+        Ok(())
+    }
+}
+
 /// Starts the log on standard error: warnings by default, more with `-v`, or as `ROTA_LOG` says.
 pub(crate) fn start_log(verbose: u8) {
     let default = match verbose {
@@ -58,7 +74,9 @@ pub(crate) fn start_log(verbose: u8) {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Unfailing(std::io::stderr()))
+        // What cannot be written cannot be complained about in the same place.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
 }

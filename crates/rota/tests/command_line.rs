@@ -1,7 +1,11 @@
 //! The program as its callers see it: what it prints and how it exits, where neither root nor a cluster is needed.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 fn rota(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_rota"))
@@ -12,6 +16,110 @@ fn rota(args: &[&str]) -> Output {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A path below the system's directory for temporary files at which nothing is.
+fn nothing_at(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("rota-command-line-{name}-{}", std::process::id()))
+}
+
+/// Runs a command that must fail; what it says.
+fn refusal(args: &[&str]) -> String {
+    let output = rota(args);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+    said
+}
+
+#[test]
+fn a_start_that_fails_leaves_nothing_behind() {
+    let above = nothing_at("start");
+    let data = above.join("data");
+    let data_dir = data.to_str().expect("a name");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let up = ["up", "--sim-nodes", "1", "--data-dir", data_dir, "--listen"];
+    let said = refusal(&[&up[..], &[&address]].concat());
+    assert!(said.contains("--listen") && said.contains(&address), "{said}");
+    assert!(!above.exists(), "{said}");
+    let kubeconfig = above.join("kubeconfig");
+    let kubeconfig = kubeconfig.to_str().expect("a name");
+    let said = refusal(&[&up[..], &["127.0.0.1:0", "--kubeconfig", kubeconfig]].concat());
+    let wanted = format!("there is no directory {}\n", above.display());
+    assert!(said.ends_with(&wanted), "{said}");
+    assert!(!above.exists(), "{said}");
+}
+
+#[test]
+fn a_directory_that_no_rota_made_is_left_alone() {
+    let foreign = nothing_at("foreign");
+    std::fs::create_dir_all(foreign.join("store")).expect("a directory");
+    let path = foreign.to_str().expect("a name");
+    for options in [&["--purge"][..], &[]] {
+        let said = refusal(&[&["down", "--data-dir", path], options].concat());
+        let wanted = format!("error: {path} is no data directory of rota ");
+        assert!(said.starts_with(&wanted), "{said}");
+        assert!(foreign.join("store").exists());
+    }
+    std::fs::remove_dir_all(&foreign).expect("removing it");
+}
+
+#[test]
+fn what_is_no_image_archive_is_refused_and_leaves_nothing_behind() {
+    let (file, images) = (nothing_at("archive"), nothing_at("images"));
+    std::fs::write(&file, "hello").expect("a file");
+    let file_name = file.to_str().expect("a name");
+    let said = refusal(&[
+        "image",
+        "--data-dir",
+        images.to_str().expect("a name"),
+        "import",
+        file_name,
+    ]);
+    assert!(
+        said.starts_with(&format!("error: importing {file_name}: this is no image archive")),
+        "{said}"
+    );
+    assert!(!images.exists());
+    std::fs::remove_file(&file).expect("removing it");
+}
+
+#[test]
+fn a_manifest_with_a_field_that_its_kind_does_not_have_is_refused() {
+    let file = nothing_at("manifest");
+    let manifest = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: j}\nspec: {paralelism: 2, template: {}}\n";
+    std::fs::write(&file, manifest).expect("a file");
+    let said = refusal(&["run", "-f", file.to_str().expect("a name")]);
+    assert!(
+        said.ends_with("strict decoding error: unknown field \"spec.paralelism\"\n"),
+        "{said}"
+    );
+    std::fs::remove_file(&file).expect("removing it");
+}
+
+#[test]
+fn work_goes_on_when_nobody_reads_the_log_any_more() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rota"))
+        .args([
+            "-vv",
+            "up",
+            "--ephemeral",
+            "--sim-nodes",
+            "1",
+            "--listen",
+            "127.0.0.1:0",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("rota");
+    drop(child.stderr.take());
+    let mut first = String::new();
+    let stdout = child.stdout.take().expect("a pipe");
+    BufReader::new(stdout).read_line(&mut first).expect("a line");
+    assert!(first.starts_with("rota is ready"), "{first:?}");
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("stopping it");
+    assert_eq!(child.wait().expect("rota").code(), Some(0));
 }
 
 #[test]

@@ -27,13 +27,25 @@ const INDEX_DEPTH_MAX: u32 = 4;
 pub enum ArchiveError {
     /// It cannot be read.
     #[error("reading the archive")]
-    Read(#[from] io::Error),
+    Read(#[source] io::Error),
     /// It lacks a file that it names.
     #[error("the archive lacks {0:?}")]
     Missing(PathBuf),
     /// It is neither of the two kinds.
-    #[error("this is no image archive: it has neither manifest.json (docker save) nor index.json (OCI)")]
+    #[error(
+        "this is no image archive: it has neither manifest.json (as `docker save` writes it) nor index.json (OCI); what \
+         `docker export` writes is no image"
+    )]
     Unknown,
+    /// It is no tar file at all.
+    #[error("this is no image archive: it is neither a tar file nor one compressed with gzip or zstd")]
+    NoTar,
+    /// It is compressed in another way.
+    #[error("the archive is compressed with {0}, which is not understood; decompress it first")]
+    Compression(&'static str),
+    /// It ends before its content does.
+    #[error("the archive is cut off: it ends before its content does")]
+    CutOff,
     /// A document in it cannot be read.
     #[error("reading {name:?} in the archive")]
     Document {
@@ -55,6 +67,15 @@ pub enum ArchiveError {
     /// A name in it is none.
     #[error(transparent)]
     Name(#[from] BadReference),
+}
+
+impl From<io::Error> for ArchiveError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::CutOff,
+            _ => Self::Read(error),
+        }
+    }
 }
 
 /// One image in a `docker save` archive.
@@ -79,6 +100,37 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The same for an archive that is read from a stream. It is kept in the store while it is imported.
+    pub fn import_stream(&self, from: &mut dyn Read) -> Result<Vec<Image>, ArchiveError> {
+        let arrival = self.arrival()?;
+        let file = arrival.temporary();
+        let copied = File::create(&file).and_then(|mut file| io::copy(from, &mut file));
+        let outcome = copied.map_err(ArchiveError::Read).and_then(|_| self.import(&file));
+        let _ = fs::remove_file(file);
+        outcome
+    }
+}
+
+/// How an archive is compressed, by how it begins.
+enum Compression {
+    None,
+    Known,
+    Unknown(&'static str),
+}
+
+impl Compression {
+    fn of(start: &[u8]) -> Self {
+        match start {
+            [0x1f, 0x8b, ..] | [0x28, 0xb5, ..] => Self::Known,
+            [0xfd, b'7', b'z', b'X', b'Z', ..] => Self::Unknown("xz"),
+            [b'B', b'Z', b'h', ..] => Self::Unknown("bzip2"),
+            [b'P', b'K', 3, 4, ..] => Self::Unknown("zip"),
+            _ => Self::None,
+        }
+    }
+}
+
 /// An archive and where its members are.
 struct Archive {
     file: PathBuf,
@@ -88,27 +140,38 @@ struct Archive {
 
 impl Archive {
     fn open(file: &Path, plain: &Path) -> Result<Self, ArchiveError> {
-        let mut magic = [0; 2];
-        let compressed =
-            File::open(file)?.read_exact(&mut magic).is_ok() && (magic == [0x1f, 0x8b] || magic == [0x28, 0xb5]);
-        let file = if compressed {
-            io::copy(
-                &mut decompress(io::BufReader::new(File::open(file)?))?,
-                &mut File::create(plain)?,
-            )?;
-            plain
-        } else {
-            file
+        let mut start = Vec::new();
+        File::open(file)?.take(5).read_to_end(&mut start)?;
+        let file = match Compression::of(&start) {
+            Compression::None => file,
+            Compression::Unknown(how) => return Err(ArchiveError::Compression(how)),
+            Compression::Known => {
+                io::copy(
+                    &mut decompress(io::BufReader::new(File::open(file)?))?,
+                    &mut File::create(plain)?,
+                )?;
+                plain
+            }
         };
         let mut archive = Self {
             file: file.to_owned(),
             members: HashMap::new(),
             links: HashMap::new(),
         };
+        let length = fs::metadata(file)?.len();
         let mut reader = tar::Archive::new(File::open(file)?);
+        let mut is_first = true;
         for entry in reader.entries_with_seek()? {
-            let entry = entry?;
+            // What is no tar file has no first header that is right.
+            let entry = match entry {
+                Err(_) if std::mem::replace(&mut is_first, false) => return Err(ArchiveError::NoTar),
+                other => other?,
+            };
+            is_first = false;
             let path = clean(&entry.path()?);
+            if entry.raw_file_position().saturating_add(entry.size()) > length {
+                return Err(ArchiveError::CutOff);
+            }
             if entry.header().entry_type().is_file() {
                 archive.members.insert(path, (entry.raw_file_position(), entry.size()));
             } else if let Some(target) = entry.link_name()? {
@@ -273,4 +336,62 @@ fn name_of(descriptor: &Descriptor) -> Option<String> {
             .filter(|name| name.contains(['/', ':']) || *name != "latest")
     })
     .cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tar file with one member.
+    fn tar_of(name: &str, content: &[u8]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        builder.append_data(&mut header, name, content).unwrap();
+        builder.into_inner().unwrap()
+    }
+
+    fn refusal(archive: &[u8]) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let file = dir.path().join("archive");
+        fs::write(&file, archive).unwrap();
+        let refused = store.import(&file).unwrap_err().to_string();
+        // A stream is refused in the same words, and nothing of it stays.
+        assert_eq!(store.import_stream(&mut &*archive).unwrap_err().to_string(), refused);
+        assert_eq!(fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
+        refused
+    }
+
+    #[test]
+    fn what_is_no_image_archive_is_refused_with_what_it_is() {
+        let no_tar = "this is no image archive: it is neither a tar file nor one compressed with gzip or zstd";
+        assert_eq!(refusal(b"hello"), no_tar);
+        assert_eq!(refusal(&[b'x'; 4096]), no_tar);
+        let unknown = refusal(&tar_of("etc/passwd", b"root"));
+        assert!(unknown.contains("neither manifest.json") && unknown.ends_with("`docker export` writes is no image"));
+        assert_eq!(refusal(b""), unknown);
+        let xz = "the archive is compressed with xz, which is not understood; decompress it first";
+        assert_eq!(refusal(b"\xfd7zXZ\0rest"), xz);
+        let document = refusal(&tar_of("manifest.json", b"{"));
+        assert_eq!(document, "reading \"manifest.json\" in the archive");
+        let missing = br#"[{"Config": "c.json", "RepoTags": ["a:1"], "Layers": []}]"#;
+        assert_eq!(
+            refusal(&tar_of("manifest.json", missing)),
+            "the archive lacks \"c.json\""
+        );
+    }
+
+    #[test]
+    fn an_archive_that_ends_too_early_is_refused_as_such() {
+        let whole = tar_of("manifest.json", &[b' '; 4096]);
+        let cut_off = "the archive is cut off: it ends before its content does";
+        assert_eq!(refusal(&whole[..1024]), cut_off);
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        io::Write::write_all(&mut packed, &whole).unwrap();
+        let packed = packed.finish().unwrap();
+        assert_eq!(refusal(&packed[..packed.len() - 9]), cut_off);
+    }
 }

@@ -1,13 +1,14 @@
 //! What a person sees while a run goes on: a live picture on a terminal, plain lines elsewhere, JSON lines for scripts.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::progress::{Counts, PodState, Progress};
+use super::progress::{Counts, PodState, Progress, Verdict};
 use crate::output;
 
 /// How many pods are shown at once on a terminal.
@@ -112,18 +113,86 @@ impl Display {
     }
 
     /// The run is over.
-    pub(crate) fn end(&mut self, line: &str) {
+    pub(crate) fn end(&mut self, end: &End<'_>) {
         match self {
             Self::Terminal(terminal) => {
                 for (_, bar) in std::mem::take(&mut terminal.pods) {
                     bar.finish_and_clear();
                 }
                 terminal.whole.finish_and_clear();
-                output::say_error(line);
+                output::say_error(&end.to_string());
             }
-            Self::Plain { .. } => output::say_error(line),
-            Self::Json { .. } => output::say(&json!({"end": line}).to_string()),
+            Self::Plain { .. } => output::say_error(&end.to_string()),
+            Self::Json { .. } => output::say(&json!({"end": end.to_json()}).to_string()),
         }
+    }
+}
+
+/// What was run.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    pub(crate) kind: &'static str,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+/// Why a run is over.
+#[derive(Debug)]
+pub(crate) enum Reason<'a> {
+    /// It came to its end.
+    Verdict(&'a Verdict),
+    /// Somebody interrupted it.
+    Interrupted,
+    /// The time for it was up.
+    TimedOut,
+}
+
+/// The end of a run.
+#[derive(Debug)]
+pub(crate) struct End<'a> {
+    pub(crate) subject: &'a Subject,
+    pub(crate) reason: Reason<'a>,
+    pub(crate) counts: Counts,
+    pub(crate) exit_code: u8,
+}
+
+impl fmt::Display for End<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { subject, counts, .. } = self;
+        match self.reason {
+            Reason::Verdict(Verdict::Complete) => write!(f, "{subject}: complete, {counts}"),
+            Reason::Verdict(Verdict::Failed { why }) => write!(f, "{subject}: failed, {counts}; {why}"),
+            Reason::Verdict(Verdict::Deleted) => write!(f, "{subject}: was deleted by someone else"),
+            Reason::Interrupted => write!(f, "{subject}: interrupted"),
+            Reason::TimedOut => write!(f, "{subject}: not finished in time; {counts}"),
+        }
+    }
+}
+
+impl End<'_> {
+    fn to_json(&self) -> Value {
+        let (result, why) = match self.reason {
+            Reason::Verdict(Verdict::Complete) => ("complete", None),
+            Reason::Verdict(Verdict::Failed { why }) => ("failed", Some(why)),
+            Reason::Verdict(Verdict::Deleted) => ("deleted", None),
+            Reason::Interrupted => ("interrupted", None),
+            Reason::TimedOut => ("timeout", None),
+        };
+        let Subject { kind, namespace, name } = self.subject;
+        let mut end = json!({
+            "kind": kind, "namespace": namespace, "name": name, "result": result, "exit_code": self.exit_code,
+            "counts": self.counts,
+        });
+        if let Some(why) = why {
+            end["why"] = why.as_str().into();
+        }
+        end
     }
 }
 
@@ -155,5 +224,73 @@ impl Terminal {
             });
             bar.set_message(state.to_owned());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(reason: Reason<'_>, exit_code: u8, line: &str, result: &Value) {
+        let subject = Subject {
+            kind: "Job",
+            namespace: "d".to_owned(),
+            name: "j".to_owned(),
+        };
+        let counts = Counts::Job {
+            succeeded: 1,
+            active: 0,
+            failed: 2,
+            wanted: 3,
+        };
+        let end = End {
+            subject: &subject,
+            reason,
+            counts,
+            exit_code,
+        };
+        assert_eq!(end.to_string(), line);
+        let mut expected = json!({"kind": "Job", "namespace": "d", "name": "j", "exit_code": exit_code,
+            "counts": {"succeeded": 1, "active": 0, "failed": 2, "wanted": 3}});
+        for (field, value) in result.as_object().unwrap() {
+            expected[field] = value.clone();
+        }
+        assert_eq!(end.to_json(), expected);
+    }
+
+    #[test]
+    fn the_end_of_a_run_is_a_sentence_for_people_and_fields_for_scripts() {
+        let counts = "1/3 succeeded, 2 failed";
+        let complete = format!("Job d/j: complete, {counts}");
+        check(
+            Reason::Verdict(&Verdict::Complete),
+            0,
+            &complete,
+            &json!({"result": "complete"}),
+        );
+        let why = "BackoffLimitExceeded: too often".to_owned();
+        let failed = Verdict::Failed { why: why.clone() };
+        let line = format!("Job d/j: failed, {counts}; {why}");
+        check(
+            Reason::Verdict(&failed),
+            7,
+            &line,
+            &json!({"result": "failed", "why": why}),
+        );
+        let deleted = "Job d/j: was deleted by someone else";
+        check(
+            Reason::Verdict(&Verdict::Deleted),
+            1,
+            deleted,
+            &json!({"result": "deleted"}),
+        );
+        check(
+            Reason::Interrupted,
+            130,
+            "Job d/j: interrupted",
+            &json!({"result": "interrupted"}),
+        );
+        let late = format!("Job d/j: not finished in time; {counts}");
+        check(Reason::TimedOut, 124, &late, &json!({"result": "timeout"}));
     }
 }

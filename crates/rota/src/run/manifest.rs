@@ -1,6 +1,7 @@
 //! What is to be run: read from a manifest or made from the command line.
 
 use anyhow::{Context, Result, bail};
+use rota_api::codec::{self, FieldValidation, Format};
 use rota_api::{Resource, resource};
 use serde_json::{Value, json};
 
@@ -41,6 +42,7 @@ pub(crate) fn read(text: &str, namespace: &str, salt: u32) -> Result<Manifest> {
         let Some(resource) = resource::find_kind(&api_version, &kind) else {
             bail!("document {number} of the manifest is a {kind} of {api_version:?}, which Rota does not know");
         };
+        check_fields(resource, &document).with_context(|| format!("document {number} of the manifest"))?;
         let mut object = document;
         if resource.is_namespaced() {
             place(&mut object, namespace).with_context(|| format!("document {number} of the manifest"))?;
@@ -62,6 +64,14 @@ pub(crate) fn read(text: &str, namespace: &str, salt: u32) -> Result<Manifest> {
         bail!("the manifest holds no Job, CronJob or DaemonSet");
     };
     Ok(Manifest { supporting, workload })
+}
+
+/// Refuses what the type of an object does not have, as `kubectl apply` does: a field that is left out in silence is a mistake
+/// that nobody finds.
+fn check_fields(resource: &Resource, object: &Value) -> Result<()> {
+    let text = serde_json::to_vec(object).context("it cannot be written as JSON")?;
+    let read = codec::decode(resource.schema, &text, Format::Json, FieldValidation::Strict);
+    read.map(drop).map_err(|error| anyhow::anyhow!("{}", error.message()))
 }
 
 /// Makes a Job from `--image` and the other options.
@@ -222,13 +232,35 @@ mod tests {
         for metadata in ["3", "[]", "a"] {
             let text = format!("kind: Job\napiVersion: batch/v1\nmetadata: {metadata}");
             let refused = format!("{:#}", read(&text, "d", 0).unwrap_err());
-            assert_eq!(refused, "document 1 of the manifest: its metadata is not a map");
+            let expected = "document 1 of the manifest: Job in version \"v1\" cannot be handled as a Job: ";
+            assert!(refused.starts_with(expected), "{refused}");
+            let placed = place(
+                &mut json!({"metadata": serde_json::from_str::<Value>(metadata).unwrap_or("a".into())}),
+                "d",
+            );
+            assert_eq!(placed.unwrap_err().to_string(), "its metadata is not a map");
         }
         let without = read("kind: Job\napiVersion: batch/v1\nmetadata:", "d", 0).unwrap();
         let Workload::Job(job) = without.workload else {
             panic!("a Job")
         };
         assert_eq!(job["metadata"], json!({"namespace": "d"}));
+    }
+
+    #[test]
+    fn fields_that_a_kind_does_not_have_are_refused_with_their_paths() {
+        let job = "kind: Job\napiVersion: batch/v1\nmetadata: {name: j}\nspec:\n  paralelism: 3\n  template:\n    spec: {containers: [{name: c, imagee: x}]}\n";
+        assert_eq!(
+            format!("{:#}", read(job, "d", 0).unwrap_err()),
+            "document 1 of the manifest: Job in version \"v1\" cannot be handled as a Job: strict decoding error: \
+             unknown field \"spec.paralelism\", unknown field \"spec.template.spec.containers[0].imagee\""
+        );
+        let beside = format!("kind: ConfigMap\napiVersion: v1\nmetadata: {{name: c}}\ndatta: {{}}\n---\n{job}");
+        let refused = format!("{:#}", read(&beside, "d", 0).unwrap_err());
+        assert!(
+            refused.contains("document 1") && refused.ends_with("unknown field \"datta\""),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::RunArgs;
-use display::Display;
+use display::{Display, End, Reason, Subject};
 use logs::{Line, Logs};
 use manifest::{Manifest, Workload};
 use progress::{Progress, Verdict};
@@ -142,9 +142,14 @@ async fn clean_up(target: &Target, made: &Made) {
 /// Follows the run to its end; returns the exit status.
 async fn watch(args: &RunArgs, target: &Target, workload: &Arc<Object>) -> Result<u8> {
     let meta = workload.meta();
-    let title = format!("{} {}/{}", workload.resource().kind, meta.namespace, meta.name);
+    let subject = Subject {
+        kind: workload.resource().kind,
+        namespace: meta.namespace.clone(),
+        name: meta.name.clone(),
+    };
     let mut view = View {
-        display: Display::new(args.json, &title),
+        display: Display::new(args.json, &subject.to_string()),
+        subject,
         progress: Progress::default(),
         uid: meta.uid.clone(),
         is_daemon_set: workload.resource() == resource::DAEMON_SETS,
@@ -197,11 +202,12 @@ async fn watch(args: &RunArgs, target: &Target, workload: &Arc<Object>) -> Resul
             Some(line) = lines.recv() => view.log(&line),
             Some(update) = updates.recv() => view.enter(update, &mut logs),
             code = &mut interrupt => {
-                view.display.end(&format!("{title}: interrupted"));
-                return Ok(if view.is_daemon_set && view.announced { 0 } else { code });
+                let code = if view.is_daemon_set && view.announced { 0 } else { code };
+                view.end(Some(Reason::Interrupted), code);
+                return Ok(code);
             }
             () = &mut deadline => {
-                view.display.end(&format!("{title}: not finished in time; {}", view.progress.counts));
+                view.end(Some(Reason::TimedOut), EXIT_TIMEOUT);
                 return Ok(EXIT_TIMEOUT);
             }
         }
@@ -212,7 +218,7 @@ async fn watch(args: &RunArgs, target: &Target, workload: &Arc<Object>) -> Resul
         view.log(&line);
     }
     drain.await.context("reading the rest of the output")?;
-    view.end(&title);
+    view.end(None, code);
     Ok(code)
 }
 
@@ -235,6 +241,7 @@ fn containers(workload: &Object) -> usize {
 /// What is known and shown of a run.
 struct View {
     display: Display,
+    subject: Subject,
     progress: Progress,
     uid: String,
     is_daemon_set: bool,
@@ -301,12 +308,14 @@ impl View {
         self.progress.verdict.as_ref().map(|_| self.progress.exit_code())
     }
 
-    fn end(&mut self, title: &str) {
-        let line = match &self.progress.verdict {
-            Some(Verdict::Complete) => format!("{title}: complete, {}", self.progress.counts),
-            Some(Verdict::Failed { why }) => format!("{title}: failed, {}; {why}", self.progress.counts),
-            Some(Verdict::Deleted) | None => format!("{title}: was deleted by someone else"),
-        };
-        self.display.end(&line);
+    /// The run is over for `reason`; without one, as its verdict says.
+    fn end(&mut self, reason: Option<Reason<'_>>, exit_code: u8) {
+        let verdict = self.progress.verdict.as_ref().unwrap_or(&Verdict::Deleted);
+        self.display.end(&End {
+            subject: &self.subject,
+            reason: reason.unwrap_or(Reason::Verdict(verdict)),
+            counts: self.progress.counts,
+            exit_code,
+        });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rota_cluster::RemoteCluster;
 
 use crate::cli::{RunArgs, usual_data_dir};
@@ -41,6 +41,11 @@ impl Target {
         }
         let mut config = UpConfig::ephemeral();
         config.import.clone_from(&args.import);
+        if config.lacks_root() {
+            bail!(
+                "no cluster runs here, and one for this run needs root: use sudo, or --kubeconfig FILE for a cluster that runs elsewhere"
+            );
+        }
         let running = Running::start(config)
             .await
             .context("starting a cluster for this run")?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use rota_api::resource::Served;
 
+use super::pod_range::NODES_MAX;
 use crate::cli::UpArgs;
 
 /// Where a cluster keeps its state.
@@ -95,14 +96,11 @@ impl UpConfig {
         }
     }
 
-    /// True when containers of this machine are run.
-    pub(crate) fn needs_root(&self) -> bool {
-        self.nodes > 0
+    /// True when containers of this machine are to be run by somebody who cannot.
+    pub(crate) fn lacks_root(&self) -> bool {
+        self.nodes > 0 && !rustix::process::geteuid().is_root()
     }
 }
-
-/// Each node has a /24 of the cluster's /16; those from 200 on are left to nodes that join.
-const NODES_MAX: u32 = 199;
 
 #[cfg(test)]
 mod tests {

@@ -29,6 +29,7 @@ pub(crate) struct DataDir {
     /// Held as long as the directory is used.
     _lock: File,
     is_temporary: bool,
+    novelty: Option<Novelty>,
 }
 
 impl DataDir {
@@ -36,13 +37,20 @@ impl DataDir {
     ///
     /// Errors: another process uses it, or a newer version wrote it.
     pub(crate) fn open(path: &Path) -> Result<Self> {
+        let novelty = Novelty::of(path);
         let path = prepare(path)?;
         let lock = lock(&path)?;
         Ok(Self {
             path,
             _lock: lock,
             is_temporary: false,
+            novelty,
         })
+    }
+
+    /// What is to be undone if this directory turns out to have been made in vain; `None` for one that was there before.
+    pub(crate) fn novelty(&mut self) -> Option<Novelty> {
+        self.novelty.take()
     }
 
     /// A directory that is removed when the cluster stops.
@@ -82,6 +90,45 @@ impl DataDir {
     /// The objects.
     pub(crate) fn store(&self) -> PathBuf {
         self.path.join("store")
+    }
+}
+
+/// A data directory that is made just now.
+#[derive(Debug)]
+pub(crate) struct Novelty {
+    path: PathBuf,
+    /// The directory and those above it that were not there, innermost first.
+    made: Vec<PathBuf>,
+}
+
+impl Novelty {
+    /// To be asked before the directory is made; `None` where there is one.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let missing = path
+            .ancestors()
+            .take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+        let made: Vec<PathBuf> = missing.map(Path::to_owned).collect();
+        let path = path.to_owned();
+        (!made.is_empty()).then_some(Self { path, made })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Deletes the directory, which is closed by now, and what was made above it, as if it had never been opened.
+    ///
+    /// Errors: something is mounted below it, or the disk failed.
+    pub(crate) fn undo(self) -> Result<()> {
+        if is_in_use(&self.path)? {
+            return Ok(());
+        }
+        remove(&self.path)?;
+        for above in &self.made {
+            // The directory itself is gone; what others have put something into stays.
+            let _ = fs::remove_dir(above);
+        }
+        Ok(())
     }
 }
 
@@ -131,15 +178,8 @@ pub(crate) enum Left {
 /// Deletes the cluster in a data directory that nobody uses and that has nothing in the kernel any more, and the directory if
 /// nothing else is in it.
 ///
-/// Errors: it is no data directory, or something is mounted below it, which is nothing of ours: nothing was deleted. Or the
-/// disk failed.
+/// Errors: something is mounted below it, which is nothing of ours: nothing was deleted. Or the disk failed.
 pub(crate) fn remove(path: &Path) -> Result<Left> {
-    if !is_data_dir(path) {
-        bail!(
-            "{} is no data directory of rota (it holds no file `version`); nothing was deleted",
-            path.display()
-        );
-    }
     let mounts = fs::read_to_string("/proc/self/mountinfo").context("reading what is mounted")?;
     if let Some(mount) = mounted_below(path, &mounts) {
         bail!(
@@ -176,7 +216,7 @@ pub(crate) fn remove(path: &Path) -> Result<Left> {
 }
 
 /// True for a directory that a cluster was opened in.
-fn is_data_dir(path: &Path) -> bool {
+pub(crate) fn is_data_dir(path: &Path) -> bool {
     path.join("version").is_file()
 }
 
@@ -324,14 +364,29 @@ mod tests {
         let path = scratch("foreign");
         fs::create_dir_all(&path).unwrap();
         fs::write(path.join("precious"), "").unwrap();
-        let refused = remove(&path).unwrap_err().to_string();
-        assert!(refused.contains("is no data directory of rota"), "{refused}");
-        assert!(!is_in_use(&path).unwrap() && path.join("precious").exists());
-        drop(DataDir::open(&path).unwrap());
+        assert!(!is_data_dir(&path) && !is_in_use(&path).unwrap());
+        let mut opened = DataDir::open(&path).unwrap();
+        assert!(is_data_dir(&path) && opened.novelty().is_none());
+        drop(opened);
         assert_eq!(remove(&path).unwrap(), Left::Foreign);
         assert!(path.join("precious").exists());
         assert_eq!(fs::read_dir(&path).unwrap().count(), 1, "nothing else is left");
         fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_was_made_in_vain_is_gone_with_what_was_made_above_it() {
+        let root = scratch("vain");
+        fs::create_dir_all(root.join("there")).unwrap();
+        let novelty = || DataDir::open(&root.join("there/a/b")).unwrap().novelty();
+        novelty().unwrap().undo().unwrap();
+        assert_eq!(fs::read_dir(root.join("there")).unwrap().count(), 0);
+        let made = novelty().unwrap();
+        assert!(novelty().is_none(), "it is there by now");
+        fs::write(root.join("there/a/other"), "").unwrap();
+        made.undo().unwrap();
+        assert!(!root.join("there/a/b").exists() && root.join("there/a/other").exists());
+        fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]

@@ -38,7 +38,7 @@ use access::AllNodes;
 pub(crate) use access::LocalNodes;
 pub(crate) use config::{Home, UpConfig};
 use controllers::Facts;
-pub(crate) use data_dir::{DataDir, Left, contents, is_in_use, prepare, remove};
+pub(crate) use data_dir::{DataDir, Left, Novelty, contents, is_data_dir, is_in_use, prepare, remove};
 use env::SystemEnv;
 use metrics::ControllerMetrics;
 use nodes::Nodes;
@@ -53,6 +53,11 @@ const STOP_MAX: Duration = Duration::from_secs(20);
 pub(crate) async fn command(args: UpArgs) -> Result<ExitCode> {
     let began = Instant::now();
     let config = UpConfig::from_args(&args)?;
+    if config.lacks_root() {
+        bail!(
+            "running containers needs root: use sudo, or --sim-nodes N for simulated nodes, or --no-nodes for the API alone"
+        );
+    }
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let running = tokio::select! {
@@ -118,18 +123,33 @@ pub(crate) struct Running {
 impl Running {
     /// Starts everything; returns when the API answers and every node is ready.
     ///
-    /// Errors: what cannot be started, and why. Nothing is left running then.
+    /// Errors: what cannot be started, and why. Nothing is left running then, and nothing on disk that was not there before.
     pub(crate) async fn start(config: UpConfig) -> Result<Self> {
-        if config.needs_root() && !rustix::process::geteuid().is_root() {
-            bail!(
-                "running containers needs root: use sudo, or --sim-nodes N for simulated nodes, or --no-nodes for the API alone"
-            );
+        let kubeconfig = config.kubeconfig.clone();
+        if let Some(file) = &kubeconfig {
+            check_place(file)?;
         }
-        let is_ephemeral = config.home == Home::Ephemeral;
-        let data = match &config.home {
+        let mut data = match &config.home {
             Home::Directory(path) => DataDir::open(path)?,
             Home::Ephemeral => DataDir::temporary()?,
         };
+        let novelty = data.novelty().filter(|_| config.home != Home::Ephemeral);
+        let new_file = kubeconfig.filter(|file| !file.exists());
+        let started = Self::start_in(data, config).await;
+        if started.is_err() {
+            // The first error is the one to tell.
+            if let Some(file) = new_file {
+                let _ = std::fs::remove_file(file);
+            }
+            if let Some(novelty) = novelty {
+                undo(novelty).await;
+            }
+        }
+        started
+    }
+
+    async fn start_in(data: DataDir, config: UpConfig) -> Result<Self> {
+        let is_ephemeral = config.home == Home::Ephemeral;
         let env = Arc::new(SystemEnv::new()?);
         let pki = Arc::new(Pki::open(&data.pki(), env.now()).context("opening the cluster's keys")?);
         let facts = Facts {
@@ -310,6 +330,37 @@ fn open_registry(data: &DataDir, is_ephemeral: bool, env: &Arc<SystemEnv>, pki: 
     settings.next_run = rota_reconcile::cronjob::next_run;
     settings.cluster_ca = pki.ca_pem().to_owned();
     Registry::open(store, Arc::clone(env) as _, settings).context("reading the stored objects")
+}
+
+/// Deletes a data directory that was made in vain, with what its nodes made in the kernel.
+async fn undo(novelty: Novelty) {
+    let work = tokio::task::spawn_blocking(move || {
+        rota_agent::oci::cleanup(novelty.path())?;
+        novelty.undo()
+    });
+    if let Ok(Err(error)) = work.await {
+        tracing::warn!(
+            error = format!("{error:#}"),
+            "what was made in vain could not be deleted"
+        );
+    }
+}
+
+/// A kubeconfig is written into a directory that is there: a name that was misspelt makes none.
+fn check_place(kubeconfig: &Path) -> Result<()> {
+    let directory = kubeconfig.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    let shown = kubeconfig.display();
+    if kubeconfig.is_dir() {
+        bail!("--kubeconfig {shown} is a directory; name a file");
+    }
+    if !directory.is_dir() {
+        bail!(
+            "--kubeconfig {shown} cannot be written: there is no directory {}",
+            directory.display()
+        );
+    }
+    Ok(())
 }
 
 fn write_kubeconfig(path: &Path, pki: &Pki, url: &str) -> Result<()> {
