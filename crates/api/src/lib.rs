@@ -50,6 +50,7 @@ pub mod resource;
 pub mod selector;
 pub mod strategy;
 pub mod table;
+pub mod taints;
 pub mod validate;
 mod value;
 pub mod write;

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rota_api::k8s::api::core::v1::{Container, Node, Pod, PodSpec};
 use rota_api::placement::{NodeLabels, fits_node, untolerated};
 use rota_api::quantity::Quantity;
+use rota_api::taints::NO_EXECUTE;
 
 use crate::restart::{Role, containers};
 
@@ -58,7 +59,7 @@ pub fn admit(pod: &Pod, node: &Node, others: &[&Pod]) -> Result<(), Refusal> {
     }
     let taints = node.spec.as_ref().and_then(|s| s.taints.as_deref()).unwrap_or_default();
     let tolerations = spec.tolerations.as_deref().unwrap_or_default();
-    if untolerated(taints, tolerations, &["NoExecute"]).is_some() {
+    if untolerated(taints, tolerations, &[NO_EXECUTE]).is_some() {
         let why = "Predicate TaintToleration failed: node(s) had untolerated taint(s)";
         return refuse("TaintToleration".to_owned(), why);
     }

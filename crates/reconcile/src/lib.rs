@@ -7,6 +7,7 @@
 //!
 //! Shared by all controllers: [`plan`], [`world`], [`controller`], [`metric`]. Then one module per controller.
 
+mod conditions;
 pub mod controller;
 pub mod cronjob;
 pub mod csr_cleaner;
@@ -20,6 +21,7 @@ pub mod metric;
 pub mod namespace;
 pub mod namespace_objects;
 pub mod node_lifecycle;
+mod ownership;
 pub mod plan;
 pub mod pod_gc;
 pub mod quota;

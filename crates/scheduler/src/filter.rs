@@ -6,12 +6,13 @@
 //! Source: `spec/node-and-pod.md` §9.2, §9.3.
 
 use rota_api::placement;
+use rota_api::taints::{NO_EXECUTE, NO_SCHEDULE};
 
 use crate::class::PodClass;
 use crate::node::{NodeState, Offer};
 
 /// Effects of taints that keep new pods away.
-const REPELLING: [&str; 2] = ["NoSchedule", "NoExecute"];
+const REPELLING: [&str; 2] = [NO_SCHEDULE, NO_EXECUTE];
 
 /// The filter that refused a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,13 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use rota_api::k8s::api::core::v1::{Node, Taint};
 use rota_api::placement::NodeLabels;
 use rota_api::quantity::Quantity;
+use rota_api::taints;
 
 use crate::class::Footprint;
 use crate::ports::TakenPorts;
 use crate::resources::Resources;
-
-/// The taint that stands for `spec.unschedulable`.
-const UNSCHEDULABLE_TAINT: &str = "node.kubernetes.io/unschedulable";
 
 /// What a node says about itself.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -50,8 +48,8 @@ impl Offer {
             labels: node.metadata.labels.clone().unwrap_or_default(),
             taints: spec.taints.unwrap_or_default(),
             cordon: spec.unschedulable.unwrap_or_default().then(|| Taint {
-                key: UNSCHEDULABLE_TAINT.to_owned(),
-                effect: "NoSchedule".to_owned(),
+                key: taints::UNSCHEDULABLE.to_owned(),
+                effect: taints::NO_SCHEDULE.to_owned(),
                 ..Taint::default()
             }),
             allocatable: Resources::read(allocatable),

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::seen::SeenCronJob;
 use crate::json::object;
+use crate::ownership;
 
 /// The annotation that says for which instant a Job was started.
 pub(super) const SCHEDULED_TIMESTAMP: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
@@ -32,14 +33,7 @@ pub(super) fn create(cron_job: &SeenCronJob<'_>, name: &str, at: Timestamp) -> W
     let mut metadata = json!({
         "name": name,
         "namespace": meta.namespace,
-        "ownerReferences": [{
-            "apiVersion": "batch/v1",
-            "kind": "CronJob",
-            "name": meta.name,
-            "uid": meta.uid,
-            "controller": true,
-            "blockOwnerDeletion": true,
-        }],
+        "ownerReferences": [ownership::reference(cron_job.object)],
     });
     metadata["annotations"] = annotations.into();
     if labels.is_object() {

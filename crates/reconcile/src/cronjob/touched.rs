@@ -3,10 +3,9 @@
 //! Source: the event handlers of `pkg/controller/cronjob/cronjob_controllerv2.go`, specification §3.2.
 
 use rota_api::k8s::api::batch::v1::CronJob;
-use rota_api::{Meta, Object, resource};
+use rota_api::{Object, resource};
 
-use super::seen::owner;
-use crate::{Key, World, WorldChange};
+use crate::{Key, World, WorldChange, ownership};
 
 /// The CronJobs to look at after `change`.
 pub(super) fn touched(change: &WorldChange, world: &World) -> Vec<Key> {
@@ -14,7 +13,9 @@ pub(super) fn touched(change: &WorldChange, world: &World) -> Vec<Key> {
         return vec![change.key()];
     }
     let both = change.old.iter().chain(&change.new);
-    let mut keys: Vec<Key> = both.filter_map(|job| controller(job.meta(), world)).collect();
+    let mut keys: Vec<Key> = both
+        .filter_map(|job| ownership::controller(job.meta(), resource::CRON_JOBS, world))
+        .collect();
     keys.dedup();
     keys
 }
@@ -33,11 +34,4 @@ pub(super) fn is_rescheduled(change: &WorldChange) -> bool {
 fn timetable(object: &Object) -> Option<(String, Option<String>)> {
     let spec = &object.view::<CronJob>().ok()?.spec;
     Some((spec.schedule.clone(), spec.time_zone.clone()))
-}
-
-/// The CronJob that controls a Job, if it is still the one that the Job means.
-fn controller(job: &Meta, world: &World) -> Option<Key> {
-    let owner = owner(job)?;
-    let cron_job = world.get(resource::CRON_JOBS, &job.namespace, &owner.name)?;
-    (cron_job.meta().uid == owner.uid).then(|| Key::of(cron_job))
 }

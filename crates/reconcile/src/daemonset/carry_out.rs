@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use rota_api::{DeleteOptions, Object, Timestamp, Write, resource};
 
-use super::claim;
 use super::failures::NodeFailures;
 use super::history::History;
 use super::limits::{BURST_MAX, FIRST_BATCH};
@@ -24,7 +23,7 @@ use super::placed::{Name, Placed};
 use super::pods::PodMaker;
 use super::seen::{Ending, SeenDaemonSet};
 use super::status;
-use crate::{NoteKind, Plan, World};
+use crate::{NoteKind, Plan, World, ownership};
 
 /// Everything a plan is made of.
 pub(super) struct Decided<'d, 'p> {
@@ -46,8 +45,8 @@ pub(super) fn plan(set: &SeenDaemonSet<'_>, decided: &Decided<'_, '_>, world: &W
     let namespace = &set.object.meta().namespace;
     let pod = |name: &String| -> Option<&Arc<Object>> { world.get(resource::PODS, namespace, name) };
     let (adopted, released) = (placed.adopted(), placed.released());
-    claim::carry_out(
-        set,
+    ownership::carry_out(
+        set.object,
         adopted.iter().filter_map(pod),
         released.iter().filter_map(pod),
         &mut plan,

@@ -6,12 +6,10 @@
 use rota_api::Object;
 use rota_api::k8s::api::core::v1::{Node, Taint};
 use rota_api::placement::{self, NodeLabels};
+use rota_api::taints::{NO_EXECUTE, NO_SCHEDULE, UNREACHABLE};
 
 use super::seen::SeenDaemonSet;
 use crate::WorldChange;
-
-/// The taint of a node that has fallen silent.
-const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 
 /// Whether a pod should be started on a node, and whether one that is there may stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,10 +41,10 @@ pub(super) fn eligibility(set: &SeenDaemonSet<'_>, node: &Object) -> Eligibility
     };
     let repelled = |effects: &[&str]| placement::untolerated(taints, &set.tolerations, effects).is_some();
     let fits = !elsewhere && placement::fits_node(spec, labels);
-    let should_run = fits && !repelled(&["NoSchedule", "NoExecute"]);
+    let should_run = fits && !repelled(&[NO_SCHEDULE, NO_EXECUTE]);
     Eligibility {
         should_run,
-        should_continue: fits && !repelled(&["NoExecute"]),
+        should_continue: fits && !repelled(&[NO_EXECUTE]),
         is_lost: is_silent && !should_run,
     }
 }

@@ -18,7 +18,7 @@ use super::labels::REVISION_HASH;
 use super::limits::{HISTORY_DEFAULT, NAME_BYTES_MAX};
 use super::seen::SeenDaemonSet;
 use super::{hash, revision_data};
-use crate::{Plan, World};
+use crate::{Plan, World, ownership};
 
 /// What is known of a DaemonSet's revisions, and what is to be written about them.
 #[derive(Default)]
@@ -130,7 +130,7 @@ impl History {
             "namespace": set.object.meta().namespace,
             "name": name,
             "labels": labels,
-            "ownerReferences": [claim::owner_reference(set)],
+            "ownerReferences": [ownership::reference(set.object)],
         });
         let annotations = set.annotations();
         if annotations.as_object().is_some_and(|a| !a.is_empty()) {
@@ -161,7 +161,7 @@ impl History {
     /// is tried, pods are relabelled before their revision goes.
     pub(super) fn carry_out(&self, set: &SeenDaemonSet<'_>, relabelled: &[&Arc<Object>], plan: &mut Plan) {
         let meta = set.object.meta();
-        claim::carry_out(set, self.adopted.iter(), self.released.iter(), plan);
+        ownership::carry_out(set.object, self.adopted.iter(), self.released.iter(), plan);
         if let Some(count) = self.collisions {
             let patch = json!({"status": {"collisionCount": count}});
             let write = Write::merge_status(resource::DAEMON_SETS, &meta.namespace, &meta.name, patch);

@@ -6,10 +6,10 @@ use rota_api::placement::NAME_FIELD;
 use rota_api::{Write, resource};
 use serde_json::{Map, Value, json};
 
-use super::claim::owner_reference;
 use super::labels::{FAILURES, REVISION_HASH, TEMPLATE_GENERATION_LABEL};
 use super::limits::FAILURES_WRITTEN_MIN;
 use super::seen::SeenDaemonSet;
+use crate::ownership;
 
 /// Makes the pods of one DaemonSet: everything but the node is the same in all of them.
 pub(super) struct PodMaker {
@@ -32,7 +32,7 @@ impl PodMaker {
             "generateName": format!("{}-", meta.name),
             "namespace": meta.namespace,
             "labels": labels,
-            "ownerReferences": [owner_reference(set)],
+            "ownerReferences": [ownership::reference(set.object)],
         });
         for field in ["annotations", "finalizers"] {
             let value = template["metadata"][field].take();

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::budget::Budget;
 use super::labels::{REVISION_HASH, TEMPLATE_GENERATION, TEMPLATE_GENERATION_LABEL};
 use super::tolerations;
+use crate::conditions::ready_since;
 
 /// A DaemonSet.
 pub(super) struct SeenDaemonSet<'w> {
@@ -148,7 +149,7 @@ impl SeenPod {
         Self {
             object: Arc::clone(object),
             is_updated: by_generation || by_hash,
-            ready: ready_since(object),
+            ready: object.view::<Pod>().ok().and_then(|pod| ready_since(&pod)),
         }
     }
 
@@ -216,11 +217,4 @@ pub(super) fn target_node(object: &Object) -> Option<String> {
         Some([name]) => Some(name.clone()),
         _ => None,
     }
-}
-
-fn ready_since(object: &Object) -> Option<Option<Timestamp>> {
-    let pod = object.view::<Pod>().ok()?;
-    let mut conditions = pod.status.as_ref()?.conditions.iter().flatten();
-    let ready = conditions.find(|c| c.type_ == "Ready" && c.status == "True")?;
-    Some(ready.last_transition_time.as_ref().map(|time| time.0))
 }

@@ -3,18 +3,22 @@
 //! Source: specification §7.
 
 use rota_api::k8s::api::core::v1::{PodSpec, Toleration};
+use rota_api::taints::{
+    DISK_PRESSURE, MEMORY_PRESSURE, NETWORK_UNAVAILABLE, NO_EXECUTE, NO_SCHEDULE, NOT_READY, PID_PRESSURE, UNREACHABLE,
+    UNSCHEDULABLE,
+};
 
 /// Key and effect of the taints that no daemon pod minds.
 const ALWAYS: [(&str, &str); 6] = [
-    ("node.kubernetes.io/not-ready", "NoExecute"),
-    ("node.kubernetes.io/unreachable", "NoExecute"),
-    ("node.kubernetes.io/disk-pressure", "NoSchedule"),
-    ("node.kubernetes.io/memory-pressure", "NoSchedule"),
-    ("node.kubernetes.io/pid-pressure", "NoSchedule"),
-    ("node.kubernetes.io/unschedulable", "NoSchedule"),
+    (NOT_READY, NO_EXECUTE),
+    (UNREACHABLE, NO_EXECUTE),
+    (DISK_PRESSURE, NO_SCHEDULE),
+    (MEMORY_PRESSURE, NO_SCHEDULE),
+    (PID_PRESSURE, NO_SCHEDULE),
+    (UNSCHEDULABLE, NO_SCHEDULE),
 ];
 /// And the one that no pod on the node's own network minds.
-const HOST_NETWORK: (&str, &str) = ("node.kubernetes.io/network-unavailable", "NoSchedule");
+const HOST_NETWORK: (&str, &str) = (NETWORK_UNAVAILABLE, NO_SCHEDULE);
 
 /// The template's tolerations with the automatic ones: in place of an equal one of the template, else behind them.
 pub(super) fn merged(spec: &PodSpec) -> Vec<Toleration> {

@@ -9,7 +9,7 @@ use rota_api::{Meta, Object, resource};
 
 use super::eligibility::{self, Eligibility, eligibility};
 use super::seen::SeenDaemonSet;
-use crate::{Key, World, WorldChange};
+use crate::{Key, World, WorldChange, ownership};
 
 /// The DaemonSets to look at after `change`.
 pub(super) fn touched(change: &WorldChange, world: &World) -> Vec<Key> {
@@ -34,7 +34,7 @@ fn by_dependent(change: &WorldChange, world: &World) -> Vec<Key> {
     let owners = old
         .into_iter()
         .chain(new.filter(|_| !is_own_news))
-        .filter_map(|meta| owner(meta, world));
+        .filter_map(|meta| ownership::controller(meta, resource::DAEMON_SETS, world));
     let mut keys: Vec<Key> = owners.collect();
     if let Some(new) = new.filter(|new| new.controller().is_none())
         && old.is_none_or(|old| old.labels != new.labels || old.controller().is_some())
@@ -66,13 +66,6 @@ fn by_node(change: &WorldChange, world: &World) -> Vec<Key> {
         })
         .map(|set| Key::of(set))
         .collect()
-}
-
-/// The DaemonSet that controls an object, if it is still the one that the object means.
-fn owner(meta: &Meta, world: &World) -> Option<Key> {
-    let owner = meta.controller().filter(|owner| owner.kind == "DaemonSet")?;
-    let set = world.get(resource::DAEMON_SETS, &meta.namespace, &owner.name)?;
-    (set.meta().uid == owner.uid).then(|| Key::of(set))
 }
 
 fn selects(set: &std::sync::Arc<Object>, meta: &Meta) -> bool {

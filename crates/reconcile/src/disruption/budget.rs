@@ -11,6 +11,7 @@ use rota_api::selector::LabelSelector;
 use rota_api::{Object, resource};
 
 use crate::World;
+use crate::conditions::ready_since;
 
 /// A PodDisruptionBudget.
 pub(super) struct SeenBudget<'w> {
@@ -83,8 +84,5 @@ impl<'w> SeenBudget<'w> {
 
 /// True for a pod that is ready.
 pub(super) fn is_ready(pod: &Object) -> bool {
-    let Ok(pod) = pod.view::<Pod>() else { return false };
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref());
-    let mut conditions = conditions.unwrap_or_default().iter();
-    conditions.any(|c| c.type_ == "Ready" && c.status == "True")
+    pod.view::<Pod>().is_ok_and(|pod| ready_since(&pod).is_some())
 }

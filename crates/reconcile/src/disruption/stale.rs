@@ -9,12 +9,13 @@ use rota_api::k8s::api::core::v1::Pod;
 use rota_api::{Object, PatchKind, Resource, Timestamp, Write, resource};
 use serde_json::json;
 
+use crate::conditions::DISRUPTION_TARGET;
+use crate::json::time;
 use crate::{Controller, Key, Plan, World, WorldChange};
 
 /// For how long a mark is believed.
 const STALE_AFTER: SignedDuration = SignedDuration::from_mins(2);
 
-const DISRUPTION_TARGET: &str = "DisruptionTarget";
 const BY_KUBELET: &str = "TerminationByKubelet";
 
 static WATCHED: [&Resource; 1] = [resource::PODS];
@@ -57,7 +58,7 @@ impl Controller for StaleDisruptions {
             "status": "False",
             "reason": null,
             "message": null,
-            "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            "lastTransitionTime": time(now),
         });
         let patch = json!({"status": {"conditions": [condition]}});
         let kind = PatchKind::Strategic;

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::budget::{SeenBudget, is_ready};
 use super::expected::Expected;
+use crate::json::time;
 
 /// For how long a pod counts as gone whose eviction was granted: if it has not been deleted by then, it will not be.
 pub(super) const DELETION_TIMEOUT: SignedDuration = SignedDuration::from_mins(2);
@@ -116,8 +117,4 @@ fn replace(budget: &SeenBudget<'_>, status: Map<String, Value>) -> Write {
     let mut value = budget.object.to_value();
     value["status"] = status.into();
     Write::update(resource::POD_DISRUPTION_BUDGETS, value, Some("status")).if_revision(budget.object.revision())
-}
-
-fn time(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

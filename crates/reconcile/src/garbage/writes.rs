@@ -3,8 +3,10 @@
 //! Each is refused when the object of that name is another one by now.
 //! Source: `pkg/controller/garbagecollector/operations.go`, `patch.go`.
 
-use rota_api::{DeleteOptions, Object, PatchKind, Propagation, Write};
+use rota_api::{DeleteOptions, Object, Propagation, Write};
 use serde_json::{Value, json};
+
+use crate::ownership;
 
 /// Deletes an object, with the grace that it takes itself.
 pub(super) fn delete(object: &Object, propagation: Propagation) -> Write {
@@ -22,7 +24,7 @@ pub(super) fn drop_references(object: &Object, owners: &[&str]) -> Write {
         .iter()
         .map(|uid| json!({"$patch": "delete", "uid": uid}))
         .collect();
-    patch(object, &json!({"ownerReferences": references}))
+    ownership::patch(object, json!({"ownerReferences": references}))
 }
 
 /// Lets the owners go without this object.
@@ -31,24 +33,10 @@ pub(super) fn unblock_owners(object: &Object) -> Write {
     let references: Vec<Value> = blocking
         .map(|owner| json!({"uid": owner.uid, "blockOwnerDeletion": false}))
         .collect();
-    patch(object, &json!({"ownerReferences": references}))
+    ownership::patch(object, json!({"ownerReferences": references}))
 }
 
 /// Takes one finalizer off.
 pub(super) fn drop_finalizer(object: &Object, finalizer: &str) -> Write {
-    patch(object, &json!({"$deleteFromPrimitiveList/finalizers": [finalizer]}))
-}
-
-fn patch(object: &Object, metadata: &Value) -> Write {
-    let meta = object.meta();
-    let patch = json!({"metadata": metadata});
-    Write::patch(
-        object.resource(),
-        &meta.namespace,
-        &meta.name,
-        PatchKind::Strategic,
-        patch,
-        None,
-    )
-    .if_uid(&meta.uid)
+    ownership::patch(object, json!({"$deleteFromPrimitiveList/finalizers": [finalizer]}))
 }

@@ -11,6 +11,7 @@ use rota_api::k8s::api::core::v1::ContainerStatus;
 
 use super::limits::{BACKOFF_BASE_SECS, BACKOFF_MAX_SECS};
 use super::seen::{Phase, SeenPod};
+use crate::conditions::READY;
 
 /// The failures of a Job since its last success: pod uid and finish time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,7 +89,7 @@ fn delay_secs(failures: usize) -> i64 {
 pub(super) fn finish_time(pod: &SeenPod<'_>) -> Timestamp {
     last_container_end(pod)
         .or_else(|| {
-            let ready = pod.condition("Ready").filter(|c| c.status == "False")?;
+            let ready = pod.condition(READY).filter(|c| c.status == "False")?;
             ready.last_transition_time.as_ref().map(|t| t.0)
         })
         .or_else(|| pod.object.meta().deleting.map(|at| before(at, grace_period(pod))))

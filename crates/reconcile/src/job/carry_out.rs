@@ -26,7 +26,7 @@ use super::report::{Population, Report, write_population};
 use super::seen::{SeenJob, SeenPod};
 use super::size::{NewPod, Sizing};
 use super::track::Tracking;
-use crate::{IfRefused, NoteKind, Plan};
+use crate::{IfRefused, NoteKind, Plan, ownership};
 
 /// Assembles the plan.
 pub(super) fn plan(
@@ -148,7 +148,10 @@ fn take_and_let_go(plan: &mut Plan, job: &SeenJob<'_>, claimed: &Claimed<'_>) {
     // A Job that is being deleted would take what it adopts along, pods that a user wants to keep: nothing is adopted
     // unless the Job is still what was seen of it.
     if !claimed.adopt.is_empty() {
-        plan.act(pods::unchanged(job), "it may only adopt while it is not being deleted");
+        plan.act(
+            ownership::unchanged(job.object),
+            "it may only adopt while it is not being deleted",
+        );
     }
     for (position, pod) in claimed.adopt.iter().enumerate() {
         let (write, why) = (pods::adoption(job, pod), "the selector matches and nobody controls it");

@@ -3,7 +3,7 @@
 //! Source: `pkg/controller/controller_utils.go` (`GetPodFromTemplate`), `pkg/controller/job/indexed_job_utils.go`,
 //! specification §5.
 
-use rota_api::{Object, OwnerReference, PatchKind, Write, resource};
+use rota_api::{Object, OwnerReference, Write, resource};
 use serde_json::{Map, Value, json};
 
 use super::labels::{
@@ -13,6 +13,7 @@ use super::limits::GENERATE_NAME_BYTES_MAX;
 use super::seen::SeenJob;
 use super::size::NewPod;
 use crate::json::object;
+use crate::ownership;
 
 /// Makes the pods of one Job. Holds the template whole, fields that this version does not know included.
 pub(super) struct PodMaker<'j, 'w> {
@@ -42,7 +43,10 @@ impl<'j, 'w> PodMaker<'j, 'w> {
             metadata.insert("annotations".into(), annotations.into());
         }
         metadata.insert("finalizers".into(), self.finalizers());
-        metadata.insert("ownerReferences".into(), vec![owner_reference(self.job)].into());
+        metadata.insert(
+            "ownerReferences".into(),
+            vec![ownership::reference(self.job.object)].into(),
+        );
         let pod = object([
             ("apiVersion", "v1".into()),
             ("kind", "Pod".into()),
@@ -105,19 +109,6 @@ impl<'j, 'w> PodMaker<'j, 'w> {
     }
 }
 
-/// The reference by which a Job controls a pod.
-pub(super) fn owner_reference(job: &SeenJob<'_>) -> Value {
-    let meta = job.object.meta();
-    json!({
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "name": meta.name,
-        "uid": meta.uid,
-        "controller": true,
-        "blockOwnerDeletion": true,
-    })
-}
-
 /// The base of a pod's name; the server appends five random characters.
 fn generate_name(job: &str, index: Option<u32>) -> String {
     let Some(index) = index else {
@@ -149,29 +140,20 @@ fn add_index_variable(container: &mut Value) {
     }
 }
 
-/// A write that changes nothing, and is refused when the Job has changed.
-pub(super) fn unchanged(job: &SeenJob<'_>) -> Write {
-    let meta = job.object.meta();
-    let nothing = json!({"metadata": {"uid": meta.uid}});
-    Write::merge_status(resource::JOBS, &meta.namespace, &meta.name, nothing)
-        .if_uid(&meta.uid)
-        .if_revision(job.object.revision())
-}
-
 /// Gives an orphan to the Job, finalizer included.
 pub(super) fn adoption(job: &SeenJob<'_>, pod: &Object) -> Write {
-    patch(
+    ownership::patch(
         pod,
-        json!({"ownerReferences": [owner_reference(job)], "finalizers": [TRACKING_FINALIZER]}),
+        json!({"ownerReferences": [ownership::reference(job.object)], "finalizers": [TRACKING_FINALIZER]}),
     )
 }
 
 /// Takes a pod away from the Job, finalizer included.
 pub(super) fn release(owner: &OwnerReference, pod: &Object) -> Write {
-    patch(
+    ownership::patch(
         pod,
         json!({
-            "ownerReferences": [{"$patch": "delete", "uid": owner.uid}],
+            "ownerReferences": ownership::without(&owner.uid),
             "$deleteFromPrimitiveList/finalizers": [TRACKING_FINALIZER],
         }),
     )
@@ -179,22 +161,8 @@ pub(super) fn release(owner: &OwnerReference, pod: &Object) -> Write {
 
 /// Takes the tracking finalizer off.
 pub(super) fn finalizer_removal(pod: &Object) -> Write {
-    patch(
+    ownership::patch(
         pod,
         json!({"$deleteFromPrimitiveList/finalizers": [TRACKING_FINALIZER]}),
     )
-}
-
-fn patch(pod: &Object, metadata: Value) -> Write {
-    let meta = pod.meta();
-    let patch = object([("metadata", metadata)]);
-    Write::patch(
-        resource::PODS,
-        &meta.namespace,
-        &meta.name,
-        PatchKind::Strategic,
-        patch,
-        None,
-    )
-    .if_uid(&meta.uid)
 }

@@ -9,6 +9,7 @@ use rota_api::k8s::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus};
 use rota_api::k8s::api::core::v1::{Pod, PodCondition, PodSpec, PodStatus};
 
 use super::labels::{COMPLETION_INDEX, MANAGED_BY_US, TRACKING_FINALIZER};
+use crate::conditions::READY;
 
 /// A Job with the defaults of its spec filled in.
 pub(super) struct SeenJob<'w> {
@@ -233,7 +234,7 @@ impl<'w> SeenPod<'w> {
 
     /// True when the pod serves.
     pub(super) fn is_ready(&self) -> bool {
-        self.condition("Ready").is_some_and(|c| c.status == "True")
+        self.condition(READY).is_some_and(|c| c.status == "True")
     }
 }
 

@@ -4,11 +4,11 @@
 
 use rota_api::{Meta, Object, resource};
 
-use super::claim::{HAND_SELECTED, in_namespace, job_owner, selects};
+use super::claim::{HAND_SELECTED, in_namespace, selects};
 use super::labels::{CONTROLLER_UID, LEGACY_CONTROLLER_UID};
 use super::limits::{ENDS_GATHER, POD_CHANGES_SETTLE};
 use super::seen::{SeenJob, is_tracked};
-use crate::{Key, Settle, World, WorldChange};
+use crate::{Key, Settle, World, WorldChange, ownership};
 
 /// The Jobs to look at after `change`.
 pub(super) fn touched(change: &WorldChange, world: &World) -> Vec<Key> {
@@ -58,9 +58,7 @@ fn some_successes_are_enough(change: &WorldChange, world: &World) -> bool {
 
 /// The Job that controls the pod, if it is still the one that the pod means.
 fn owner(pod: &Meta, world: &World) -> Option<Key> {
-    let owner = job_owner(pod)?;
-    let job = world.get(resource::JOBS, &pod.namespace, &owner.name)?;
-    (job.meta().uid == owner.uid).then(|| Key::of(job))
+    ownership::controller(pod, resource::JOBS, world)
 }
 
 /// The Jobs that would adopt the pod.

@@ -10,6 +10,7 @@ use rota_api::Timestamp;
 use rota_api::k8s::api::core::v1::ContainerStatus;
 
 use super::seen::{SeenJob, SeenPod};
+use crate::conditions::READY;
 
 /// The positions of the pods to delete so that `surplus` fewer are left. Active pods of an Indexed Job that no index
 /// needs go in any case.
@@ -67,7 +68,7 @@ fn later_first(a: Option<Timestamp>, b: Option<Timestamp>) -> Ordering {
 }
 
 fn ready_since(pod: &SeenPod<'_>) -> Option<Timestamp> {
-    let ready = pod.condition("Ready").filter(|c| c.status == "True")?;
+    let ready = pod.condition(READY).filter(|c| c.status == "True")?;
     ready.last_transition_time.as_ref().map(|t| t.0)
 }
 

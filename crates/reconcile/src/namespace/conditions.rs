@@ -8,6 +8,8 @@ use std::sync::Arc;
 use rota_api::{Object, Timestamp};
 use serde_json::{Value, json};
 
+use crate::json::time;
+
 /// The conditions that differ from those that `namespace` has, as entries of a strategic merge patch; `None`: all are as
 /// they should be. `left` is what still is in the namespace.
 pub(super) fn changed(namespace: &Value, left: &[&Arc<Object>], now: Timestamp) -> Option<Value> {
@@ -46,7 +48,7 @@ impl Condition {
             "message": self.message,
         });
         if old.is_none_or(|old| old["status"] != self.status) {
-            value["lastTransitionTime"] = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into();
+            value["lastTransitionTime"] = time(now).into();
         }
         Some(value)
     }

@@ -10,7 +10,8 @@ use jiff::SignedDuration;
 use rota_api::k8s::api::coordination::v1::Lease;
 use rota_api::{Object, Timestamp};
 
-use super::node::{NodeView, READY};
+use super::node::NodeView;
+use crate::conditions::READY;
 
 /// Seconds that a node may take from its creation to its first status.
 const STARTUP_GRACE_SECS: i64 = 60;

@@ -23,10 +23,11 @@ use std::sync::Arc;
 use rota_api::{Object, PatchKind, Resource, Timestamp, Write, resource};
 use serde_json::{Value, json};
 
+use crate::conditions::READY;
 use crate::plan::Regarding;
 use crate::{Controller, Index, Key, Note, NoteKind, Plan, World, WorldChange};
 use heartbeats::Heartbeats;
-use node::{NodeView, READY};
+use node::NodeView;
 use zones::{Allowance, Zones};
 
 /// Seconds of silence after which a node is not ready any more, unless told otherwise.

@@ -5,9 +5,6 @@ use std::sync::Arc;
 use rota_api::k8s::api::core::v1::{Node, NodeCondition, Taint};
 use rota_api::{Object, Revision, Timestamp};
 
-/// The condition that says whether a node takes part at all.
-pub(super) const READY: &str = "Ready";
-
 /// A node, decoded.
 pub(super) struct NodeView<'a> {
     object: &'a Object,

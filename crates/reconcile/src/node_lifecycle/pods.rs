@@ -7,8 +7,9 @@ use rota_api::k8s::api::core::v1::Pod;
 use rota_api::{Object, PatchKind, Timestamp, Write, resource};
 use serde_json::json;
 
-use super::node::{NodeView, READY};
-use super::silence::time;
+use super::node::NodeView;
+use crate::conditions::READY;
+use crate::json::time;
 use crate::{NoteKind, Plan, World};
 
 /// True when the node to which the pod is bound says, or is said, not to be ready.

@@ -5,7 +5,9 @@
 use rota_api::Timestamp;
 use serde_json::{Value, json};
 
-use super::node::{NodeView, READY};
+use super::node::NodeView;
+use crate::conditions::READY;
+use crate::json::time;
 
 /// The conditions that only the node itself can know.
 const OWN_CONDITIONS: [&str; 4] = [READY, "MemoryPressure", "DiskPressure", "PIDPressure"];
@@ -32,9 +34,4 @@ pub(super) fn unknown_conditions(node: &NodeView<'_>, now: Timestamp) -> Vec<Val
         Some(condition)
     };
     OWN_CONDITIONS.into_iter().filter_map(unknown).collect()
-}
-
-/// Whole seconds, as the API writes times.
-pub(super) fn time(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

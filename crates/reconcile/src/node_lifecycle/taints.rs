@@ -13,25 +13,23 @@
 use rota_api::Timestamp;
 use rota_api::k8s::api::core::v1::Taint;
 use rota_api::k8s::apimachinery::pkg::apis::meta::v1::Time;
+use rota_api::taints::{
+    DISK_PRESSURE, MEMORY_PRESSURE, NETWORK_UNAVAILABLE, NO_EXECUTE, NO_SCHEDULE, NOT_READY, PID_PRESSURE, UNREACHABLE,
+    UNSCHEDULABLE,
+};
 use serde_json::{Value, json};
 
-use super::node::{NodeView, READY};
-
-const NO_SCHEDULE: &str = "NoSchedule";
-const NO_EXECUTE: &str = "NoExecute";
-
-const NOT_READY: &str = "node.kubernetes.io/not-ready";
-const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
-const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
+use super::node::NodeView;
+use crate::conditions::READY;
 
 /// Condition, status, key.
 const BY_CONDITION: [(&str, &str, &str); 6] = [
     (READY, "False", NOT_READY),
     (READY, "Unknown", UNREACHABLE),
-    ("MemoryPressure", "True", "node.kubernetes.io/memory-pressure"),
-    ("DiskPressure", "True", "node.kubernetes.io/disk-pressure"),
-    ("PIDPressure", "True", "node.kubernetes.io/pid-pressure"),
-    ("NetworkUnavailable", "True", "node.kubernetes.io/network-unavailable"),
+    ("MemoryPressure", "True", MEMORY_PRESSURE),
+    ("DiskPressure", "True", DISK_PRESSURE),
+    ("PIDPressure", "True", PID_PRESSURE),
+    ("NetworkUnavailable", "True", NETWORK_UNAVAILABLE),
 ];
 
 /// The keys that should be there as `NoSchedule`; `unknown` holds conditions that the node will have instead of its own.

@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use rota_api::{Object, Timestamp, resource};
 
-use super::node::{NodeView, READY};
+use super::node::NodeView;
+use crate::conditions::READY;
 use crate::{Index, Key, World, WorldChange};
 
 const EXCLUDED: &str = "node.kubernetes.io/exclude-disruption";

@@ -15,9 +15,12 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use rota_api::k8s::api::core::v1::{Node, Pod};
+use rota_api::taints::OUT_OF_SERVICE;
 use rota_api::{DeleteOptions, Object, PatchKind, Resource, Timestamp, Write, resource};
 use serde_json::{Value, json};
 
+use crate::conditions::{DISRUPTION_TARGET, READY};
+use crate::json::time;
 use crate::{Controller, Index, Key, Plan, World, WorldChange};
 
 /// Seconds that a node must have been gone before its pods are: it may be coming back under its name.
@@ -31,8 +34,6 @@ const DELETIONS_PER_PLAN_MAX: usize = 500;
 
 /// How long the ended pods are not looked through again once as many are left as are kept: each look is at all of them.
 const LOOKS_APART: SignedDuration = SignedDuration::from_secs(1);
-
-const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 
 static WATCHED: [&Resource; 2] = [resource::PODS, resource::NODES];
 
@@ -219,7 +220,7 @@ fn is_out_of_service(node: &Object) -> bool {
         .as_ref()
         .and_then(|status| status.conditions.as_deref())
         .unwrap_or_default();
-    let is_ready = conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
+    let is_ready = conditions.iter().any(|c| c.type_ == READY && c.status == "True");
     !is_ready && taints.iter().any(|taint| taint.key == OUT_OF_SERVICE)
 }
 
@@ -229,11 +230,11 @@ fn has_ended(pod: &Object) -> bool {
 
 fn node_gone(now: Timestamp) -> Value {
     json!([{
-        "type": "DisruptionTarget",
+        "type": DISRUPTION_TARGET,
         "status": "True",
         "reason": "DeletionByPodGC",
         "message": "PodGC: node no longer exists",
-        "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        "lastTransitionTime": time(now),
     }])
 }
 

@@ -5,11 +5,10 @@
 
 use std::sync::Arc;
 
-use rota_api::{Object, PatchKind, Write, resource};
-use serde_json::{Value, json};
+use rota_api::{Object, resource};
 
 use super::seen::{SeenPod, SeenReplicaSet, is_active, is_terminal};
-use crate::{Index, Plan, World};
+use crate::{Index, Plan, World, ownership};
 
 /// Pods that nobody controls, by namespace.
 pub(super) const ORPHANS: Index = Index {
@@ -59,54 +58,8 @@ pub(super) fn claim<'w>(set: &SeenReplicaSet<'_>, world: &'w World) -> Claimed<'
 
 impl Claimed<'_> {
     /// Adopts and releases.
-    ///
-    /// Nothing is adopted unless the ReplicaSet is still what was seen of it: one that is being deleted would take what it
-    /// adopts along.
     pub(super) fn carry_out(&self, set: &SeenReplicaSet<'_>, plan: &mut Plan) {
-        if !self.adopted.is_empty() {
-            plan.act(unchanged(set), "it may only adopt while it is not being deleted");
-        }
-        for (position, pod) in self.adopted.iter().enumerate() {
-            let owners = json!([owner_reference(set)]);
-            let (write, why) = (owner_patch(pod, &owners), "the selector matches and nobody controls it");
-            if position == 0 {
-                plan.then(write, why);
-            } else {
-                plan.act(write, why);
-            }
-        }
-        for pod in &self.released {
-            let owners = json!([{"$patch": "delete", "uid": set.object.meta().uid}]);
-            plan.act(owner_patch(pod, &owners), "the selector matches no longer");
-        }
+        let (adopted, released) = (self.adopted.iter().copied(), self.released.iter().copied());
+        ownership::carry_out(set.object, adopted, released, plan);
     }
-}
-
-/// A write that changes nothing, and is refused when the ReplicaSet has changed.
-fn unchanged(set: &SeenReplicaSet<'_>) -> Write {
-    let meta = set.object.meta();
-    let nothing = json!({"metadata": {"uid": meta.uid}});
-    Write::merge_status(resource::REPLICA_SETS, &meta.namespace, &meta.name, nothing)
-        .if_uid(&meta.uid)
-        .if_revision(set.object.revision())
-}
-
-/// The reference by which a ReplicaSet controls a pod.
-pub(super) fn owner_reference(set: &SeenReplicaSet<'_>) -> Value {
-    let meta = set.object.meta();
-    json!({
-        "apiVersion": "apps/v1",
-        "kind": "ReplicaSet",
-        "name": meta.name,
-        "uid": meta.uid,
-        "controller": true,
-        "blockOwnerDeletion": true,
-    })
-}
-
-fn owner_patch(pod: &Object, owners: &Value) -> Write {
-    let meta = pod.meta();
-    let patch = json!({"metadata": {"ownerReferences": owners}});
-    let kind = PatchKind::Strategic;
-    Write::patch(resource::PODS, &meta.namespace, &meta.name, kind, patch, None).if_uid(&meta.uid)
 }

@@ -4,8 +4,8 @@
 
 use serde_json::{Value, json};
 
-use super::claim::owner_reference;
 use super::seen::SeenReplicaSet;
+use crate::ownership;
 
 /// A pod of the template, fields that this version does not know included. Costs a parse.
 pub(super) fn from_template(set: &SeenReplicaSet<'_>) -> Value {
@@ -14,7 +14,7 @@ pub(super) fn from_template(set: &SeenReplicaSet<'_>) -> Value {
     let mut metadata = json!({
         "generateName": format!("{}-", meta.name),
         "namespace": meta.namespace,
-        "ownerReferences": [owner_reference(set)],
+        "ownerReferences": [ownership::reference(set.object)],
     });
     for field in ["labels", "annotations", "finalizers"] {
         let value = template["metadata"][field].take();

@@ -10,6 +10,8 @@ use rota_api::k8s::api::core::v1::{ContainerStatus, Pod};
 use rota_api::selector::LabelSelector;
 use rota_api::{Object, Timestamp};
 
+use crate::conditions::ready_since;
+
 /// The annotation by which users say how dear a pod is.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
@@ -110,12 +112,6 @@ pub(super) fn is_terminal(pod: &Object) -> bool {
 /// True for a pod that fills a place.
 pub(super) fn is_active(pod: &Object) -> bool {
     !is_terminal(pod) && pod.meta().deleting.is_none()
-}
-
-fn ready_since(pod: &Pod) -> Option<Option<Timestamp>> {
-    let mut conditions = pod.status.as_ref()?.conditions.iter().flatten();
-    let ready = conditions.find(|c| c.type_ == "Ready" && c.status == "True")?;
-    Some(ready.last_transition_time.as_ref().map(|time| time.0))
 }
 
 fn deletion_cost(pod: &Pod) -> Option<i32> {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::claim::Claimed;
 use super::seen::{SeenPod, SeenReplicaSet};
+use crate::json::time;
 
 /// The write that makes the status true; `None` when it is.
 /// `is_short`: pods are missing; the condition that says why some could not be created stays until none is.
@@ -43,7 +44,7 @@ pub(super) fn failure(set: &SeenReplicaSet<'_>, now: Timestamp) -> Option<(Write
         "status": "True",
         "reason": "FailedCreate",
         "message": "",
-        "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        "lastTransitionTime": time(now),
     })];
     conditions.extend(other_conditions(set));
     let write = merge(set, json!({"conditions": conditions}));

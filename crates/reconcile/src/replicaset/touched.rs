@@ -2,10 +2,10 @@
 //!
 //! Source: the event handlers of `pkg/controller/replicaset/replica_set.go`.
 
-use rota_api::{Meta, resource};
+use rota_api::resource;
 
 use super::seen::SeenReplicaSet;
-use crate::{Key, World, WorldChange};
+use crate::{Key, World, WorldChange, ownership};
 
 /// The ReplicaSets to look at after `change`.
 pub(super) fn touched(change: &WorldChange, world: &World) -> Vec<Key> {
@@ -14,7 +14,11 @@ pub(super) fn touched(change: &WorldChange, world: &World) -> Vec<Key> {
     }
     let old = change.old.as_ref().map(|pod| pod.meta());
     let new = change.new.as_ref().map(|pod| pod.meta());
-    let mut keys: Vec<Key> = old.into_iter().chain(new).filter_map(|pod| owner(pod, world)).collect();
+    let mut keys: Vec<Key> = old
+        .into_iter()
+        .chain(new)
+        .filter_map(|pod| ownership::controller(pod, resource::REPLICA_SETS, world))
+        .collect();
     if let Some(new) = new.filter(|new| new.controller().is_none())
         && old.is_none_or(|old| old.labels != new.labels || old.controller().is_some())
     {
@@ -29,11 +33,4 @@ pub(super) fn touched(change: &WorldChange, world: &World) -> Vec<Key> {
     keys.sort();
     keys.dedup();
     keys
-}
-
-/// The ReplicaSet that controls a pod, if it is still the one that the pod means.
-fn owner(pod: &Meta, world: &World) -> Option<Key> {
-    let owner = pod.controller().filter(|owner| owner.kind == "ReplicaSet")?;
-    let set = world.get(resource::REPLICA_SETS, &pod.namespace, &owner.name)?;
-    (set.meta().uid == owner.uid).then(|| Key::of(set))
 }

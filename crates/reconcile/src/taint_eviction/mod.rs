@@ -14,9 +14,12 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use rota_api::k8s::api::core::v1::{Node, Pod, PodCondition, Taint, Toleration};
+use rota_api::taints::NO_EXECUTE;
 use rota_api::{DeleteOptions, Object, PatchKind, Resource, Timestamp, Write, placement, resource};
 use serde_json::json;
 
+use crate::conditions::DISRUPTION_TARGET;
+use crate::json::time;
 use crate::plan::{Note, Regarding};
 use crate::{Controller, Key, NoteKind, Plan, World, WorldChange};
 
@@ -198,13 +201,13 @@ fn no_execute_taints(node: &Object) -> Vec<Taint> {
         return Vec::new();
     };
     let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
-    taints.filter(|taint| taint.effect == "NoExecute").cloned().collect()
+    taints.filter(|taint| taint.effect == NO_EXECUTE).cloned().collect()
 }
 
 /// True for a pod that is going and marked. One that goes for another reason is still to be marked.
 fn has_been_evicted(pod: &Object) -> bool {
     let is_mark = |condition: &PodCondition| {
-        condition.type_ == "DisruptionTarget"
+        condition.type_ == DISRUPTION_TARGET
             && condition.status == "True"
             && condition.reason.as_deref() == Some(REASON)
     };
@@ -220,11 +223,11 @@ fn evict(plan: &mut Plan, pod: &Object, now: Timestamp) {
     let meta = pod.meta();
     let why = "it does not tolerate a taint of its node any longer";
     let condition = json!({"status": {"conditions": [{
-        "type": "DisruptionTarget",
+        "type": DISRUPTION_TARGET,
         "status": "True",
         "reason": REASON,
         "message": "Taint manager: deleting due to NoExecute taint",
-        "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        "lastTransitionTime": time(now),
     }]}});
     let kind = PatchKind::Strategic;
     let mark = Write::patch(

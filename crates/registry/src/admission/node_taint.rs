@@ -2,19 +2,18 @@
 //!
 //! Source: kubernetes `plugin/pkg/admission/nodetaint`.
 
+use rota_api::taints::{NO_SCHEDULE, NOT_READY};
 use serde_json::{Value, json};
 
 use crate::fields;
-
-const NOT_READY: &str = "node.kubernetes.io/not-ready";
 
 /// Taints a new node as not ready.
 pub(super) fn admit(node: &mut Value) {
     let taints = fields::list(fields::object(node, "spec"), "taints");
     let has_it = taints
         .iter()
-        .any(|taint| taint["key"] == NOT_READY && taint["effect"] == "NoSchedule");
+        .any(|taint| taint["key"] == NOT_READY && taint["effect"] == NO_SCHEDULE);
     if !has_it {
-        taints.push(json!({"key": NOT_READY, "effect": "NoSchedule"}));
+        taints.push(json!({"key": NOT_READY, "effect": NO_SCHEDULE}));
     }
 }

@@ -2,13 +2,14 @@
 //!
 //! Source: kubernetes `plugin/pkg/admission/defaulttolerationseconds`.
 
+use rota_api::taints::{NO_EXECUTE, NOT_READY, UNREACHABLE};
 use serde_json::{Value, json};
 
 use crate::fields;
 
 /// How long a pod stays bound to a node that is not ready or not reachable.
 const TOLERATION_SECS: i64 = 300;
-const TAINTS: &[&str] = &["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
+const TAINTS: &[&str] = &[NOT_READY, UNREACHABLE];
 
 /// Adds the tolerations that a pod lacks.
 pub(super) fn admit(pod: &mut Value) {
@@ -23,13 +24,13 @@ pub(super) fn admit(pod: &mut Value) {
     }
     let tolerations = fields::list(fields::object(pod, "spec"), "tolerations");
     tolerations.extend(missing.into_iter().map(
-        |key| json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATION_SECS}),
+        |key| json!({"key": key, "operator": "Exists", "effect": NO_EXECUTE, "tolerationSeconds": TOLERATION_SECS}),
     ));
 }
 
 fn covers(toleration: &Value, taint: &str) -> bool {
     let field = |name: &str| toleration[name].as_str().unwrap_or_default();
-    (field("key").is_empty() || field("key") == taint) && (field("effect").is_empty() || field("effect") == "NoExecute")
+    (field("key").is_empty() || field("key") == taint) && (field("effect").is_empty() || field("effect") == NO_EXECUTE)
 }
 
 #[cfg(test)]
