@@ -8,8 +8,7 @@
 use std::path::Path;
 
 use rota_e2e::Cluster;
-use rota_sim::replay::recordings;
-use rota_sim::replay::server::{self, Played};
+use rota_sim::replay::{Outcome, recordings, server};
 
 /// How many are played at the same time: as many as a server keeps up with to the second, fewer where each of its answers comes
 /// over the network to controllers beside it.
@@ -30,28 +29,21 @@ async fn check(recorded: &[u8], list: &str, one_of: usize) {
     };
     let cluster = Cluster::start(&["--no-nodes"], &[]);
     let all = recordings::read(recorded).expect("recordings");
-    let known = recordings::ids(list);
     let scenarios: Vec<_> = all.into_iter().step_by(one_of).collect();
     assert!(!scenarios.is_empty());
     let server = server::connect(Path::new(&cluster.kubeconfig()))
         .await
         .expect("a connection");
     let played = server::play_all(server, scenarios, at_once()).await;
-    let failed: Vec<&Played> = played.iter().filter(|played| !played.differences.is_empty()).collect();
-    println!("{} passed, {} failed", played.len() - failed.len(), failed.len());
-    let surprises = played
-        .iter()
-        .filter(|played| played.differences.is_empty() == known.contains(&played.id.as_str()));
-    let told: Vec<String> = surprises
-        .map(|played| format!("{}: {}", played.id, played.differences.join("\n  ")))
-        .collect();
-    assert!(told.is_empty(), "{}", told.join("\n"));
+    let outcome = Outcome::of(&played, list);
+    println!("{outcome}");
+    outcome.expect_no_surprise();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn recorded_job_scenarios_agree_through_the_api() {
     let recorded = include_bytes!("../../sim/tests/data/job.jsonl.gz");
-    check(recorded, include_str!("../../sim/tests/data/job.server.differ"), 4).await;
+    check(recorded, include_str!("../../sim/tests/data/job.differ"), 4).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,6 +55,13 @@ async fn recorded_daemon_set_scenarios_agree_through_the_api() {
         6,
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recorded_node_scenarios_agree_through_the_api() {
+    // Most have the server for themselves, one after another.
+    let recorded = include_bytes!("../../sim/tests/data/nodes.jsonl.gz");
+    check(recorded, "", 6).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

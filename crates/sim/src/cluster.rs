@@ -1,9 +1,10 @@
 //! Controllers over a server: queues, timers, and plans carried out in either of the two ways.
 //!
 //! Plays the parts of the runner (reads its own writes, retries what was refused), of the driver of the scheduler and of
-//! the clock. A pod's node agent is played by whoever uses this, or by [`Cluster::agents`].
+//! the clock. A pod's node agent is played by whoever uses this, or by [`Cluster::agents`]; that nodes are alive is told by
+//! [`Cluster::renew_lease`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -21,6 +22,13 @@ use crate::record::{Event, Record};
 
 /// Rounds without the clock moving after which the controllers are held to fight each other.
 const ROUNDS_AT_ONE_INSTANT_MAX: usize = 20_000;
+
+/// The namespace in which nodes renew their leases.
+const LEASE_NAMESPACE: &str = "kube-node-lease";
+/// Between two renewals of a node's lease.
+const LEASE_PERIOD: SignedDuration = SignedDuration::from_secs(10);
+/// For how long a lease says that its node is alive.
+const LEASE_SECS: i64 = 40;
 
 /// How plans are carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +80,8 @@ pub struct Cluster {
     pub plans: Option<Vec<(String, Plan)>>,
     /// When set: each bound pod that has not begun gets this status, and each pod that is told to stop is gone at once.
     pub agents: Option<Value>,
+    /// The nodes that renew their leases, each with the time of its next renewal.
+    leases: BTreeMap<String, Timestamp>,
     /// The server does it by itself, unless a controller does.
     collects_garbage: bool,
     /// A plan is being carried out.
@@ -114,6 +124,7 @@ impl Cluster {
             plans: None,
             collects_garbage: controllers.iter().all(|c| c.name() != "garbage-collector"),
             agents: None,
+            leases: BTreeMap::new(),
             is_acting: false,
             is_gated: false,
             scheduler: Scheduler::new(),
@@ -197,7 +208,17 @@ impl Cluster {
         ))
     }
 
-    /// Runs until no object has changed for `quiet_secs`, the clock moving on.
+    /// From now on this node renews its lease, or no longer.
+    pub fn renew_lease(&mut self, node: &str, renew: bool) {
+        if renew {
+            let now = self.now();
+            self.leases.insert(node.to_owned(), now);
+        } else {
+            self.leases.remove(node);
+        }
+    }
+
+    /// Runs until no object has changed for `quiet_secs`, the clock moving on. Leases do not count: they change for ever.
     pub fn settle(&mut self, quiet_secs: f64) {
         let quiet = SignedDuration::from_secs_f64(quiet_secs);
         self.last_change = self.now();
@@ -260,7 +281,7 @@ impl Cluster {
     fn work(&mut self) {
         for _ in 0..ROUNDS_AT_ONE_INSTANT_MAX {
             let now = self.now();
-            if self.bind_pods() || self.play_agents() {
+            if self.renew_leases() || self.bind_pods() || self.play_agents() {
                 continue;
             }
             if let Some((controller, key)) = self.next_key(now) {
@@ -299,7 +320,33 @@ impl Cluster {
     }
 
     fn next_due(&self) -> Option<Timestamp> {
-        self.queues.iter().filter_map(Queue::next_due).min()
+        let renewals = self.leases.values().copied();
+        self.queues.iter().filter_map(Queue::next_due).chain(renewals).min()
+    }
+
+    /// Renews the leases that are due; true when there were any.
+    fn renew_leases(&mut self) -> bool {
+        let now = self.now();
+        let due: Vec<String> = self
+            .leases
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(node, _)| node.clone())
+            .collect();
+        for node in &due {
+            self.leases.insert(node.clone(), now + LEASE_PERIOD);
+            let renewed = now.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string();
+            let spec = json!({"holderIdentity": node, "leaseDurationSeconds": LEASE_SECS, "renewTime": renewed});
+            let write = if self.api.get(resource::LEASES, LEASE_NAMESPACE, node).is_some() {
+                Write::merge(resource::LEASES, LEASE_NAMESPACE, node, json!({"spec": spec}))
+            } else {
+                let metadata = json!({"name": node, "namespace": LEASE_NAMESPACE});
+                Write::create(resource::LEASES, json!({"metadata": metadata, "spec": spec}))
+            };
+            let made = self.write(&write);
+            made.unwrap_or_else(|error| panic!("a node may not renew its lease: {error:?}"));
+        }
+        !due.is_empty()
     }
 
     fn reconcile(&mut self, controller: usize, key: &Key) {
@@ -507,7 +554,9 @@ impl Cluster {
     fn noticed(&mut self) -> Vec<WorldChange> {
         let log = self.api.take_log();
         for seen in &log {
-            self.last_change = self.api.now;
+            if seen.resource() != resource::LEASES {
+                self.last_change = self.api.now;
+            }
             self.record.observe(seen, self.api.now);
             self.show_scheduler(seen.old.as_ref(), seen.new.as_ref());
         }

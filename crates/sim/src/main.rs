@@ -12,8 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use rota_sim::replay::recordings;
-use rota_sim::replay::server::{self, Played};
+use rota_sim::replay::{Outcome, Played, recordings, server};
 
 /// Plays recorded scenarios on a running server.
 #[derive(Parser)]
@@ -46,7 +45,7 @@ async fn main() -> Result<ExitCode> {
     for Played { id, differences } in played.iter().filter(|played| !played.differences.is_empty()) {
         println!("{id}: {}", differences.join("\n  "));
     }
-    let failed = played.iter().filter(|played| !played.differences.is_empty()).count();
-    println!("{} passed, {failed} failed", played.len() - failed);
-    Ok(ExitCode::from(u8::from(failed > 0)))
+    let Outcome { agreed, differed, .. } = Outcome::of(&played, "");
+    println!("{agreed} passed, {differed} failed");
+    Ok(ExitCode::from(u8::from(differed > 0)))
 }

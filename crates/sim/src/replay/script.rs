@@ -45,7 +45,7 @@ pub fn replay_on(stage: &mut impl Stage, scenario: &Value) -> Vec<String> {
     for (at, step) in list(&scenario["steps"]).iter().enumerate() {
         player.step = at;
         player.play(step);
-        if !["settle", "await"].contains(&text(&step["op"])) {
+        if step["op"] != "settle" {
             player.acted = player.stage.now();
         }
         if !player.differences.is_empty() {
@@ -63,7 +63,7 @@ struct Player<'s, S> {
     /// The last picture expected, for what the next one leaves unchanged.
     expected: Value,
     step: usize,
-    /// When the script last did something: awaited times are counted from there.
+    /// When the script last did something, or what it waited for came true: awaited times are counted from there.
     acted: Timestamp,
     id: String,
     /// The ways in which the nodes of the recording may stand for those here; agreed pictures leave fewer.
@@ -80,7 +80,8 @@ impl<S: Stage> Player<'_, S> {
     fn create_nodes(&mut self, scenario: &Value) {
         let nodes = list(&scenario["nodes"]);
         let mut names: Vec<String> = nodes.iter().map(|node| self.create_node(node)).collect();
-        if scenario["recordNodes"] == true {
+        let falls_silent = |step: &Value| step["op"] == "node-lease";
+        if scenario["recordNodes"] == true || list(&scenario["steps"]).iter().any(falls_silent) {
             names.extend(self.create_bystanders());
         }
         self.stage.nodes_created(&names);
@@ -117,7 +118,7 @@ impl<S: Stage> Player<'_, S> {
         name
     }
 
-    /// Healthy nodes beside those of a scenario about the health of nodes, so that not all of them are in trouble.
+    /// Healthy nodes beside those of a scenario about the health of nodes: where no node is ready, none is called silent.
     fn create_bystanders(&mut self) -> Vec<String> {
         let mut names = Vec::new();
         for at in 0..BYSTANDERS {

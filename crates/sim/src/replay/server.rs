@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use rota_api::taints::NOT_READY;
 use rota_api::{ApiError, DeleteOptions, Object, PatchKind, Resource, Write, resource};
 use rota_cluster::reflect::reflect;
 use rota_cluster::{Cluster, RemoteCluster, Selection, Written};
@@ -20,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::outcome::Played;
 use super::script::{list, replay_on, text};
 use super::stage::Stage;
 use crate::record::Record;
@@ -47,8 +49,6 @@ const NAP: Duration = Duration::from_millis(50);
 const BEGIN_MAX: Duration = Duration::from_secs(20);
 /// Longest wait for a namespace to settle.
 const SETTLE_MAX: Duration = Duration::from_secs(180);
-/// The taint of a node that was not seen to be ready yet.
-const NOT_READY: &str = "node.kubernetes.io/not-ready";
 
 /// A server that is watched.
 pub struct Server {
@@ -64,14 +64,6 @@ struct Seen {
     id: String,
     record: Record,
     last_change: Instant,
-}
-
-/// A scenario and what came of it.
-pub struct Played {
-    /// Its id.
-    pub id: String,
-    /// Where it differs from the recording; empty: nowhere.
-    pub differences: Vec<String>,
 }
 
 /// The cluster of a kubeconfig's current context.

@@ -89,10 +89,15 @@ impl Stage for Simulated {
         }
     }
 
-    fn nodes_created(&mut self, _names: &[String]) {}
+    fn nodes_created(&mut self, names: &[String]) {
+        for name in names {
+            self.cluster.renew_lease(name, true);
+        }
+    }
 
-    /// Nodes do not fall silent here: no lease is looked at.
-    fn renew_lease(&mut self, _node: &str, _renew: bool) {}
+    fn renew_lease(&mut self, node: &str, renew: bool) {
+        self.cluster.renew_lease(node, renew);
+    }
 
     fn play_agents(&mut self, status: Option<Value>) {
         self.cluster.agents = status;

@@ -1,7 +1,9 @@
-//! All recordings of one subject, against the list of those that are known to differ.
+//! All recordings of one subject, on a simulated cluster.
 
 use rota_reconcile::Controller;
+use serde_json::Value;
 
+use super::outcome::{Outcome, Played};
 use super::recordings;
 use super::script::{replay, text};
 use super::stage::Pace;
@@ -9,8 +11,10 @@ use crate::cluster::Mode;
 
 /// Recordings and what is known of them.
 pub struct Suite {
-    /// The recordings, one JSON object per line, compressed by gzip.
-    pub recordings: &'static [u8],
+    /// The files of recordings.
+    pub recordings: &'static [&'static [u8]],
+    /// How many there are: none gets lost unseen.
+    pub recorded: usize,
     /// Lines `<id> <reason>` of scenarios that are known to differ.
     pub differ: &'static str,
     /// The controllers that take part.
@@ -18,29 +22,33 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// Plays all scenarios, or the one that the variable `SCENARIO` names. Returns those that differ and are not known to,
-    /// with the differences, and those that are known to differ and do not.
-    pub fn surprises(&self, mode: Mode, pace: Pace) -> Vec<String> {
+    /// Plays all scenarios, or the one that the variable `SCENARIO` names, and prints how many agree.
+    ///
+    /// Panics where one ends otherwise than is known of it.
+    #[track_caller]
+    #[expect(
+        clippy::print_stdout,
+        reason = "the counts are what a reader of a test's output wants to see"
+    )]
+    pub fn check(&self, mode: Mode, pace: Pace) {
+        let scenarios = self.scenarios();
+        assert_eq!(scenarios.len(), self.recorded, "as many as were recorded");
         let only = std::env::var("SCENARIO").ok();
-        let known = recordings::ids(self.differ);
-        let mut surprises = Vec::new();
-        for scenario in recordings::read(self.recordings).expect("recordings can be read") {
-            let id = text(&scenario["id"]);
-            if only.as_ref().is_some_and(|only| only != id) {
-                continue;
-            }
-            let differences = replay(&scenario, self.controllers, mode, pace);
-            if differences.is_empty() == known.contains(&id) {
-                surprises.push(format!("{id}: {}", differences.join("\n  ")));
-            }
-        }
-        surprises
+        let is_wanted = |scenario: &&Value| only.as_ref().is_none_or(|only| scenario["id"] == only.as_str());
+        let wanted = scenarios.iter().filter(is_wanted);
+        let played: Vec<Played> = wanted
+            .map(|scenario| Played {
+                id: text(&scenario["id"]).to_owned(),
+                differences: replay(scenario, self.controllers, mode, pace),
+            })
+            .collect();
+        let outcome = Outcome::of(&played, self.differ);
+        println!("{mode:?} {pace:?}: {outcome}");
+        outcome.expect_no_surprise();
     }
 
-    /// How many scenarios there are, and how many are known to differ.
-    pub fn summary(&self) -> String {
-        let scenarios = recordings::read(self.recordings).expect("recordings can be read");
-        let known = recordings::ids(self.differ).len();
-        format!("{} scenarios, {known} known to differ", scenarios.len())
+    fn scenarios(&self) -> Vec<Value> {
+        let read = |file: &&[u8]| recordings::read(file).expect("recordings can be read");
+        self.recordings.iter().flat_map(read).collect()
     }
 }
