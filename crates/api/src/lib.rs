@@ -62,4 +62,4 @@ pub use error::{ApiError, FieldError, FieldErrorKind, Reason};
 pub use jiff::Timestamp;
 pub use object::{Meta, Object, OwnerReference, Revision};
 pub use resource::{Resource, Scope};
-pub use write::{Change, DeleteOptions, Link, PatchKind, Precondition, Propagation, Write};
+pub use write::{Absent, Change, DeleteOptions, Link, PatchKind, Precondition, Propagation, Write};

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::{FieldError, FieldErrorKind, Resource, Revision};
+use crate::{ApiError, FieldError, FieldErrorKind, Resource, Revision};
 
 /// A change of one object.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +78,37 @@ pub struct Precondition {
     pub uid: Option<String>,
     /// The object's revision.
     pub revision: Option<Revision>,
+    /// Objects that must not exist.
+    pub absent: Vec<Absent>,
+}
+
+/// An object that must not exist; another one of its name does not count.
+///
+/// For what is to be written because something is gone: kinds are seen side by side, so that what was never seen may only not
+/// be seen yet. In process the commit depends on it; remotely the object is looked up before the write is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absent {
+    /// The kind.
+    pub resource: &'static Resource,
+    /// The namespace; empty for cluster-scoped kinds.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// The uid.
+    pub uid: String,
+}
+
+impl Absent {
+    /// Refuses `write` when `found`, the uid of the object of that name, is this object's.
+    ///
+    /// Errors: it is, a conflict.
+    pub fn check(&self, write: &Write, found: Option<&str>) -> Result<(), ApiError> {
+        if found != Some(self.uid.as_str()) {
+            return Ok(());
+        }
+        let there = format!("{} {:?} has not gone", self.resource.qualified(), self.name);
+        Err(ApiError::conflict(write.resource, &write.name, there))
+    }
 }
 
 /// What happens to the objects that the deleted one owns.
@@ -158,6 +189,7 @@ impl Precondition {
         Self {
             uid: preconditions["uid"].as_str().map(str::to_owned),
             revision: revision.map(|version| Revision(version.parse().unwrap_or_default())),
+            absent: Vec::new(),
         }
     }
 }
@@ -274,6 +306,13 @@ impl Write {
     #[must_use]
     pub fn if_revision(mut self, revision: Revision) -> Self {
         self.precondition.revision = Some(revision);
+        self
+    }
+
+    /// The same write, refused while this other object exists.
+    #[must_use]
+    pub fn if_absent(mut self, absent: Absent) -> Self {
+        self.precondition.absent.push(absent);
         self
     }
 

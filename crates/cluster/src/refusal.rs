@@ -30,19 +30,16 @@ pub fn saying(source: &str, write: &Write, error: &ApiError, world: &World) -> O
             format!("Error creating job: {error}"),
             owner_in(object, &write.namespace)?,
         ),
-        Change::Delete(_) if write.resource == resource::PODS => {
-            let pod = world.get(write.resource, &write.namespace, &write.name)?;
-            let owner = pod.meta().controller()?;
-            let resource = resource::find_kind(&owner.api_version, &owner.kind)?;
-            let regarding = Regarding {
-                resource,
-                namespace: write.namespace.clone(),
-                name: owner.name.clone(),
-                uid: owner.uid.clone(),
-                field_path: String::new(),
-            };
-            ("FailedDelete", format!("Error deleting: {error}"), regarding)
-        }
+        Change::Delete(_) if write.resource == resource::PODS => (
+            "FailedDelete",
+            format!("Error deleting: {error}"),
+            owner_who_speaks(source, write, world)?,
+        ),
+        Change::Delete(_) if write.resource == resource::JOBS => (
+            "FailedDelete",
+            format!("Deleted job: {error}"),
+            owner_who_speaks(source, write, world)?,
+        ),
         Change::Create(_) | Change::Delete(_) | Change::Update { .. } | Change::Patch { .. } | Change::Post { .. } => {
             return None;
         }
@@ -77,6 +74,22 @@ fn owner_in(object: &Value, namespace: &str) -> Option<Regarding> {
     })
 }
 
+/// The owner of what was to be deleted, if it is its controller that speaks: upstream's others say nothing.
+fn owner_who_speaks(source: &str, write: &Write, world: &World) -> Option<Regarding> {
+    let deleted = world.get(write.resource, &write.namespace, &write.name)?;
+    let owner = deleted.meta().controller()?;
+    if source != format!("{}-controller", owner.kind.to_lowercase()) {
+        return None;
+    }
+    Some(Regarding {
+        resource: resource::find_kind(&owner.api_version, &owner.kind)?,
+        namespace: write.namespace.clone(),
+        name: owner.name.clone(),
+        uid: owner.uid.clone(),
+        field_path: String::new(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +111,36 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn a_deletion_that_is_refused_is_told_by_the_controller_of_the_owner_and_by_nobody_else() {
+        let owned = |resource: &'static rota_api::Resource, kind: &str, api_version: &str| {
+            let metadata = json!({"namespace": "d", "name": "x", "uid": "u", "ownerReferences": [
+                {"apiVersion": api_version, "kind": kind, "name": "owner", "uid": "o", "controller": true}]});
+            let mut world = World::watching(&[resource], &[]);
+            world.apply(std::sync::Arc::new(rota_api::Object::from_value(
+                resource,
+                json!({"metadata": metadata}),
+            )));
+            world
+        };
+        let told = |source: &str, world: &World, resource| {
+            let write = Write::delete(resource, "d", "x", rota_api::DeleteOptions::default());
+            let saying = saying(source, &write, &ApiError::bad_request("no"), world)?;
+            Some(format!(
+                "{} {}: {}",
+                saying.regarding.resource.kind, saying.reason, saying.message
+            ))
+        };
+        let pod = owned(resource::PODS, "DaemonSet", "apps/v1");
+        let expected = Some("DaemonSet FailedDelete: Error deleting: no".to_owned());
+        assert_eq!(told("daemonset-controller", &pod, resource::PODS), expected);
+        assert_eq!(told("taint-eviction-controller", &pod, resource::PODS), None);
+        let job = owned(resource::JOBS, "CronJob", "batch/v1");
+        let expected = Some("CronJob FailedDelete: Deleted job: no".to_owned());
+        assert_eq!(told("cronjob-controller", &job, resource::JOBS), expected);
+        assert_eq!(told("ttl-after-finished-controller", &job, resource::JOBS), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 
 use rota_api::codec::FieldValidation;
-use rota_api::{DeleteOptions, PatchKind, Propagation, Reason, Revision, Write, resource};
+use rota_api::{Absent, DeleteOptions, PatchKind, Propagation, Reason, Revision, Write, resource};
 use rota_registry::{Effect, ListOptions, WatchOptions, bootstrap};
 use rota_store::DurableStore;
 use serde_json::{Value, json};
@@ -80,6 +80,32 @@ async fn a_namespace_begins_with_its_account_and_certificate() {
     let world = World::new().await;
     assert!(world.get(resource::SERVICE_ACCOUNTS, "default").is_ok());
     assert!(world.get(resource::CONFIG_MAPS, "kube-root-ca.crt").is_ok());
+}
+
+#[tokio::test]
+async fn a_write_for_the_case_that_something_is_gone_is_refused_while_it_is_there() {
+    let world = World::new().await;
+    world.create(resource::CONFIG_MAPS, config_map("books")).await;
+    let other = world.create(resource::CONFIG_MAPS, config_map("other")).await.object;
+    let absent = Absent {
+        resource: resource::CONFIG_MAPS,
+        namespace: "default".to_owned(),
+        name: "other".to_owned(),
+        uid: other.meta().uid.clone(),
+    };
+    let struck_out = json!({"data": {"other": "gone"}});
+    let write = Write::merge(resource::CONFIG_MAPS, "default", "books", struck_out).if_absent(absent);
+    let error = world.write(write.clone()).await.unwrap_err();
+    assert!(error.is_conflict(), "{error}");
+    assert!(error.message().contains("configmaps \"other\" has not gone"), "{error}");
+    world
+        .delete(resource::CONFIG_MAPS, "other", DeleteOptions::default())
+        .await
+        .unwrap();
+    // Another one of the name is none of it.
+    world.create(resource::CONFIG_MAPS, config_map("other")).await;
+    let written = world.write(write).await.unwrap();
+    assert_eq!(written.object.to_value()["data"]["other"], "gone");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use rota_api::codec::{self, FieldValidation};
 use rota_api::validate::{self, Checks};
 use rota_api::{
     ApiError, Change, DeleteOptions, FieldError, Object, PatchKind, Propagation, Resource, Write, defaults, names,
-    patch, resource, strategy,
+    patch, resource, strategy, taints,
 };
 use rota_reconcile::{Key, WorldChange};
 use serde_json::{Value, json};
@@ -107,6 +107,10 @@ impl Api {
     fn make(&mut self, write: &Write) -> Result<Arc<Object>, ApiError> {
         if let Some(policy) = &mut self.policy {
             policy(write)?;
+        }
+        for absent in &write.precondition.absent {
+            let found = self.get(absent.resource, &absent.namespace, &absent.name);
+            absent.check(write, found.map(|found| found.meta().uid.as_str()))?;
         }
         if let Change::Create(value) = &write.change {
             return self.create(write.resource, value.clone());
@@ -442,7 +446,7 @@ pub const LOST_NODE_SECS: i64 = 300;
 
 /// Gives a pod the tolerations that admission gives it.
 fn tolerate_lost_nodes(pod: &mut Value) {
-    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+    for key in [taints::NOT_READY, taints::UNREACHABLE] {
         let tolerations = pod["spec"]["tolerations"].as_array();
         let mut present = tolerations.into_iter().flatten();
         if present.any(|own| own["key"].is_null() || own["key"] == key) {

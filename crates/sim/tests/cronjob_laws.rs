@@ -493,6 +493,93 @@ fn a_refused_creation_trims_history_first_and_the_next_instant_is_on_time() {
     assert_eq!(cluster.api.all(resource::JOBS).count(), 2);
 }
 
+/// How often the controllers said this word.
+fn says(cluster: &Cluster, reason: &str) -> u64 {
+    let told = cluster.record.events.iter().filter(|(event, _)| event.reason == reason);
+    told.map(|(_, count)| count).sum()
+}
+
+#[test]
+fn a_job_that_may_not_be_replaced_stays_in_the_books_and_its_successor_waits() {
+    for mode in [Mode::Transaction, Mode::Sequential] {
+        let mut run = Run::of("Replace", json!({}), mode);
+        run.play(&Step::Wait(90));
+        let first = run.jobs()[0].meta().name.clone();
+        let books = run.cron_job()["status"].clone();
+        run.cluster.api.policy = Some(Box::new(|write| match write.change {
+            rota_api::Change::Delete(_) => Err(rota_api::ApiError::bad_request("this Job stays")),
+            _ => Ok(()),
+        }));
+        // 23:05 is due, and tried again and again.
+        run.cluster.run_for(301.0);
+        assert_eq!(run.running().len(), 1, "{mode:?}");
+        assert_eq!(run.cron_job()["status"], books, "{mode:?}");
+        let told = run
+            .cluster
+            .record
+            .events
+            .keys()
+            .find(|event| event.reason == "FailedDelete");
+        let told = told.expect("somebody is told");
+        assert_eq!((told.kind.as_str(), told.object.as_str()), ("Warning", "CronJob/c"));
+        assert_eq!(told.message, "Deleted job: this Job stays");
+        assert!(says(&run.cluster, "FailedDelete") >= 2, "it is tried again");
+        run.cluster.api.policy = None;
+        run.play(&Step::Wait(60));
+        let names: Vec<String> = run.running().iter().map(|job| job.meta().name.clone()).collect();
+        assert!(names.len() == 1 && names[0] != first, "{mode:?}: {names:?}");
+    }
+}
+
+#[test]
+fn a_run_that_whoever_takes_over_does_not_see_yet_is_neither_missing_nor_started_again() {
+    for mode in [Mode::Transaction, Mode::Sequential] {
+        for (policy, runs) in [("Allow", 2), ("Forbid", 1), ("Replace", 1)] {
+            let mut cluster = Cluster::new(controllers, START.parse().expect("a time"));
+            cluster.mode = mode;
+            let template = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "app:1"}]}});
+            let spec = json!({"schedule": "*/5 * * * *", "concurrencyPolicy": policy, "jobTemplate": {"spec": {"template": template}}});
+            let object = json!({"metadata": {"namespace": "d", "name": "c"}, "spec": spec});
+            let cron_job = cluster.create(resource::CRON_JOBS, object).expect("a CronJob");
+            // Somebody else started the run of 22:55 and wrote that down; of both only the books are seen.
+            let at: Timestamp = "2026-03-28T22:55:00Z".parse().expect("a time");
+            let name = format!("c-{}", at.as_second() / 60);
+            let owner = json!({"apiVersion": "batch/v1", "kind": "CronJob", "name": "c", "uid": cron_job.meta().uid, "controller": true});
+            let stamp = json!({"batch.kubernetes.io/cronjob-scheduled-timestamp": at.to_string()});
+            let metadata = json!({"namespace": "d", "name": name, "ownerReferences": [owner], "annotations": stamp});
+            cluster.hide = Some(cluster.shown + 1);
+            let job = cluster.create(
+                resource::JOBS,
+                json!({"metadata": metadata, "spec": {"template": template}}),
+            );
+            let entry = json!({"apiVersion": "batch/v1", "kind": "Job", "namespace": "d", "name": name, "uid": job.expect("a Job").meta().uid});
+            let books = json!({"status": {"active": [entry], "lastScheduleTime": at.to_string()}});
+            let written = cluster.write(&Write::merge_status(resource::CRON_JOBS, "d", "c", books));
+            written.expect("the books");
+            // The run of 23:00 comes, and the Job is still not seen.
+            cluster.run_for(120.0);
+            assert_eq!(cluster.api.all(resource::JOBS).count(), 1, "{mode:?} {policy}");
+            cluster.list_anew();
+            cluster.run_for(5.0);
+            let running = cluster.api.all(resource::JOBS).count();
+            assert_eq!(running, runs, "{mode:?} {policy}");
+            let cron_job = cluster
+                .api
+                .get(resource::CRON_JOBS, "d", "c")
+                .expect("the CronJob")
+                .to_value();
+            assert_eq!(
+                cron_job["status"]["active"].as_array().map(Vec::len),
+                Some(runs),
+                "{mode:?} {policy}"
+            );
+            for reason in ["MissingJob", "UnexpectedJob"] {
+                assert_eq!(says(&cluster, reason), 0, "{mode:?} {policy}: {reason}");
+            }
+        }
+    }
+}
+
 #[test]
 fn in_a_namespace_that_is_being_deleted_nobody_is_told_that_no_job_could_be_made() {
     let mut cluster = Cluster::new(controllers, START.parse().expect("a time"));

@@ -68,7 +68,8 @@ impl Form {
                     write.precondition,
                     Precondition {
                         uid: Some(_),
-                        revision: None
+                        revision: None,
+                        ..
                     }
                 ),
             },

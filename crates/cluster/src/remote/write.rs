@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rota_api::{ApiError, Change, Object, Reason, Write};
+use rota_api::{ApiError, Change, Object, Reason, Resource, Write};
 use serde_json::{Value, json};
 
 use super::request::{is_name_open, named, object_path, prepared};
@@ -17,6 +17,11 @@ use crate::port::Written;
 /// Errors: the server refuses it, or cannot be reached before anything was sent. Where an answer was lost this goes on until
 /// it is known what became of the write, or until the fence closes.
 pub(super) async fn write(cluster: &RemoteCluster, write: Write) -> Result<Written, ApiError> {
+    for absent in &write.precondition.absent {
+        let found = look(cluster, absent.resource, &absent.namespace, &absent.name).await?;
+        let uid = found.as_ref().and_then(|found| found["metadata"]["uid"].as_str());
+        absent.check(&write, uid)?;
+    }
     let is_open = is_name_open(&write);
     let form = Form::of(&write, is_open);
     let fresh = || {
@@ -54,7 +59,7 @@ pub(super) async fn write(cluster: &RemoteCluster, write: Write) -> Result<Writt
                 request = prepared(&attempted);
                 tries = Tries::new(form);
             }
-            Next::Look => match look(cluster, &attempted).await? {
+            Next::Look => match look(cluster, attempted.resource, &attempted.namespace, &attempted.name).await? {
                 Some(found) if recognise::is_done(&attempted, &found) => {
                     tracing::debug!(write = %attempted, "a write whose answer was lost had been carried out");
                     return Ok(Written::Present(Arc::new(Object::from_value(
@@ -75,9 +80,14 @@ pub(super) async fn write(cluster: &RemoteCluster, write: Write) -> Result<Writt
     }
 }
 
-/// The object of the write's name as it is now; `None` when there is none. Asks until there is an answer.
-async fn look(cluster: &RemoteCluster, write: &Write) -> Result<Option<Value>, ApiError> {
-    let path = object_path(write.resource, &write.namespace, &write.name, None);
+/// The object of that name as it is now; `None` when there is none. Asks until there is an answer.
+async fn look(
+    cluster: &RemoteCluster,
+    resource: &'static Resource,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Value>, ApiError> {
+    let path = object_path(resource, namespace, name, None);
     loop {
         match cluster.read(Prepared::get(path.as_str())).await {
             Ok(found) => return Ok(Some(found)),

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
+use std::path::Path;
 
-use rota_api::resource;
+use rota_api::{Absent, Write, resource};
 use rota_e2e::laws::Witness;
 use rota_e2e::{Cluster, NO_CONTROLLERS};
 use serde_json::{Value, json};
@@ -167,4 +168,32 @@ fn a_cluster_is_taken_over_and_given_back_without_touching_a_pod() {
     }
     assert_eq!(pods(&witness), pods_before, "giving back touches no pod");
     assert_eq!(revisions(&cluster), revisions_before);
+}
+
+#[test]
+fn what_is_written_because_something_is_gone_is_refused_by_a_foreign_server_too_while_it_is_there() {
+    let cluster = Cluster::start(&["--no-nodes", NO_CONTROLLERS], &[]);
+    for name in ["books", "other"] {
+        cluster.run(&["create", "configmap", name]);
+    }
+    let absent = Absent {
+        resource: resource::CONFIG_MAPS,
+        namespace: "default".to_owned(),
+        name: "other".to_owned(),
+        uid: uid(&cluster, "configmap", "other"),
+    };
+    let struck_out = json!({"data": {"other": "gone"}});
+    let write = Write::merge(resource::CONFIG_MAPS, "default", "books", struck_out).if_absent(absent);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let remote = runtime.block_on(rota_sim::replay::server::connect(Path::new(&cluster.kubeconfig())));
+    let remote = remote.expect("a connection");
+    let refused = runtime.block_on(remote.write(write.clone())).expect_err("it is there");
+    assert!(refused.is_conflict(), "{refused}");
+    cluster.run(&["delete", "configmap", "other"]);
+    cluster.run(&["create", "configmap", "other"]);
+    runtime
+        .block_on(remote.write(write))
+        .expect("another one of its name is none of it");
+    let data = cluster.run(&["get", "configmap", "books", "-o", "jsonpath={.data.other}"]);
+    assert_eq!(data, "gone");
 }

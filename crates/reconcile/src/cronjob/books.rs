@@ -4,6 +4,11 @@
 //! yet was made by this controller, which was cut off before it could write that down: it is entered now; so is the Job of the
 //! last run, if it was not seen when its entry was looked for. An entry is its
 //! Job by uid: a Job of the same name made anew is another one.
+//!
+//! CronJobs and Jobs are seen side by side, so that a Job which is not seen may only not be seen yet: whoever takes over reads
+//! the books of a run that began a moment ago. So its entry is struck out on condition that the Job does not exist, and told as
+//! missing only then; upstream asks the server for each. As long as that is not certain, no other run starts: it might have to
+//! replace or to wait for that Job.
 //! Source: `syncCronJob` in `pkg/controller/cronjob/cronjob_controllerv2.go`, specification §3.5 steps 1 and 2.
 
 use std::collections::BTreeSet;
@@ -14,14 +19,14 @@ use super::report::Report;
 use super::seen::{End, SeenCronJob, SeenJob};
 use crate::{NoteKind, Plan, World};
 
-/// Brings the books up to date.
+/// Brings the books up to date. False when that depends on what is not seen: whether Jobs that are listed exist.
 pub(super) fn keep(
     plan: &mut Plan,
     cron_job: &SeenCronJob<'_>,
     jobs: &[SeenJob<'_>],
     report: &mut Report<'_>,
     world: &World,
-) {
+) -> bool {
     for job in jobs {
         enter(plan, cron_job, job, report);
     }
@@ -35,18 +40,23 @@ pub(super) fn keep(
         })
         .cloned()
         .collect();
+    let mut is_certain = true;
     for entry in missing {
+        let uid = entry.uid.as_deref().unwrap_or_default();
         // An entry without a name, made by hand, tells nobody anything.
         if let Some(name) = entry.name.as_deref().filter(|name| !name.is_empty()) {
             let message = format!("Active job went missing: {name}");
             plan.note(NoteKind::Normal, cron_job.object, "MissingJob", message);
             // One that is being deleted may be gone before its status is written; it is told in any case.
-            if cron_job.object.meta().deleting.is_none() {
+            if !cron_job.is_deleting {
                 report.confirms_last_note(plan);
+                report.holds_if_absent(name, uid);
+                is_certain = false;
             }
         }
-        report.drop(entry.uid.as_deref().unwrap_or_default());
+        report.drop(uid);
     }
+    is_certain
 }
 
 fn enter(plan: &mut Plan, cron_job: &SeenCronJob<'_>, job: &SeenJob<'_>, report: &mut Report<'_>) {

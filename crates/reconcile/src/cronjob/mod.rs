@@ -141,7 +141,7 @@ impl CronJobController {
         let mut report = Report::of(&cron_job);
         let jobs = seen::jobs(&cron_job, world);
         history::trim(&mut plan, &cron_job, &jobs, &mut report);
-        books::keep(&mut plan, &cron_job, &jobs, &mut report, world);
+        let is_certain = books::keep(&mut plan, &cron_job, &jobs, &mut report, world);
         telling::unread(&mut plan, &cron_job, &mut told);
         if !cron_job.is_deleting
             && let Some(schedule) = timetable(&mut plan, &cron_job, is_rescheduled)
@@ -150,7 +150,7 @@ impl CronJobController {
             match Due::of(&cron_job, &schedule, last, now, self.is_strict) {
                 Ok(due) => {
                     let occasion = Occasion::new(&schedule, last, &due, now);
-                    if !is_rescheduled {
+                    if !is_rescheduled && is_certain {
                         start::start(&mut plan, &cron_job, &occasion, &mut report, world, &mut told);
                     }
                     plan.wake_at(due.next);

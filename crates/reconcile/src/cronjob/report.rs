@@ -9,7 +9,7 @@
 use rota_api::k8s::api::batch::v1::CronJobStatus;
 use rota_api::k8s::api::core::v1::ObjectReference;
 use rota_api::k8s::apimachinery::pkg::apis::meta::v1::Time;
-use rota_api::{Object, Timestamp, Write, resource};
+use rota_api::{Absent, Object, Timestamp, Write, resource};
 use serde_json::{Map, Value, json};
 
 use super::seen::SeenCronJob;
@@ -29,6 +29,8 @@ pub(super) struct Report<'c> {
     created_by: Option<usize>,
     /// Notes that are true only once the status says so.
     notes: Vec<usize>,
+    /// The status is right only if these do not exist.
+    absent: Vec<Absent>,
 }
 
 impl<'c> Report<'c> {
@@ -44,6 +46,7 @@ impl<'c> Report<'c> {
             skipped_until: None,
             created_by: None,
             notes: Vec::new(),
+            absent: Vec::new(),
             old,
         }
     }
@@ -78,6 +81,16 @@ impl<'c> Report<'c> {
     /// The last note of the plan is true only once the status says so: a plan that is refused tells nothing twice.
     pub(super) fn confirms_last_note(&mut self, plan: &Plan) {
         self.notes.extend(plan.notes.len().checked_sub(1));
+    }
+
+    /// What is reported is right only if this Job does not exist.
+    pub(super) fn holds_if_absent(&mut self, name: &str, uid: &str) {
+        self.absent.push(Absent {
+            resource: resource::JOBS,
+            namespace: self.object.meta().namespace.clone(),
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+        });
     }
 
     /// A Job was complete at that time.
@@ -154,6 +167,7 @@ impl<'c> Report<'c> {
             let pointer = format!("/status/active/{}/uid", self.active.len() - 1);
             write = write.link(pointer, action, "/metadata/uid");
         }
+        write = self.absent.into_iter().fold(write, Write::if_absent);
         let written = plan.then(write, "the status says something else");
         for note in self.notes {
             plan.notes[note].after = Some(written);

@@ -115,6 +115,7 @@ mod tests {
             let expected = rota_api::Precondition {
                 uid: Some("u".into()),
                 revision: Some(rota_api::Revision(3)),
+                ..rota_api::Precondition::default()
             };
             assert_eq!(
                 action.write.precondition, expected,

@@ -84,6 +84,7 @@ fn delete_of(write: &Write, options: &Value) -> Result<(Write, DeleteOptions), A
     delete.precondition = Precondition {
         uid: own.uid.or_else(|| write.precondition.uid.clone()),
         revision: own.revision.or(write.precondition.revision),
+        absent: Vec::new(),
     };
     Ok((delete, options))
 }

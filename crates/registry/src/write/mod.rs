@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use rota_api::object::Encoded;
 use rota_api::{ApiError, Change, Object, Resource, Revision, Write};
+use serde_json::Value;
 
 use crate::session::{Objects, Place, Session};
 use crate::view;
@@ -129,6 +130,12 @@ pub(crate) fn results(objects: &Objects, drafts: Vec<Draft>, committed: Option<R
 fn one(session: &mut Session<'_>, write: &Write) -> Result<Draft, ApiError> {
     if !write.resource.is_stored() {
         return Err(ApiError::method_not_supported(write.resource, verb(&write.change)));
+    }
+    for absent in &write.precondition.absent {
+        // The commit depends on the place: the object cannot come into being meanwhile.
+        let place = session.place(absent.resource, &absent.namespace, &absent.name);
+        let found = session.field(place, "/metadata/uid");
+        absent.check(write, found.as_ref().and_then(Value::as_str))?;
     }
     match &write.change {
         Change::Create(body) => create::create(session, write, body.clone()),

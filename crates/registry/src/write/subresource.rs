@@ -95,6 +95,7 @@ fn check_meant(write: &Write, binding: &Value, pod: &Value, revision: Revision) 
         revision: fields::resource_version(binding)
             .map_err(|error| ApiError::new(Reason::Unknown, error))?
             .or(write.precondition.revision),
+        absent: Vec::new(),
     };
     precondition::check_write(
         write.resource,

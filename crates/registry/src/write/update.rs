@@ -61,7 +61,7 @@ pub(super) fn put(
     };
     let meant = Precondition {
         uid: Some(text(&body, "uid").to_owned()).filter(|uid| !uid.is_empty()),
-        revision: None,
+        ..Precondition::default()
     };
     let revision = session.revision(place);
     precondition::check_write(

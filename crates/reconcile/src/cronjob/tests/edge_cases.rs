@@ -2,6 +2,7 @@
 //! `crates/sim/tests/data/cronjob-edge-cases.txt`.
 
 use super::*;
+use crate::metric::{Amount, When};
 
 const STARTED: [&str; 4] = [CREATE_10, STATUS, "SuccessfulCreate", "11:00:00"];
 
@@ -352,8 +353,21 @@ fn a_dotted_name_is_carried_over_into_the_names_of_jobs() {
 }
 
 #[test]
-fn after_half_an_hour_of_outage_the_run_of_the_hour_starts() {
+fn after_half_an_hour_of_outage_the_run_of_the_hour_starts_and_is_measured_as_late() {
     check(&Scene::ran(), "10:30:00", &STARTED);
+    let plan = Scene::ran().plan("10:30:00");
+    let [skew] = &plan.measured[..] else {
+        panic!("one thing is measured: {:?}", plan.measured)
+    };
+    assert_eq!(skew.family, &crate::cronjob::metrics::CREATION_SKEW);
+    assert_eq!(skew.amount, Amount::Exactly(1800.0));
+    assert_eq!(skew.when, When::Done(0), "once the Job is there");
+    // With the books written there is nothing to make up for.
+    let caught_up = Scene::ran()
+        .status("lastScheduleTime", "2016-05-19T10:00:00Z")
+        .listed("c-24394200")
+        .job("c-24394200", "");
+    check(&caught_up, "10:30:00", &["11:00:00"]);
 }
 
 #[test]
@@ -399,13 +413,23 @@ fn two_cron_jobs_of_which_one_is_named_as_the_other_names_its_jobs_leave_each_ot
 }
 
 #[test]
-fn a_run_whose_job_is_not_seen_yet_is_not_started_again() {
-    let listed = Scene::ran()
-        .status("lastScheduleTime", "2016-05-19T10:00:00Z")
-        .listed("c-24394200");
-    let plan = listed.plan("10:01:00");
-    let is_create = |action: &crate::Action| matches!(action.write.change, Change::Create(_));
-    assert!(!plan.actions.iter().any(is_create), "{plan}");
+fn a_listed_job_that_is_not_seen_is_missing_only_if_it_does_not_exist_and_no_other_starts_before_that_is_known() {
+    for policy in ["Allow", "Forbid", "Replace"] {
+        let listed = Scene::ran().spec("concurrencyPolicy", policy).listed("c-24394140");
+        for (time, wake) in [("09:59:00", "10:00:00"), ("10:01:00", "11:00:00")] {
+            check(&listed, time, &[STATUS, "MissingJob", wake]);
+            let plan = listed.plan(time);
+            let written = &plan.actions[0].write.precondition;
+            let absent = rota_api::Absent {
+                resource: resource::JOBS,
+                namespace: "d".to_owned(),
+                name: "c-24394140".to_owned(),
+                uid: "uid-c-24394140".to_owned(),
+            };
+            assert_eq!(written.absent, [absent]);
+            assert_eq!(plan.notes[0].after, Some(0), "told only if it is so");
+        }
+    }
 }
 
 #[test]
