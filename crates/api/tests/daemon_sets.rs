@@ -259,6 +259,11 @@ fn exactly_one_of_the_two_budgets_is_not_zero() {
         let fields = rolling(nodes.clone(), pods.clone());
         assert!(fields.iter().any(|found| found == field), "{nodes} {pods}: {fields:?}");
     }
+    // Neither: the default fills the first in, without which it is missed.
+    assert_eq!(rolling(Value::Null, Value::Null), Vec::<String>::new());
+    let neither = with(stored(daemon_set()), "/spec/updateStrategy/rollingUpdate", json!({}));
+    let errors = validate::create(resource::DAEMON_SETS, &neither, &CHECKS);
+    assert!(errors.iter().any(|error| error.path == unavailable), "{errors:?}");
 }
 
 #[test]

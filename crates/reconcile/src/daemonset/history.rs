@@ -5,8 +5,9 @@
 //!
 //! Differs from upstream: when two revisions hold the same template, only pods of these two get the label of the one that
 //! is kept; upstream relabels every pod, whatever template it is of.
-//! Source: specification §13, §14, §23.2.
+//! Source: specification §13, §14, §23.2; the order of revisions: `pkg/controller/history` (`historiesByRevision`).
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -55,6 +56,12 @@ impl Revision {
         }
     }
 
+    /// The order of revisions: by number, then by age, then by name.
+    fn seniority(&self, other: &Self) -> Ordering {
+        let (a, b) = (self.object.meta(), other.object.meta());
+        (self.number, a.created, &a.name).cmp(&(other.number, b.created, &b.name))
+    }
+
     /// Its hash: the label, or its name where it has none.
     fn hash(&self) -> &str {
         let meta = self.object.meta();
@@ -86,8 +93,8 @@ pub(super) fn remember(set: &SeenDaemonSet<'_>, world: &World) -> History {
         let list = if is_current { &mut current } else { &mut history.old };
         list.push(revision);
     }
-    current.sort_by_key(|revision| revision.number);
-    history.old.sort_by_key(|revision| revision.number);
+    current.sort_by(Revision::seniority);
+    history.old.sort_by(Revision::seniority);
     let next = history.old.last().map_or(0, |revision| revision.number) + 1;
     match current.pop() {
         Some(kept) => {
@@ -162,24 +169,31 @@ impl History {
     pub(super) fn carry_out(&self, set: &SeenDaemonSet<'_>, relabelled: &[&Arc<Object>], plan: &mut Plan) {
         let meta = set.object.meta();
         ownership::carry_out(set.object, self.adopted.iter(), self.released.iter(), plan);
+        let mut writes: Vec<(Write, &'static str)> = Vec::new();
         if let Some(count) = self.collisions {
             let patch = json!({"status": {"collisionCount": count}});
             let write = Write::merge_status(resource::DAEMON_SETS, &meta.namespace, &meta.name, patch);
-            plan.act(
+            writes.push((
                 write.if_uid(&meta.uid).if_revision(set.object.revision()),
                 "the name of the new revision is taken",
-            );
+            ));
         }
-        for revision in &self.unlabelled {
-            plan.act(relabel(revision, &revision.meta().name), "the revision has no hash");
-        }
-        for pod in relabelled {
-            plan.act(relabel(pod, &self.hash), "two revisions hold its template");
-        }
+        let unlabelled = self.unlabelled.iter();
+        writes
+            .extend(unlabelled.map(|revision| (relabel(revision, &revision.meta().name), "the revision has no hash")));
+        let relabelled = relabelled.iter();
+        writes.extend(relabelled.map(|pod| (relabel(pod, &self.hash), "two revisions hold its template")));
         if let Some((revision, number)) = &self.renumbered {
-            let patch = json!({"revision": number});
-            let write = merge(revision, patch);
-            plan.act(write, "an old template is the current one again");
+            let write = merge(revision, json!({"revision": number}));
+            writes.push((write, "an old template is the current one again"));
+        }
+        for (position, (write, why)) in writes.into_iter().enumerate() {
+            // What could not be adopted is somebody else's: it is not written to.
+            if position == 0 && !self.adopted.is_empty() {
+                plan.then(write, why);
+            } else {
+                plan.act(write, why);
+            }
         }
         if let Some(revision) = &self.created {
             plan.then(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use rota_api::{Object, Resource, Timestamp, resource};
+use rota_api::{Change, Object, Resource, Timestamp, resource};
 use serde_json::{Value, json};
 
 use crate::daemonset::DaemonSetController;
@@ -11,6 +11,8 @@ use crate::{Controller, Key, Plan, World, WorldChange};
 
 /// The hash of the template of [`Scene::new`].
 pub(super) const CURRENT: &str = "current";
+/// A time before every scene.
+pub(super) const LONG_AGO: &str = "2025-12-31T00:00:00Z";
 
 pub(super) struct Scene {
     pub(super) world: World,
@@ -22,7 +24,13 @@ pub(super) struct Scene {
 /// Changes one field of an object, given by JSON pointer.
 pub(super) fn with(mut object: Value, pointer: &str, value: Value) -> Value {
     let (parent, field) = pointer.rsplit_once('/').expect("a pointer has a slash");
-    let parent = parent.split('/').skip(1).fold(&mut object, |at, key| &mut at[key]);
+    let parent = parent
+        .split('/')
+        .skip(1)
+        .fold(&mut object, |at, key| match key.parse::<usize>() {
+            Ok(index) => &mut at[index],
+            Err(_) => &mut at[key],
+        });
     parent[field] = value;
     object
 }
@@ -112,6 +120,22 @@ impl Scene {
         self.world.apply(Arc::new(Object::from_value(resource, value)))
     }
 
+    /// The revision of that name.
+    pub(super) fn revision(&self, name: &str) -> Value {
+        let found = self.world.get(resource::CONTROLLER_REVISIONS, "ns", name);
+        found.expect("a revision").to_value()
+    }
+
+    /// The object goes away.
+    pub(super) fn remove(&mut self, resource: &'static Resource, namespace: &str, name: &str) -> WorldChange {
+        let gone = self
+            .world
+            .get(resource, namespace, name)
+            .cloned()
+            .expect("it was there");
+        self.world.delete(&gone).expect("it was there")
+    }
+
     pub(super) fn pods(mut self, pods: Vec<Value>) -> Self {
         for pod in pods {
             self.apply(resource::PODS, pod);
@@ -135,8 +159,8 @@ impl Scene {
             .iter()
             .filter(|action| action.write.resource == resource::PODS);
         pods.filter_map(|action| match &action.write.change {
-            rota_api::Change::Create(pod) => Some(format!("+{}", target(pod))),
-            rota_api::Change::Delete(_) => Some(format!("-{}", action.write.name)),
+            Change::Create(pod) => Some(format!("+{}", target(pod))),
+            Change::Delete(_) => Some(format!("-{}", action.write.name)),
             _ => None,
         })
         .collect()
@@ -149,4 +173,93 @@ pub(super) fn target(pod: &Value) -> &str {
     required["nodeSelectorTerms"][0]["matchFields"][0]["values"][0]
         .as_str()
         .expect("a pinned pod")
+}
+
+/// The names of so many nodes: `n0`, `n1` …
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|at| format!("n{at}")).collect()
+}
+
+/// A cluster of so many nodes with the DaemonSet.
+pub(super) fn scene(set: Value, count: usize) -> Scene {
+    let names = names(count);
+    Scene::new(set, &names.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// A pod of the current template that has been ready for long.
+pub(super) fn healthy(name: &str, node: &str) -> Value {
+    ready(pod(name, node), LONG_AGO)
+}
+
+/// How many pods are created and deleted.
+pub(super) fn tally(scene: &mut Scene) -> (usize, usize) {
+    let actions = scene.pod_actions();
+    let created = actions.iter().filter(|action| action.starts_with('+')).count();
+    (created, actions.len() - created)
+}
+
+/// The pods that a look creates.
+pub(super) fn created(scene: &mut Scene) -> Vec<Value> {
+    let actions = scene.plan().actions;
+    let pods = actions
+        .into_iter()
+        .filter(|action| action.write.resource == resource::PODS);
+    pods.filter_map(|action| match action.write.change {
+        Change::Create(pod) => Some(pod),
+        _ => None,
+    })
+    .collect()
+}
+
+/// The same pod, created later than others.
+pub(super) fn younger(pod: Value) -> Value {
+    with(pod, "/metadata/creationTimestamp", json!("2026-01-01T00:00:10Z"))
+}
+
+/// `count` pods of the DaemonSet on a node.
+pub(super) fn pods_on(node: usize, count: usize) -> Vec<Value> {
+    (0..count)
+        .map(|at| pod(&format!("p{node}-{at}"), &format!("n{node}")))
+        .collect()
+}
+
+/// `count` pods of the DaemonSet on a node that its selector does not match.
+pub(super) fn strangers_on(node: usize, count: usize) -> Vec<Value> {
+    let stranger = |at| {
+        with(
+            pod(&format!("s{node}-{at}"), &format!("n{node}")),
+            "/metadata/labels/app",
+            json!("x"),
+        )
+    };
+    (0..count).map(stranger).collect()
+}
+
+/// The status that a look writes; null where it says so already.
+pub(super) fn reported(plan: &Plan) -> Value {
+    let patches = plan.actions.iter().filter_map(|action| match &action.write.change {
+        Change::Patch { patch, .. } if action.write.resource == resource::DAEMON_SETS => Some(&patch["status"]),
+        _ => None,
+    });
+    let mut reports = patches.filter(|status| status["desiredNumberScheduled"].is_number());
+    reports.next().cloned().unwrap_or_default()
+}
+
+/// How often a look says this word.
+pub(super) fn says(plan: &Plan, reason: &str) -> usize {
+    plan.notes.iter().filter(|note| note.reason == reason).count()
+}
+
+/// A node with these labels and taints.
+pub(super) fn node(name: &str, labels: &Value, taints: &Value) -> Value {
+    json!({"metadata": {"name": name, "uid": name, "labels": labels}, "spec": {"taints": taints}})
+}
+
+/// A taint of the key `k`.
+pub(super) fn tainted(effect: &str) -> Value {
+    json!([{"key": "k", "effect": effect}])
+}
+
+pub(super) fn orphaned(pod: Value) -> Value {
+    with(pod, "/metadata/ownerReferences", json!([]))
 }
