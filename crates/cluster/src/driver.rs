@@ -6,6 +6,8 @@
 //!              └── gate: a key rests until the world shows what its plan did ◄───┘
 //! ```
 //!
+//! A plan that the world had overtaken is made anew when the watch shows what it missed; a plan before that would be as stale.
+//!
 //! One task owns the world and calls the controllers; plans run beside it. Nothing here polls: the task is woken by a
 //! change, by a finished plan, or by the wall clock reaching the next wake-up time.
 
@@ -16,17 +18,17 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use jiff::SignedDuration;
-use rota_api::{ApiError, Resource, Revision, Timestamp};
-use rota_reconcile::{Controller, Key, Plan, Wake, World, WorldChange};
+use rota_api::{ApiError, Change, Reason, Resource, Revision, Timestamp};
+use rota_reconcile::{Controller, Key, Plan, Settle, Wake, World, WorldChange};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::ahead::{AHEAD, Ahead, Done, Ready};
 use crate::events::Recorder;
-use crate::gate::{Expectation, Gate};
+use crate::gate::{Expectation, Gate, Target};
 use crate::metrics::Metrics;
 use crate::port::{Cluster, Prepared, Selection, Written};
-use crate::queue::{PAUSE_WHEN_STALE, Queue};
+use crate::queue::{NEWS_WAIT, PAUSE_WHEN_SEEN, Queue};
 use crate::reflect::{Update, reflect};
 use crate::refusal;
 use crate::runner::{self, Outcome, Pace, carry_out, is_stale};
@@ -41,6 +43,11 @@ const PLANS_IN_FLIGHT_MAX: usize = 1024;
 /// How many keys of a controller are reconciled before new updates are looked at: enough that schedules which are due together
 /// have started their Jobs before anybody begins to work on those.
 const KEYS_PER_TURN_MAX: usize = 512;
+/// Where a plan is many requests, its key rests behind it for the so-and-so-manieth part of the time that it took, if there is
+/// more to do by then: pods that end meanwhile are counted with one write instead of two.
+const REST_PART: u32 = 2;
+/// The longest such rest.
+const REST_MAX: Duration = Duration::from_millis(100);
 
 /// Runs `controllers` on `cluster` until `stop`.
 ///
@@ -99,6 +106,8 @@ struct Driver {
     workers: Vec<Worker>,
     world: World,
     gate: Gate<Resting>,
+    /// Keys that lack news, by what they must hear of.
+    news: Gate<(usize, Key)>,
     recorder: Recorder,
     metrics: Metrics,
     finished: mpsc::UnboundedSender<Ended>,
@@ -120,8 +129,39 @@ struct Worker {
 struct Resting {
     worker: usize,
     key: Key,
-    /// For how long it pauses after that, because a part of the plan was refused.
-    pause: Option<SignedDuration>,
+    then: Then,
+}
+
+/// What becomes of a key when the world shows what its plan did.
+#[derive(Debug)]
+enum Then {
+    /// All is done; what touched the key meanwhile may wait until then, if it can.
+    Done { rests_until: Timestamp },
+    /// A part was refused: it pauses for so long.
+    Pause(SignedDuration),
+    /// A part was stale.
+    Stale(Vec<Missed>),
+}
+
+/// An object that was not as a plan took it to be.
+#[derive(Debug)]
+struct Missed {
+    target: Target,
+    /// Up to which revision its kind was known when the plan was made.
+    known: Revision,
+    /// It exists, and the plan did not know.
+    exists: bool,
+}
+
+impl Missed {
+    /// True when the world shows what the plan did not know.
+    fn is_seen(&self, world: &World) -> bool {
+        let Target { resource, key } = &self.target;
+        match world.get(resource, &key.namespace, &key.name) {
+            Some(object) => object.revision() > self.known,
+            None => !self.exists && world.is_synced(&[*resource]),
+        }
+    }
 }
 
 /// What has come to its end beside the driver.
@@ -138,6 +178,8 @@ struct Finished {
     key: Key,
     plan: Plan,
     outcome: Outcome,
+    /// Up to which revision each kind was known when it was made.
+    known: BTreeMap<&'static Resource, Revision>,
     /// From the question to the end.
     took: Duration,
 }
@@ -179,6 +221,7 @@ impl Driver {
             workers,
             world,
             gate: Gate::default(),
+            news: Gate::default(),
             recorder,
             metrics,
             finished,
@@ -200,15 +243,37 @@ impl Driver {
             free.extend(self.gate.observe_gone(&change.latest().meta().uid));
         }
         for resting in free {
-            self.rested(&resting, now);
+            self.rested(resting, now);
+        }
+        for change in &changes {
+            for (worker, key) in self.news.observe_change(change.resource(), change.latest()) {
+                self.workers[worker].queue.news(&key);
+            }
         }
     }
 
-    fn rested(&mut self, resting: &Resting, now: Timestamp) {
-        let queue = &mut self.workers[resting.worker].queue;
-        match resting.pause {
-            Some(pause) => drop(queue.failed(&resting.key, pause, now)),
-            None => queue.done(&resting.key),
+    fn rested(&mut self, resting: Resting, now: Timestamp) {
+        let Resting { worker, key, then } = resting;
+        let queue = &mut self.workers[worker].queue;
+        match then {
+            Then::Done { rests_until } => queue.done(&key, rests_until.duration_since(now), now),
+            Then::Pause(pause) => drop(queue.failed(&key, pause, now)),
+            Then::Stale(missed) => {
+                let (seen, unseen): (Vec<_>, Vec<_>) =
+                    missed.into_iter().partition(|missed| missed.is_seen(&self.world));
+                if unseen.is_empty() && !seen.is_empty() {
+                    return queue.stale(&key, PAUSE_WHEN_SEEN, now);
+                }
+                queue.stale(&key, NEWS_WAIT, now);
+                let expected = Expectation {
+                    heard_of: unseen.into_iter().map(|missed| missed.target).collect(),
+                    ..Expectation::default()
+                };
+                // Nothing to hear of, nothing that comes: the wait is as long as it is.
+                if !expected.heard_of.is_empty() {
+                    self.news.wait((worker, key), expected, |_| false);
+                }
+            }
         }
     }
 
@@ -220,7 +285,11 @@ impl Driver {
                 let settle = worker.controller.settle(change, &self.world);
                 for key in worker.controller.touched(change, &self.world) {
                     self.ahead.forget(index, &key);
-                    worker.queue.settle(key, settle, now);
+                    let is_own = change.key() == key;
+                    // Whatever happens to the others, the next plan would be as stale as the last.
+                    if is_own || settle != Settle::Now || !worker.queue.lacks_news(&key) {
+                        worker.queue.settle(key, settle, now);
+                    }
                 }
             }
         }
@@ -260,7 +329,7 @@ impl Driver {
                 let plan = worker.controller.reconcile(&key, &self.world, now);
                 self.metrics
                     .decided(worker.controller.queue_name(), asked.elapsed(), worker.queue.load());
-                self.begin(index, key, plan, asked);
+                self.begin(index, key, plan, asked, now);
             }
             more |= self.workers[index].queue.depth() > 0;
             if !more {
@@ -308,13 +377,13 @@ impl Driver {
         self.carry(worker, key, plan, Pace::Eager, Some(prepared), Instant::now());
     }
 
-    fn begin(&mut self, worker: usize, key: Key, plan: Plan, asked: Instant) {
+    fn begin(&mut self, worker: usize, key: Key, plan: Plan, asked: Instant, now: Timestamp) {
         if plan.actions.is_empty() {
             let queue = &mut self.workers[worker].queue;
             if let Wake::At(at) = plan.wake {
                 queue.add_at(key.clone(), at);
             }
-            queue.done(&key);
+            queue.done(&key, SignedDuration::ZERO, now);
             let source = self.workers[worker].controller.event_source();
             self.recorder.record_plan(source, &plan, &Outcome::default());
             self.metrics.record_plan(&plan, &Outcome::default(), asked.elapsed());
@@ -334,6 +403,8 @@ impl Driver {
         self.in_flight += 1;
         let is_on_time = prepared.is_some();
         let cluster = Arc::clone(&self.cluster);
+        let watched = self.workers[worker].controller.watches().iter();
+        let known = watched.map(|kind| (*kind, self.gate.observed(kind))).collect();
         let finished = self.finished.clone();
         tokio::spawn(async move {
             let carried = async {
@@ -357,6 +428,7 @@ impl Driver {
                 key,
                 plan,
                 outcome,
+                known,
                 took: asked.elapsed(),
             })));
         });
@@ -370,6 +442,7 @@ impl Driver {
             key,
             plan,
             outcome,
+            known,
             took,
         } = done;
         self.on_time -= usize::from(is_on_time);
@@ -391,16 +464,24 @@ impl Driver {
                 self.recorder.record(saying);
             }
         }
-        let pause = if outcome.is_complete() {
-            None
+        let is_complete = outcome.is_complete();
+        let then = if is_complete {
+            let rest = if self.cluster.is_transactional() {
+                Duration::ZERO
+            } else {
+                (took / REST_PART).min(REST_MAX)
+            };
+            Then::Done {
+                rests_until: now.saturating_add(rest).unwrap_or(now),
+            }
         } else if outcome.is_stale() {
-            Some(PAUSE_WHEN_STALE)
+            Then::Stale(missed(&plan, &outcome, &known))
         } else {
-            Some(self.workers[worker].controller.pause_after_refusal())
+            Then::Pause(self.workers[worker].controller.pause_after_refusal())
         };
         // What is due at a certain time is due then, however long the refusals have gone on.
         if let Wake::At(at) = plan.wake
-            && (pause.is_none() || at > now)
+            && (is_complete || at > now)
         {
             self.workers[worker].queue.add_at(key.clone(), at);
         }
@@ -410,9 +491,9 @@ impl Driver {
         let world = &self.world;
         let kinds: BTreeSet<&'static Resource> = plan.actions.iter().map(|a| a.write.resource).collect();
         let is_gone = |uid: &str| kinds.iter().all(|kind| world.get_uid(kind, uid).is_none());
-        let resting = Resting { worker, key, pause };
+        let resting = Resting { worker, key, then };
         if let Some(resting) = self.gate.wait(resting, expected, is_gone) {
-            self.rested(&resting, now);
+            self.rested(resting, now);
         }
     }
 
@@ -426,6 +507,26 @@ impl Driver {
             })
             .min()
     }
+}
+
+/// What a stale plan did not know, as far as the world will show it.
+fn missed(plan: &Plan, outcome: &Outcome, known: &BTreeMap<&'static Resource, Revision>) -> Vec<Missed> {
+    let of = |(at, error): &(usize, ApiError)| {
+        let write = &plan.actions[*at].write;
+        let is_create = matches!(write.change, Change::Create(_));
+        let exists = error.reason() == Reason::AlreadyExists;
+        // A creation that is refused for another reason misses something else, such as the namespace.
+        (is_create == exists).then_some(())?;
+        Some(Missed {
+            target: Target {
+                resource: write.resource,
+                key: Key::new(&write.namespace, &write.name),
+            },
+            known: *known.get(write.resource)?,
+            exists,
+        })
+    };
+    outcome.refused.iter().filter_map(of).collect()
 }
 
 /// What of an outcome the world will show, given the kinds that are watched.
@@ -449,5 +550,6 @@ fn expectation(outcome: &Outcome, watched: &[&'static Resource]) -> Expectation 
     Expectation {
         revisions: latest.into_iter().collect(),
         gone: gone.into_iter().map(str::to_owned).collect(),
+        ..Expectation::default()
     }
 }

@@ -8,7 +8,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use rota_api::{Resource, Revision};
+use rota_api::{Object, Resource, Revision};
+use rota_reconcile::Key;
 
 /// What must be seen before work on something may go on.
 #[derive(Debug, Default)]
@@ -18,6 +19,17 @@ pub struct Expectation {
     pub revisions: Vec<(&'static Resource, Revision)>,
     /// Uids of objects that must be gone.
     pub gone: Vec<String>,
+    /// Objects of which something must be heard, whatever it is.
+    pub heard_of: Vec<Target>,
+}
+
+/// An object by its name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// Its kind.
+    pub resource: &'static Resource,
+    /// Its namespace and name.
+    pub key: Key,
 }
 
 /// Things (`T`: what waits) that wait until the world shows what they wrote.
@@ -28,6 +40,7 @@ pub struct Gate<T> {
     waiting: HashMap<u64, (usize, T)>,
     by_revision: HashMap<&'static Resource, BTreeMap<Revision, Vec<u64>>>,
     by_uid: HashMap<String, Vec<u64>>,
+    by_target: HashMap<Target, Vec<u64>>,
     next: u64,
 }
 
@@ -38,6 +51,7 @@ impl<T> Default for Gate<T> {
             waiting: HashMap::new(),
             by_revision: HashMap::new(),
             by_uid: HashMap::new(),
+            by_target: HashMap::new(),
             next: 0,
         }
     }
@@ -65,6 +79,11 @@ impl<T> Gate<T> {
         let uids: HashSet<String> = expected.gone.into_iter().filter(|uid| !is_gone(uid)).collect();
         for uid in uids {
             self.by_uid.entry(uid).or_default().push(id);
+            remaining += 1;
+        }
+        let targets: HashSet<Target> = expected.heard_of.into_iter().collect();
+        for target in targets {
+            self.by_target.entry(target).or_default().push(id);
             remaining += 1;
         }
         if remaining == 0 {
@@ -97,6 +116,24 @@ impl<T> Gate<T> {
         self.meet(met)
     }
 
+    /// Something was heard of an object; returns what need not wait any longer.
+    pub fn observe_change(&mut self, resource: &'static Resource, object: &Object) -> Vec<T> {
+        if self.by_target.is_empty() {
+            return Vec::new();
+        }
+        let target = Target {
+            resource,
+            key: Key::of(object),
+        };
+        let met = self.by_target.remove(&target).unwrap_or_default();
+        self.meet(met)
+    }
+
+    /// Up to which revision a kind was seen.
+    pub fn observed(&self, resource: &'static Resource) -> Revision {
+        self.observed.get(resource).copied().unwrap_or_default()
+    }
+
     fn meet(&mut self, met: Vec<u64>) -> Vec<T> {
         let mut free = Vec::new();
         for id in met {
@@ -124,6 +161,7 @@ mod tests {
         let expected = Expectation {
             revisions: vec![(PODS, Revision(5)), (JOBS, Revision(5))],
             gone: vec!["u".to_owned()],
+            ..Expectation::default()
         };
         assert_eq!(gate.wait("job", expected, |_| false), None);
         assert!(gate.observe(PODS, Revision(9)).is_empty());
@@ -133,12 +171,37 @@ mod tests {
     }
 
     #[test]
+    fn work_that_lacks_news_of_two_objects_waits_for_both() {
+        let pod = |name: &str| {
+            Object::from_value(
+                PODS,
+                serde_json::json!({"metadata": {"namespace": "d", "name": name, "uid": name}}),
+            )
+        };
+        let target = |name: &str| Target {
+            resource: PODS,
+            key: Key::new("d", name),
+        };
+        let expected = Expectation {
+            heard_of: vec![target("a"), target("b"), target("a")],
+            ..Expectation::default()
+        };
+        let mut gate = Gate::default();
+        assert_eq!(gate.wait("job", expected, |_| true), None);
+        assert!(gate.observe_change(PODS, &pod("c")).is_empty());
+        assert!(gate.observe_change(PODS, &pod("b")).is_empty());
+        assert_eq!(gate.observe_change(PODS, &pod("a")), ["job"]);
+        assert!(gate.observe_change(PODS, &pod("a")).is_empty());
+    }
+
+    #[test]
     fn what_has_been_seen_already_is_not_waited_for() {
         let mut gate = Gate::default();
         gate.observe(PODS, Revision(7));
         let expected = Expectation {
             revisions: vec![(PODS, Revision(7))],
             gone: vec!["u".to_owned()],
+            ..Expectation::default()
         };
         assert_eq!(gate.wait("job", expected, |_| true), Some("job"));
     }

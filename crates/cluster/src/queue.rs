@@ -1,9 +1,10 @@
 //! A controller's work queue: which keys are due, which are being worked on, which wait for a time.
 //!
 //! Rules: a key is worked on by one worker at a time; a key that is touched meanwhile comes again when that work is
-//! done; of two wake-up times of a key the earlier wins; a key that is held is not looked at for changes that could wait, until
-//! its time is over; a key that fails comes back later each time, and at once when
-//! something changes about it only if it is not waiting after a failure for less than that.
+//! done, or a little later where what touched it could wait; of two wake-up times of a key the earlier wins; a key that is
+//! held is not looked at for changes that could wait, until its time is over; a key that fails comes back later each time, and
+//! at once when something changes about it only if it is not waiting after a failure for less than that; a key whose plan was
+//! stale waits for the news that it lacked, for so long and no longer.
 //!
 //! A plain struct: time is an argument, nothing here waits.
 //!
@@ -16,8 +17,12 @@ use jiff::SignedDuration;
 use rota_api::Timestamp;
 use rota_reconcile::{Key, Settle};
 
-/// The first pause after a plan that was stale: what it missed is about to be seen.
-pub const PAUSE_WHEN_STALE: SignedDuration = SignedDuration::from_millis(5);
+/// The first pause after a plan that was stale, where what it missed has been seen by now; it doubles, so that two who overtake
+/// each other do not spin.
+pub const PAUSE_WHEN_SEEN: SignedDuration = SignedDuration::from_millis(5);
+/// For how long a key waits at first for news of what its plan missed; it doubles. Reached only where there is none: a refusal
+/// that was an error, or about a kind that is not watched.
+pub const NEWS_WAIT: SignedDuration = SignedDuration::from_secs(1);
 /// The longest delay after failures: a fault that lasts is looked at once a minute.
 const BACKOFF_MAX: SignedDuration = SignedDuration::from_secs(60);
 
@@ -30,7 +35,7 @@ pub struct Queue {
     ready: VecDeque<Key>,
     queued: HashSet<Key>,
     /// Keys being worked on; the value says whether they were touched meanwhile.
-    working: HashMap<Key, bool>,
+    working: HashMap<Key, Touched>,
     due: Alarms,
     /// How long before they are due keys are named, where that is wanted.
     ahead: Option<SignedDuration>,
@@ -39,10 +44,32 @@ pub struct Queue {
     /// Keys that wait for further changes.
     settling: Alarms,
     /// Those of them that may not be looked at before.
-    held: HashSet<Key>,
+    held: HashMap<Key, Hold>,
     failures: HashMap<Key, u32>,
+    /// How often in a row the plan of a key was stale.
+    stale: HashMap<Key, u32>,
     added: u64,
     retried: u64,
+}
+
+/// Whether a key was touched while it was worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Touched {
+    No,
+    /// By what may wait for further changes.
+    CanWait,
+    Now,
+}
+
+/// Why a key is not looked at for changes that can wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    /// What happens in one moment must be seen together.
+    Gathers,
+    /// It was just worked on.
+    Rests,
+    /// It lacks news.
+    LacksNews,
 }
 
 /// How busy a queue is, and was.
@@ -143,8 +170,12 @@ impl Queue {
 
     /// Something changed about the key: it is due now.
     pub fn add(&mut self, key: Key) {
+        self.touch(key, Touched::Now);
+    }
+
+    fn touch(&mut self, key: Key, how: Touched) {
         if let Some(touched) = self.working.get_mut(&key) {
-            *touched = true;
+            *touched = how.max(*touched);
         } else if self.queued.insert(key.clone()) {
             self.added += 1;
             self.ready.push_back(key);
@@ -164,7 +195,7 @@ impl Queue {
     pub fn settle(&mut self, key: Key, settle: Settle, now: Timestamp) {
         match settle {
             Settle::Now => self.add(key),
-            Settle::Within(_) if self.held.contains(&key) => {}
+            Settle::Within(_) if self.held.contains_key(&key) => {}
             Settle::Within(span) => {
                 let is_failing = self.failures.contains_key(&key);
                 let span = if is_failing {
@@ -174,11 +205,15 @@ impl Queue {
                 };
                 self.settling.set_if_earlier(key, later(now, span));
             }
-            Settle::Not(span) => {
-                if self.held.insert(key.clone()) {
-                    self.settling.set(key, later(now, span));
-                }
-            }
+            Settle::Not(span) => self.hold(key, Hold::Gathers, later(now, span)),
+        }
+    }
+
+    /// What gathers is waited for, whatever else the key is held for, and no longer than from its first.
+    fn hold(&mut self, key: Key, why: Hold, until: Timestamp) {
+        if self.held.get(&key) != Some(&Hold::Gathers) {
+            self.held.insert(key.clone(), why);
+            self.settling.set(key, until);
         }
     }
 
@@ -186,23 +221,61 @@ impl Queue {
     pub fn pop(&mut self) -> Option<Key> {
         let key = self.ready.pop_front()?;
         self.queued.remove(&key);
-        self.working.insert(key.clone(), false);
+        self.working.insert(key.clone(), Touched::No);
         // Whatever it waits for is seen now.
         self.settling.remove(&key);
         self.held.remove(&key);
         Some(key)
     }
 
-    /// Work on the key is done and was in order.
-    pub fn done(&mut self, key: &Key) {
+    /// Work on the key is done and was in order. What touched it meanwhile and can wait does so for `rest` from `now`: then
+    /// more is seen at once.
+    pub fn done(&mut self, key: &Key, rest: SignedDuration, now: Timestamp) {
         self.failures.remove(key);
-        self.finish(key);
+        self.stale.remove(key);
+        let rested = later(now, rest);
+        let waits_less = |at: &Timestamp| *at < rested;
+        match self.working.remove(key) {
+            Some(Touched::Now) => self.add(key.clone()),
+            Some(Touched::CanWait) if rest.is_positive() => self.hold(key.clone(), Hold::Rests, rested),
+            Some(Touched::CanWait) => self.add(key.clone()),
+            Some(Touched::No) if self.settling.times.get(key).is_some_and(waits_less) => {
+                self.hold(key.clone(), Hold::Rests, rested);
+            }
+            Some(Touched::No) | None => {}
+        }
+    }
+
+    /// The plan for the key was stale. It comes back with the news that it lacked ([`Queue::news`]), or after a while, which
+    /// is `first` and doubles each time.
+    pub fn stale(&mut self, key: &Key, first: SignedDuration, now: Timestamp) {
+        let times = self.stale.entry(key.clone()).or_default();
+        let delay = doubled(first, *times);
+        *times = times.saturating_add(1);
+        self.retried += 1;
+        // What was touched meanwhile is part of what will be looked at then.
+        self.working.remove(key);
+        self.hold(key.clone(), Hold::LacksNews, later(now, delay));
+    }
+
+    /// The news has come that the key lacked, if it still does.
+    pub fn news(&mut self, key: &Key) {
+        if self.lacks_news(key) {
+            self.held.remove(key);
+            self.settling.remove(key);
+            self.add(key.clone());
+        }
+    }
+
+    /// True when the key waits for news: what else happens about it would be planned for in vain.
+    pub fn lacks_news(&self, key: &Key) -> bool {
+        self.held.get(key) == Some(&Hold::LacksNews)
     }
 
     /// Work on the key failed; it comes back after a delay that is `first` and doubles each time. Returns the delay.
     pub fn failed(&mut self, key: &Key, first: SignedDuration, now: Timestamp) -> SignedDuration {
         let failures = self.failures.entry(key.clone()).or_default();
-        let delay = first.saturating_mul(1 << (*failures).min(20)).min(BACKOFF_MAX);
+        let delay = doubled(first, *failures);
         *failures = failures.saturating_add(1);
         self.retried += 1;
         // What was touched meanwhile is part of what will be looked at then.
@@ -233,8 +306,11 @@ impl Queue {
             self.add(key);
         }
         for key in self.settling.take(now) {
-            self.held.remove(&key);
-            self.add(key);
+            let how = match self.held.remove(&key) {
+                None | Some(Hold::Rests) => Touched::CanWait,
+                Some(Hold::Gathers | Hold::LacksNews) => Touched::Now,
+            };
+            self.touch(key, how);
         }
     }
 
@@ -251,12 +327,10 @@ impl Queue {
             retried: self.retried,
         }
     }
+}
 
-    fn finish(&mut self, key: &Key) {
-        if self.working.remove(key) == Some(true) {
-            self.add(key.clone());
-        }
-    }
+fn doubled(first: SignedDuration, times: u32) -> SignedDuration {
+    first.saturating_mul(1 << times.min(20)).min(BACKOFF_MAX)
 }
 
 fn later(at: Timestamp, span: SignedDuration) -> Timestamp {
@@ -275,6 +349,10 @@ mod tests {
         Timestamp::from_second(secs).unwrap()
     }
 
+    fn done(queue: &mut Queue) {
+        queue.done(&key("a"), SignedDuration::ZERO, at(0));
+    }
+
     #[test]
     fn a_key_is_worked_on_by_one_worker_and_comes_again_when_touched_meanwhile() {
         let mut queue = Queue::default();
@@ -284,9 +362,9 @@ mod tests {
         assert_eq!(queue.pop(), None);
         queue.add(key("a"));
         assert_eq!(queue.pop(), None);
-        queue.done(&key("a"));
+        done(&mut queue);
         assert_eq!(queue.pop(), Some(key("a")));
-        queue.done(&key("a"));
+        done(&mut queue);
         assert_eq!(queue.pop(), None);
     }
 
@@ -320,16 +398,16 @@ mod tests {
         let mut queue = Queue::default();
         queue.add(key("a"));
         queue.pop();
-        assert_eq!(queue.failed(&key("a"), PAUSE_WHEN_STALE, at(0)).as_millis(), 5);
+        assert_eq!(queue.failed(&key("a"), PAUSE_WHEN_SEEN, at(0)).as_millis(), 5);
         queue.release(at(1));
         queue.pop();
-        assert_eq!(queue.failed(&key("a"), PAUSE_WHEN_STALE, at(1)).as_millis(), 10);
+        assert_eq!(queue.failed(&key("a"), PAUSE_WHEN_SEEN, at(1)).as_millis(), 10);
         queue.release(at(2));
         queue.pop();
-        queue.done(&key("a"));
+        done(&mut queue);
         queue.add(key("a"));
         queue.pop();
-        assert_eq!(queue.failed(&key("a"), PAUSE_WHEN_STALE, at(3)).as_millis(), 5);
+        assert_eq!(queue.failed(&key("a"), PAUSE_WHEN_SEEN, at(3)).as_millis(), 5);
         let load = Load {
             depth: 0,
             added: 4,
@@ -382,12 +460,77 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_was_touched_while_it_was_worked_on_rests_unless_that_cannot_wait() {
+        let mut queue = Queue::default();
+        let rest = SignedDuration::from_secs(3);
+        queue.add(key("a"));
+        queue.pop();
+        settle(&mut queue, Settle::Within, 1_000, 0);
+        queue.release(at(1));
+        queue.done(&key("a"), rest, at(2));
+        settle(&mut queue, Settle::Within, 1_000, 2);
+        queue.release(at(4));
+        assert_eq!(queue.pop(), None);
+        queue.release(at(5));
+        assert_eq!(queue.pop(), Some(key("a")));
+        queue.add(key("a"));
+        queue.done(&key("a"), rest, at(6));
+        assert_eq!(queue.pop(), Some(key("a")), "a change of the object itself");
+        queue.done(&key("a"), rest, at(7));
+        assert_eq!(queue.next_due(), None, "nothing touched it");
+    }
+
+    #[test]
+    fn a_stale_key_comes_back_with_its_news_and_not_with_other_changes() {
+        let mut queue = Queue::default();
+        queue.add(key("a"));
+        queue.pop();
+        queue.stale(&key("a"), NEWS_WAIT, at(0));
+        settle(&mut queue, Settle::Within, 10, 0);
+        queue.release(Timestamp::from_millisecond(999).unwrap());
+        assert_eq!(queue.pop(), None);
+        queue.news(&key("a"));
+        assert_eq!(queue.pop(), Some(key("a")));
+        queue.news(&key("a"));
+        done(&mut queue);
+        assert_eq!(queue.pop(), None, "it had them");
+    }
+
+    #[test]
+    fn a_stale_key_without_news_comes_back_later_each_time() {
+        let mut queue = Queue::default();
+        queue.add(key("a"));
+        queue.pop();
+        queue.stale(&key("a"), NEWS_WAIT, at(0));
+        assert_eq!(queue.next_due(), Some(at(1)));
+        queue.release(at(1));
+        queue.pop();
+        queue.stale(&key("a"), NEWS_WAIT, at(1));
+        assert_eq!(queue.next_due(), Some(at(3)));
+        assert!(!queue.has_failed(&key("a")), "nobody refused it anything");
+    }
+
+    #[test]
+    fn pods_that_fail_while_a_key_lacks_news_are_still_judged_together() {
+        let mut queue = Queue::default();
+        queue.add(key("a"));
+        queue.pop();
+        queue.stale(&key("a"), NEWS_WAIT, at(0));
+        settle(&mut queue, Settle::Not, 5_000, 0);
+        queue.news(&key("a"));
+        queue.release(at(4));
+        assert_eq!(queue.pop(), None);
+        queue.release(at(5));
+        assert_eq!(queue.pop(), Some(key("a")));
+    }
+
+    #[test]
     fn what_may_not_wait_ends_the_waiting() {
         let mut queue = Queue::default();
         settle(&mut queue, Settle::Not, 60_000, 0);
         queue.add(key("a"));
         assert_eq!(queue.pop(), Some(key("a")));
-        queue.done(&key("a"));
+        done(&mut queue);
         queue.release(at(60));
         assert_eq!(queue.pop(), None, "it was seen");
         settle(&mut queue, Settle::Not, 60_000, 60);

@@ -1,5 +1,6 @@
 //! A cluster of its own for each story: `rota up` in a temporary directory.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::ops::Deref;
@@ -21,16 +22,37 @@ pub struct Cluster {
     process: Process,
     args: Vec<String>,
     joined: Vec<PathBuf>,
+    reach: Reach,
     remote: Option<Remote>,
     dir: TempDir,
 }
 
-/// Controllers that reach the cluster over HTTPS, in place of its own: every story can be told with them.
-///
-/// `$ROTA_CONTROLLERS` chooses: `remote`, or `proxy` for a bad network in between.
+/// Where the controllers of a cluster run: every story can be told with each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// In the cluster's own process.
+    Inside,
+    /// In a process of their own, over HTTPS.
+    Remote,
+    /// The same with a bad network in between.
+    BadNetwork,
+}
+
+impl Reach {
+    /// As `$ROTA_CONTROLLERS` says: `remote` or `proxy`; inside when it says nothing.
+    pub fn of_env() -> Self {
+        match std::env::var("ROTA_CONTROLLERS").as_deref() {
+            Ok("proxy") => Self::BadNetwork,
+            Ok(_) => Self::Remote,
+            Err(_) => Self::Inside,
+        }
+    }
+}
+
+/// Controllers that reach the cluster over HTTPS, in place of its own.
 struct Remote {
     controllers: Controllers,
-    _proxy: Option<Proxy>,
+    proxy: Option<Proxy>,
 }
 
 /// An instance of `rota controllers`. It is stopped when dropped.
@@ -46,8 +68,14 @@ pub struct Joined {
 }
 
 impl Cluster {
-    /// Starts `rota up` with `options` and `images`. Returns when it is ready.
+    /// Starts `rota up` with `options` and `images`, its controllers where `$ROTA_CONTROLLERS` wants them. Returns when it is
+    /// ready.
     pub fn start(options: &[&str], images: &[Image]) -> Self {
+        Self::start_with(Reach::of_env(), options, images)
+    }
+
+    /// The same with the controllers there; where the options choose controllers, there are no others.
+    pub fn start_with(reach: Reach, options: &[&str], images: &[Image]) -> Self {
         assert!(
             rustix::process::geteuid().is_root(),
             "stories run containers and need root"
@@ -66,7 +94,7 @@ impl Cluster {
             "--kubeconfig".to_owned(),
             path("kubeconfig"),
         ]);
-        let is_remote = std::env::var_os("ROTA_CONTROLLERS").is_some();
+        let is_remote = reach != Reach::Inside;
         let is_chosen = options.iter().any(|option| option.starts_with("--controllers"));
         if is_remote && !is_chosen {
             args.push(NO_CONTROLLERS.to_owned());
@@ -80,6 +108,7 @@ impl Cluster {
             kubectl: Kubectl::new(&dir.path().join("kubeconfig"), dir.path()),
             args,
             joined: Vec::new(),
+            reach,
             remote: None,
             dir,
         };
@@ -90,13 +119,13 @@ impl Cluster {
     }
 
     fn start_remote(&self) -> Remote {
-        let is_bad = std::env::var("ROTA_CONTROLLERS").is_ok_and(|how| how == "proxy");
-        let proxy = is_bad.then(|| Proxy::start(&self.kubeconfig(), self.dir.path(), Faults::all(1)));
+        let proxy = || Proxy::start(&self.kubeconfig(), self.dir.path(), Faults::all(seed()));
+        let proxy = (self.reach == Reach::BadNetwork).then(proxy);
         let kubeconfig = proxy.as_ref().map_or_else(|| self.kubeconfig(), Proxy::kubeconfig);
         let options = ["--leader-elect=false", "--request-timeout", "2s"];
         Remote {
             controllers: self.controllers("remote", &kubeconfig, &options),
-            _proxy: proxy,
+            proxy,
         }
     }
 
@@ -144,6 +173,12 @@ impl Cluster {
                 _stdout: None,
             },
         }
+    }
+
+    /// How often each thing went wrong on the bad network; empty without one.
+    pub fn faults(&self) -> BTreeMap<&'static str, u64> {
+        let proxy = self.remote.as_ref().and_then(|remote| remote.proxy.as_ref());
+        proxy.map(Proxy::counts).unwrap_or_default()
     }
 
     /// Where files of this story may be put.
@@ -331,6 +366,11 @@ impl Joined {
     pub fn kill(&mut self) {
         self.process.stop(Signal::KILL);
     }
+}
+
+/// Where the draw of a bad network begins.
+fn seed() -> u64 {
+    std::env::var("ROTA_SEED").map_or(1, |seed| seed.parse().expect("ROTA_SEED is a number"))
 }
 
 /// Removes what a data directory runs; gives what went wrong.

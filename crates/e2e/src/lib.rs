@@ -11,7 +11,7 @@ pub mod laws;
 pub mod proxy;
 mod rota;
 
-pub use cluster::{Cluster, Controllers, Joined, NO_CONTROLLERS};
+pub use cluster::{Cluster, Controllers, Joined, NO_CONTROLLERS, Reach};
 pub use images::Image;
 pub use interval::{Interval, most_at_once};
 pub use kubectl::{Kubectl, Watch, kubectls};

@@ -9,6 +9,7 @@ mod controllers;
 mod cron;
 mod down;
 mod image;
+mod interrupt;
 mod join;
 mod kubeconfig;
 mod output;

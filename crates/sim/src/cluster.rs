@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use rota_api::{ApiError, Object, Resource, Write, resource};
-use rota_cluster::queue::{PAUSE_WHEN_STALE, Queue};
+use rota_cluster::queue::{PAUSE_WHEN_SEEN, Queue};
 use rota_cluster::refusal;
 use rota_cluster::runner::is_stale;
 use rota_reconcile::metric::{Book, Fate, Fates, Nothing};
@@ -361,15 +361,12 @@ impl Cluster {
         self.is_acting = true;
         let outcome = self.carry_out(self.controllers[controller].event_source(), &plan);
         self.is_acting = false;
-        let pause = match outcome {
-            Ok(()) => {
-                self.queues[controller].done(key);
-                return;
-            }
-            Err(error) if error.is_conflict() || error.is_not_found() => PAUSE_WHEN_STALE,
-            Err(_) => self.controllers[controller].pause_after_refusal(),
-        };
-        self.queues[controller].failed(key, pause, now);
+        let queue = &mut self.queues[controller];
+        match outcome {
+            Ok(()) => queue.done(key, SignedDuration::ZERO, now),
+            Err(error) if error.is_conflict() || error.is_not_found() => queue.stale(key, PAUSE_WHEN_SEEN, now),
+            Err(_) => drop(queue.failed(key, self.controllers[controller].pause_after_refusal(), now)),
+        }
     }
 
     /// Carries a plan out up to the first refusal.

@@ -29,8 +29,15 @@ use crate::fence::Fence;
 
 /// How long a connection may take to come about.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// How often a silent connection is probed, and for how long it may fail to answer.
+/// How often a silent connection is probed.
 const PROBE: Duration = Duration::from_secs(15);
+/// For how long it may fail to answer: as long as a single answer may take, for all that are under way end with it.
+const PROBE_MAX: Duration = Duration::from_secs(30);
+/// What a server may send over one HTTP/2 connection, and in one answer, before it is read. Unit: bytes. Hundreds of answers
+/// under way must fit: a server that runs out of room cuts them into small pieces, and the library takes many small pieces for
+/// an attack and ends the connection with all that is under way on it (`too_many_data_frames`).
+const CONNECTION_WINDOW: u32 = 16 << 20;
+const STREAM_WINDOW: u32 = 4 << 20;
 
 /// The longest answer that is read, as it comes. A page of a list is far smaller.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
@@ -227,7 +234,7 @@ fn pool(config: &kube::Config, fence: &Fence) -> Result<kube::Client, kube::Erro
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT_MAX));
     tcp.set_keepalive(Some(PROBE));
-    tcp.set_tcp_user_timeout(Some(PROBE * 2));
+    tcp.set_tcp_user_timeout(Some(PROBE_MAX));
     let fenced = Fenced {
         inner: tcp,
         fence: fence.clone(),
@@ -246,9 +253,10 @@ fn pool(config: &kube::Config, fence: &Fence) -> Result<kube::Client, kube::Erro
     let hyper = HyperClient::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
-        .http2_adaptive_window(true)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_initial_stream_window_size(STREAM_WINDOW)
         .http2_keep_alive_interval(PROBE)
-        .http2_keep_alive_timeout(PROBE)
+        .http2_keep_alive_timeout(PROBE_MAX)
         .build::<_, Body>(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())

@@ -3,11 +3,11 @@
 //! Times differ by the moment at which each side looked, names by chance: neither is compared. One pod that appears stands
 //! for one decision to create one.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rota_api::{Change, Object, PatchKind, Write};
+use rota_api::{Change, Object, PatchKind, Resource, Write};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -30,6 +30,8 @@ pub enum Fate {
 pub struct Ledger {
     open: Vec<(Write, oneshot::Sender<Fate>)>,
     recent: VecDeque<(Instant, EventKind, Arc<Object>)>,
+    /// The objects of the kinds that were listed, by uid: a second list shows what happened while nobody watched.
+    known: HashMap<&'static Resource, HashMap<String, Arc<Object>>>,
     keep: Duration,
 }
 
@@ -39,6 +41,7 @@ impl Ledger {
         Self {
             open: Vec::new(),
             recent: VecDeque::new(),
+            known: HashMap::new(),
             keep,
         }
     }
@@ -57,13 +60,51 @@ impl Ledger {
                 }
                 let _ = sender.send(Fate::Done(kind, object));
             }
+            // The watch has gone further than the picture on which this was decided.
+            None if self.recent.iter().any(|(_, _, object)| is_overtaken(&write, object)) => {
+                let _ = sender.send(Fate::Overtaken);
+            }
             None => self.open.push((write, sender)),
         }
         receiver
     }
 
+    /// Enters all objects of a kind. What differs from what was known of it happened meanwhile.
+    pub fn listed(&mut self, resource: &'static Resource, objects: &[Arc<Object>]) {
+        let by_uid = |object: &Arc<Object>| (object.meta().uid.clone(), Arc::clone(object));
+        let now: HashMap<String, Arc<Object>> = objects.iter().map(by_uid).collect();
+        let Some(before) = self.known.insert(resource, now) else {
+            return;
+        };
+        let mut changed: Vec<(EventKind, Arc<Object>)> = Vec::new();
+        for object in objects {
+            match before.get(&object.meta().uid) {
+                None => changed.push((EventKind::Added, Arc::clone(object))),
+                Some(old) if old.revision() < object.revision() => {
+                    changed.push((EventKind::Modified, Arc::clone(object)));
+                }
+                Some(_) => {}
+            }
+        }
+        changed.sort_by_key(|(_, object)| object.revision());
+        let known = &self.known[resource];
+        let gone = before.into_iter().filter(|(uid, _)| !known.contains_key(uid));
+        changed.extend(gone.map(|(_, object)| (EventKind::Deleted, object)));
+        for (kind, object) in changed {
+            self.saw(kind, &object);
+        }
+    }
+
     /// Enters something that happened.
     pub fn saw(&mut self, kind: EventKind, object: &Arc<Object>) {
+        if let Some(known) = self.known.get_mut(object.resource()) {
+            match kind {
+                EventKind::Deleted => drop(known.remove(&object.meta().uid)),
+                EventKind::Added | EventKind::Modified => {
+                    drop(known.insert(object.meta().uid.clone(), Arc::clone(object)));
+                }
+            }
+        }
         let now = Instant::now();
         while self.recent.len() >= RECENT_MAX
             || self
@@ -197,7 +238,7 @@ fn says(object: &Value, patch: &Value) -> bool {
             there.len() == items.len() && there.iter().zip(items).all(|(there, item)| says(there, item))
         }
         // A server leaves out what is empty or zero.
-        Value::Null => object.is_null() || *object == 0,
+        Value::Null => object.is_null() || *object == 0 || object.as_array().is_some_and(Vec::is_empty),
         other => object == other,
     }
 }
@@ -290,5 +331,26 @@ mod tests {
             ledger.decide(Write::merge_status(resource::JOBS, "d", "j", patch).if_revision(Revision(6)));
         ledger.saw(EventKind::Modified, &job(json!({"active": 4}), 8));
         assert!(matches!(overtaken.try_recv(), Ok(Fate::Overtaken)));
+    }
+
+    #[test]
+    fn a_decision_on_a_picture_that_the_watch_has_overtaken_is_no_difference() {
+        let job = json!({"metadata": {"namespace": "d", "name": "j", "resourceVersion": "6"}, "status": {"active": 2}});
+        let mut ledger = ledger();
+        ledger.saw(EventKind::Modified, &Arc::new(Object::from_value(resource::JOBS, job)));
+        let late = Write::merge_status(resource::JOBS, "d", "j", json!({"status": {"active": 1}}));
+        let mut late = ledger.decide(late.if_revision(Revision(5)));
+        assert!(matches!(late.try_recv(), Ok(Fate::Overtaken)));
+    }
+
+    #[test]
+    fn what_happened_while_nobody_watched_shows_in_the_next_list() {
+        let mut ledger = ledger();
+        ledger.listed(resource::PODS, &[pod("a", "job", &["f"], 1), pod("b", "job", &[], 2)]);
+        let mut created = ledger.decide(create("job"));
+        let mut deleted = ledger.decide(Write::delete(resource::PODS, "d", "b", DeleteOptions::default()));
+        assert!(!is_done(&mut created), "what was there before is nobody's answer");
+        ledger.listed(resource::PODS, &[pod("a", "job", &["f"], 1), pod("c", "job", &[], 5)]);
+        assert_eq!((is_done(&mut created), is_done(&mut deleted)), (true, true));
     }
 }

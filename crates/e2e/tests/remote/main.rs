@@ -9,4 +9,5 @@ mod failover;
 mod manifests;
 mod shadow;
 mod takeover;
+mod traffic;
 mod words;

@@ -1,5 +1,6 @@
 //! The stories: what a user sees through a stock kubectl. One file for each kind of workload or event.
 
+mod bench;
 mod commands;
 mod cron_job_conformance;
 mod cron_jobs;

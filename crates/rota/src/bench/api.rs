@@ -47,7 +47,6 @@ pub(super) async fn requests(site: &Site, args: &ApiArgs) -> Result<Figures> {
         "list of 500, max",
     ];
     load.run(&mut figures, names, Request::List).await?;
-    site.leave(&cluster, &namespace).await?;
     Ok(figures)
 }
 
@@ -185,6 +184,7 @@ pub(super) async fn watches(site: &Site, args: &WatchArgs) -> Result<Figures> {
     while let Some(changed) = changes.join_next().await {
         changed?.context("changing a ConfigMap")?;
     }
+    let kept = f64::from(events) / start.elapsed().as_secs_f64();
     let mut late = Vec::new();
     let all = async {
         while let Some(seen) = watchers.join_next().await {
@@ -199,6 +199,7 @@ pub(super) async fn watches(site: &Site, args: &WatchArgs) -> Result<Figures> {
     let mut figures = Figures::default();
     #[expect(clippy::cast_precision_loss, reason = "deliveries are few enough")]
     let deliveries = late.len() as f64;
+    figures.add_rate("changes", f64::from(args.rate), kept);
     figures.add("deliveries", deliveries / start.elapsed().as_secs_f64(), "/s");
     figures.add_spread(
         [
@@ -212,7 +213,6 @@ pub(super) async fn watches(site: &Site, args: &WatchArgs) -> Result<Figures> {
         let cpu = after.cpu.saturating_sub(before.cpu).as_secs_f64();
         figures.add("server CPU per delivery", cpu * 1e6 / deliveries, "us");
     }
-    site.leave(&cluster, &namespace).await?;
     Ok(figures)
 }
 

@@ -111,7 +111,6 @@ pub(super) async fn measure(site: &Site, args: &CronjobsArgs) -> Result<Figures>
             "KiB",
         );
     }
-    site.leave(&cluster, &namespace).await?;
     Ok(figures)
 }
 

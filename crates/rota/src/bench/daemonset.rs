@@ -68,7 +68,7 @@ pub(super) async fn measure(site: &Site, args: &DaemonsetArgs) -> Result<Figures
     let _ = stop.send(true);
     let peaks = pods.await??;
     peaks.check(nodes, args)?;
-    let joined = node_joins(&cluster, &namespace).await?;
+    let joined = node_joins(site, &cluster, &namespace).await?;
 
     let count = f64::from(nodes);
     let mut figures = Figures::default();
@@ -83,14 +83,14 @@ pub(super) async fn measure(site: &Site, args: &DaemonsetArgs) -> Result<Figures
         figures.add("server CPU per node, create", per_node(started.cpu, created.cpu), "us");
         figures.add("server CPU per node, update", per_node(created.cpu, updated.cpu), "us");
     }
-    site.leave(&cluster, &namespace).await?;
     Ok(figures)
 }
 
 /// Adds a node that nobody runs, and takes it away again; tells how long it took until a pod was bound to it.
-async fn node_joins(cluster: &RemoteCluster, namespace: &str) -> Result<Duration> {
+async fn node_joins(site: &Site, cluster: &RemoteCluster, namespace: &str) -> Result<Duration> {
     let name = format!("rota-bench-{:08x}", getrandom::u32()?);
     let mut pods = PodWatch::open(cluster, namespace).await?;
+    site.will_remove(resource::NODES, &name);
     let began = Instant::now();
     cluster
         .write(Write::create(resource::NODES, ready_node(&name)))

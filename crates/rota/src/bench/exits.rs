@@ -58,7 +58,6 @@ pub(super) async fn measure(site: &Site, args: &ExitsArgs) -> Result<Figures> {
         ],
         late,
     );
-    site.leave(&cluster, &namespace).await?;
     Ok(figures)
 }
 

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+/// What part of the rate that was asked for must be kept for figures to be about that rate.
+const RATE_KEPT_MIN: f64 = 0.95;
+
 /// One figure.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Figure {
@@ -19,12 +22,31 @@ pub(super) struct Figure {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Figures {
     rows: Vec<Figure>,
+    /// What is to be known by whoever reads them.
+    notes: Vec<String>,
 }
 
 impl Figures {
     /// Adds a figure.
     pub(super) fn add(&mut self, name: &'static str, value: f64, unit: &'static str) {
         self.rows.push(Figure { name, value, unit });
+    }
+
+    /// Adds a remark.
+    pub(super) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    /// Adds how often something was done a second that was to be done `asked` times; a remark where that was missed.
+    pub(super) fn add_rate(&mut self, name: &'static str, asked: f64, kept: f64) {
+        self.add(name, kept, "/s");
+        if kept < asked * RATE_KEPT_MIN {
+            self.note(format!(
+                "the rate that was asked for was missed: {} {name} a second instead of {}",
+                number(kept),
+                number(asked)
+            ));
+        }
     }
 
     /// Adds a time in the unit that fits most of what is measured here.
@@ -59,7 +81,12 @@ impl Figures {
                 ..row.clone()
             }
         });
-        Self { rows: rows.collect() }
+        let mut notes: Vec<String> = runs.iter().flat_map(|run| run.notes.iter().cloned()).collect();
+        notes.dedup();
+        Self {
+            rows: rows.collect(),
+            notes,
+        }
     }
 
     fn get(&self, name: &str) -> Option<f64> {
@@ -108,11 +135,27 @@ pub(super) fn table(title: &str, clusters: &[(String, Figures)]) -> String {
         }
         text.push('\n');
     }
+    for note in notes(clusters) {
+        text.push_str(&format!("  note: {note}\n"));
+    }
     text
+}
+
+/// The remarks about all clusters; with the cluster's name where there are two.
+fn notes(clusters: &[(String, Figures)]) -> Vec<String> {
+    let of = |(name, figures): &(String, Figures)| -> Vec<String> {
+        let of_cluster = |note: &String| match clusters.len() {
+            1 => note.clone(),
+            _ => format!("{name}: {note}"),
+        };
+        figures.notes.iter().map(of_cluster).collect()
+    };
+    clusters.iter().flat_map(of).collect()
 }
 
 /// The same for scripts.
 pub(super) fn json(title: &str, clusters: &[(String, Figures)]) -> Value {
+    let notes = notes(clusters);
     let clusters: Map<String, Value> = clusters
         .iter()
         .map(|(name, figures)| {
@@ -124,7 +167,7 @@ pub(super) fn json(title: &str, clusters: &[(String, Figures)]) -> Value {
             (name.clone(), rows.into())
         })
         .collect();
-    json!({"bench": title, "clusters": clusters})
+    json!({"bench": title, "clusters": clusters, "notes": notes})
 }
 
 /// Three digits that count.
@@ -162,6 +205,19 @@ mod tests {
         };
         assert_eq!(Figures::median(&[run(1.0), run(3.0)]), run(2.0));
         assert_eq!(Figures::median(&[run(1.0), run(9.0), run(3.0)]), run(3.0));
+    }
+
+    #[test]
+    fn a_rate_that_was_missed_is_told_beside_the_figures_and_one_that_was_kept_is_not() {
+        let clusters = |kept| {
+            let mut figures = Figures::default();
+            figures.add_rate("changes", 200.0, kept);
+            vec![("rota".to_owned(), Figures::median(&[figures]))]
+        };
+        let missed = "the rate that was asked for was missed: 120 changes a second instead of 200";
+        assert!(table("watch", &clusters(120.0)).ends_with(&format!("note: {missed}\n")));
+        assert_eq!(json("watch", &clusters(120.0))["notes"][0], missed);
+        assert!(!table("watch", &clusters(199.0)).contains("note"));
     }
 
     #[test]

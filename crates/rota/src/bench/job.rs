@@ -70,7 +70,6 @@ pub(super) async fn one(site: &Site, args: &JobArgs, completions: u32) -> Result
             "KiB",
         );
     }
-    site.leave(&cluster, &namespace).await?;
     Ok(figures)
 }
 
@@ -86,6 +85,8 @@ fn job_of(name: &str, namespace: &str, args: &JobArgs, completions: u32) -> Valu
         // The container is started again in its pod: the back-off between pods is not what is measured.
         spec["template"]["metadata"]["annotations"]["rota.dev/sim-exit-code"] = "1,0".into();
         spec["template"]["spec"]["restartPolicy"] = "OnFailure".into();
+        // All starts over count together: the usual limit of six would end the Job.
+        spec["backoffLimit"] = i32::MAX.into();
     }
     job
 }
@@ -123,19 +124,34 @@ async fn finished(cluster: &RemoteCluster, namespace: &str, name: &str) -> Resul
     .await
     .context("waiting for the end of the Job")?;
     match end {
-        Some(true) => Ok(at),
-        _ => bail!("the Job failed; `kubectl describe job {name} -n {namespace}` tells why"),
+        Some(End::Failed(why)) => bail!("the Job failed: {why}"),
+        Some(End::Complete) | None => Ok(at),
     }
 }
 
-/// True for a Job that is Complete, false for one that has failed.
-fn end_of(job: &Arc<Object>) -> Option<bool> {
+/// How a Job ended.
+#[derive(Debug)]
+enum End {
+    Complete,
+    /// With this reason and message.
+    Failed(String),
+}
+
+/// The end of a Job that has come to one.
+fn end_of(job: &Arc<Object>) -> Option<End> {
     let job = job.view::<Job>().ok()?;
     let conditions = job.status.as_ref()?.conditions.as_ref()?;
-    let end = conditions
+    conditions
         .iter()
-        .find(|c| c.status == "True" && matches!(c.type_.as_str(), "Complete" | "Failed"))?;
-    Some(end.type_ == "Complete")
+        .filter(|c| c.status == "True")
+        .find_map(|c| match c.type_.as_str() {
+            "Complete" => Some(End::Complete),
+            "Failed" => {
+                let words = [&c.reason, &c.message].map(|word| word.as_deref().unwrap_or_default());
+                Some(End::Failed(words.join(": ")))
+            }
+            _ => None,
+        })
 }
 
 /// What must hold of the pods of a Job at every moment.
@@ -221,11 +237,11 @@ pub(super) async fn many(site: &Site, args: &JobsArgs) -> Result<Figures> {
         while ends.len() < count {
             let event = watch.next().await.context("the server ended the watch of Jobs")??;
             match end_of(&event.object) {
-                Some(true) => drop(
+                Some(End::Complete) => drop(
                     ends.entry(event.object.meta().name.clone())
                         .or_insert_with(Instant::now),
                 ),
-                Some(false) => bail!("Job {} failed", event.object.meta().name),
+                Some(End::Failed(why)) => bail!("Job {} failed: {why}", event.object.meta().name),
                 None => {}
             }
         }
@@ -268,7 +284,6 @@ pub(super) async fn many(site: &Site, args: &JobsArgs) -> Result<Figures> {
         times,
     );
     figures.add("first create to last Complete", all.as_secs_f64(), "s");
-    site.leave(&cluster, &namespace).await?;
     Ok(figures)
 }
 
@@ -310,6 +325,18 @@ mod tests {
         laws.see(event("ADDED", "a", "Succeeded", "0"));
         laws.see(event("ADDED", "b", "Succeeded", "0"));
         assert!(laws.check().is_err());
+    }
+
+    #[test]
+    fn a_job_whose_containers_each_fail_once_is_not_ended_by_the_sum_of_their_failures() {
+        let args = JobArgs {
+            completions: vec![2000],
+            parallelism: 500,
+            indexed: false,
+            fail_once: true,
+        };
+        let job = job_of("job", "d", &args, 2000);
+        assert_eq!(job["spec"]["backoffLimit"], i32::MAX);
     }
 
     #[test]

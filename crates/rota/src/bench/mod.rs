@@ -16,11 +16,14 @@ mod seen;
 mod site;
 mod start;
 
+use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::interrupt::interrupted;
 use crate::output;
 pub(crate) use args::BenchArgs;
 use args::What;
@@ -35,8 +38,15 @@ pub(crate) async fn command(args: BenchArgs) -> Result<ExitCode> {
     if matches!(args.what, What::Start(_) | What::Exits(_)) && !args.kubeconfig.is_empty() {
         bail!("`rota bench start` and `exits` measure a cluster that they start themselves: leave --kubeconfig out");
     }
+    let mut interrupted = std::pin::pin!(interrupted()?);
     for part in parts(&args) {
-        let measured = measure(&args, &part).await?;
+        let measured = match measure(&args, &part, interrupted.as_mut()).await? {
+            ControlFlow::Continue(measured) => measured,
+            ControlFlow::Break(code) => {
+                output::say_error("interrupted; what was made to measure with has been removed");
+                return Ok(ExitCode::from(code));
+            }
+        };
         if args.json {
             output::say(&figures::json(&part.title, &measured).to_string());
         } else {
@@ -96,8 +106,15 @@ fn parts(args: &BenchArgs) -> Vec<Part> {
     }
 }
 
-/// The medians of each cluster.
-async fn measure(args: &BenchArgs, part: &Part) -> Result<Vec<(String, Figures)>> {
+/// The figures of each cluster, under its name.
+type Measured = Vec<(String, Figures)>;
+
+/// The medians of each cluster; or the exit status when somebody interrupts it. Either way what was made is removed.
+async fn measure(
+    args: &BenchArgs,
+    part: &Part,
+    mut interrupted: Pin<&mut impl Future<Output = u8>>,
+) -> Result<ControlFlow<u8, Measured>> {
     let count = args.kubeconfig.len().max(1);
     let mut runs: Vec<(String, Vec<Figures>)> = vec![(String::new(), Vec::new()); count];
     for round in 0..args.repeat {
@@ -108,15 +125,24 @@ async fn measure(args: &BenchArgs, part: &Part) -> Result<Vec<(String, Figures)>
         };
         for cluster in order {
             let began = Instant::now();
-            let site = match args.kubeconfig.get(cluster) {
+            let mut site = match args.kubeconfig.get(cluster) {
                 Some(kubeconfig) => Site::foreign(kubeconfig.clone()),
-                None => Site::private(&private(args)).await?,
+                None => Site::private(&private(args))?,
             };
             let name = site.name.clone();
-            let figures = once(&site, args, part, began).await;
+            let figures = tokio::select! {
+                figures = once(&mut site, args, part, began) => figures.map(ControlFlow::Continue),
+                code = &mut interrupted => Ok(ControlFlow::Break(code)),
+            };
             let closed = site.close().await;
+            match figures? {
+                ControlFlow::Continue(figures) => runs[cluster].1.push(figures),
+                ControlFlow::Break(code) => {
+                    closed?;
+                    return Ok(ControlFlow::Break(code));
+                }
+            }
             runs[cluster].0 = name;
-            runs[cluster].1.push(figures?);
             closed?;
         }
     }
@@ -126,10 +152,8 @@ async fn measure(args: &BenchArgs, part: &Part) -> Result<Vec<(String, Figures)>
         *one = format!("{one} 1");
         *other = format!("{other} 2");
     }
-    Ok(runs
-        .into_iter()
-        .map(|(name, runs)| (name, Figures::median(&runs)))
-        .collect())
+    let medians = runs.into_iter().map(|(name, runs)| (name, Figures::median(&runs)));
+    Ok(ControlFlow::Continue(medians.collect()))
 }
 
 fn private(args: &BenchArgs) -> PrivateConfig {
@@ -144,7 +168,8 @@ fn private(args: &BenchArgs) -> PrivateConfig {
     }
 }
 
-async fn once(site: &Site, args: &BenchArgs, part: &Part, began: Instant) -> Result<Figures> {
+async fn once(site: &mut Site, args: &BenchArgs, part: &Part, began: Instant) -> Result<Figures> {
+    site.start().await?;
     match &args.what {
         What::Job(job) => job::one(site, job, part.size).await,
         What::Jobs(jobs) => job::many(site, jobs).await,

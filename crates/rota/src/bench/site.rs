@@ -1,11 +1,12 @@
 //! The cluster that is measured: one of a kubeconfig, or a private one in a process of its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use rota_api::{DeleteOptions, Write, resource};
+use rota_api::{DeleteOptions, Resource, Write, resource};
 use rota_cluster::{Cluster, RemoteCluster, Selection};
 use serde::Deserialize;
 use serde_json::json;
@@ -26,11 +27,14 @@ pub(super) struct Site {
     pub(super) name: String,
     kubeconfig: PathBuf,
     private: Option<Private>,
+    /// What was made in a cluster that goes on.
+    made: Mutex<Vec<(&'static Resource, String)>>,
 }
 
 /// A cluster of the benchmark's own.
 struct Private {
     child: Child,
+    /// How long its start took; zero before it is ready.
     ready: Duration,
     /// Removed when the benchmark ends.
     home: PathBuf,
@@ -72,13 +76,15 @@ impl Site {
             name,
             kubeconfig,
             private: None,
+            made: Mutex::default(),
         }
     }
 
-    /// A private cluster: this program as `rota up` on a durable store in a temporary directory.
+    /// A private cluster: this program as `rota up` on a durable store in a temporary directory. Not ready yet
+    /// ([`Site::start`]).
     ///
-    /// Errors: it does not start; its own words are on standard error.
-    pub(super) async fn private(config: &PrivateConfig) -> Result<Self> {
+    /// Errors: the program cannot be run again.
+    pub(super) fn private(config: &PrivateConfig) -> Result<Self> {
         let home = std::env::temp_dir().join(format!("rota-bench-{:08x}", getrandom::u32()?));
         let program = std::env::current_exe().context("finding this program")?;
         let mut command = Command::new(program);
@@ -90,26 +96,40 @@ impl Site {
                 .args(["--sim-nodes", &config.sim_nodes.to_string()])
                 .args(["--sim-run-ms", &config.sim_run.as_millis().to_string()]);
         }
-        let mut child = command
+        let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .context("starting a private cluster")?;
-        let output = child.stdout.take().context("reading what the private cluster says")?;
+        Ok(Self {
+            name: "rota".to_owned(),
+            kubeconfig: PathBuf::new(),
+            private: Some(Private {
+                child,
+                ready: Duration::ZERO,
+                home,
+            }),
+            made: Mutex::default(),
+        })
+    }
+
+    /// Waits until a private cluster is ready.
+    ///
+    /// Errors: it does not start; its own words are on standard error.
+    pub(super) async fn start(&mut self) -> Result<()> {
+        let Some(private) = &mut self.private else {
+            return Ok(());
+        };
+        let output = private.child.stdout.take();
+        let output = output.context("reading what the private cluster says")?;
         let Some(line) = BufReader::new(output).lines().next_line().await? else {
             bail!("the private cluster did not start; what it said stands above");
         };
         let ready: Ready = serde_json::from_str(&line).context("reading what the private cluster says")?;
-        Ok(Self {
-            name: "rota".to_owned(),
-            kubeconfig: ready.kubeconfig,
-            private: Some(Private {
-                child,
-                ready: Duration::from_secs_f64(ready.ready_secs),
-                home,
-            }),
-        })
+        private.ready = Duration::from_secs_f64(ready.ready_secs);
+        self.kubeconfig = ready.kubeconfig;
+        Ok(())
     }
 
     /// A connection of its own to the cluster.
@@ -134,6 +154,7 @@ impl Site {
     /// Errors: the cluster refuses it, or does not prepare it in time.
     pub(super) async fn namespace(&self, cluster: &RemoteCluster) -> Result<String> {
         let name = format!("rota-bench-{:08x}", getrandom::u32()?);
+        self.will_remove(resource::NAMESPACES, &name);
         let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         cluster
             .write(Write::create(resource::NAMESPACES, body))
@@ -152,26 +173,18 @@ impl Site {
         Ok(name)
     }
 
-    /// Removes a namespace that was measured in; a private cluster is thrown away as a whole.
-    pub(super) async fn leave(&self, cluster: &RemoteCluster, namespace: &str) -> Result<()> {
-        if self.private.is_some() {
-            return Ok(());
-        }
-        cluster
-            .write(Write::delete(
-                resource::NAMESPACES,
-                "",
-                namespace,
-                DeleteOptions::default(),
-            ))
-            .await
-            .map(drop)
-            .with_context(|| format!("removing namespace {namespace}"))
+    /// What is about to be made is to be removed at the end, however the measurement ends.
+    pub(super) fn will_remove(&self, resource: &'static Resource, name: &str) {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.push((resource, name.to_owned()));
     }
 
-    /// Ends a private cluster and removes what it left.
+    /// Removes what was made to measure with; a private cluster is thrown away as a whole.
     pub(super) async fn close(self) -> Result<()> {
-        let Some(mut private) = self.private else { return Ok(()) };
+        let Some(mut private) = self.private else {
+            let made = self.made.into_inner().unwrap_or_else(PoisonError::into_inner);
+            return remove(&self.kubeconfig, &made).await;
+        };
         if let Some(pid) = private
             .child
             .id()
@@ -187,10 +200,33 @@ impl Site {
         let home = private.home;
         tokio::task::spawn_blocking(move || {
             rota_agent::oci::cleanup(&home).context("removing the private cluster's containers")?;
-            std::fs::remove_dir_all(&home).with_context(|| format!("removing {}", home.display()))
+            match std::fs::remove_dir_all(&home) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(error).with_context(|| format!("removing {}", home.display()))
+                }
+                Ok(()) | Err(_) => Ok(()),
+            }
         })
         .await?
     }
+}
+
+/// Removes what is there of this, the last first.
+async fn remove(kubeconfig: &Path, made: &[(&'static Resource, String)]) -> Result<()> {
+    if made.is_empty() {
+        return Ok(());
+    }
+    let cluster = kubeconfig::connect(kubeconfig).await?;
+    for (resource, name) in made.iter().rev() {
+        let removed = cluster.write(Write::delete(resource, "", name, DeleteOptions::default()));
+        match removed.await {
+            Err(error) if !error.is_not_found() => {
+                return Err(error).with_context(|| format!("removing {} {name}", resource.singular));
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 impl Usage {

@@ -16,11 +16,11 @@ use rota_api::{ApiError, DeleteOptions, Object, Propagation, Resource, Write, re
 use rota_cluster::reflect::{Update, reflect};
 use rota_cluster::{Cluster, EventKind, Selection, WatchEvent};
 use serde_json::Value;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::RunArgs;
+use crate::interrupt::interrupted;
 use display::{Display, End, Reason, Subject};
 use logs::{Line, Logs};
 use manifest::{Manifest, Workload};
@@ -29,10 +29,6 @@ use target::Target;
 
 /// The exit status when the time was up, as of `timeout(1)`.
 const EXIT_TIMEOUT: u8 = 124;
-/// The exit status after an interrupt, as shells report it.
-const EXIT_INTERRUPTED: u8 = 130;
-/// The same for a request to end, such as that of `timeout(1)`.
-const EXIT_TERMINATED: u8 = 143;
 /// How many updates and log lines may wait to be shown.
 const WAITING_MAX: usize = 1024;
 /// How long deleting the run's objects may take.
@@ -181,13 +177,7 @@ async fn watch(args: &RunArgs, target: &Target, workload: &Arc<Object>) -> Resul
     }
     let (lines_sender, mut lines) = mpsc::channel(WAITING_MAX);
     let mut logs = Logs::new(target.cluster.clone(), &meta.namespace, lines_sender);
-    let mut terminate = signal(SignalKind::terminate()).context("listening for signals")?;
-    let mut interrupt = std::pin::pin!(async {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => EXIT_INTERRUPTED,
-            _ = terminate.recv() => EXIT_TERMINATED,
-        }
-    });
+    let mut interrupt = std::pin::pin!(interrupted()?);
     let mut deadline = std::pin::pin!(async {
         match args.timeout {
             Some(timeout) => tokio::time::sleep(timeout).await,

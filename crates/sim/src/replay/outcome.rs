@@ -10,6 +10,8 @@ pub struct Played {
     pub id: String,
     /// Where it differs from the recording; empty: nowhere.
     pub differences: Vec<String>,
+    /// It was played once more, alone, because it differed among others.
+    pub is_second: bool,
 }
 
 /// What came of all of them.
@@ -17,6 +19,8 @@ pub struct Played {
 pub struct Outcome {
     /// How many agree with their recording.
     pub agreed: usize,
+    /// How many of them when they were played once more, alone.
+    pub second: usize,
     /// How many do not.
     pub differed: usize,
     /// Those that differ and are not known to, with the differences, and those that are known to differ and agree.
@@ -28,10 +32,16 @@ impl Outcome {
     pub fn of(played: &[Played], known: &str) -> Self {
         let known = recordings::ids(known);
         let mut outcome = Self::default();
-        for Played { id, differences } in played {
+        for Played {
+            id,
+            differences,
+            is_second,
+        } in played
+        {
             let agrees = differences.is_empty();
             if agrees {
                 outcome.agreed += 1;
+                outcome.second += usize::from(*is_second);
             } else {
                 outcome.differed += 1;
             }
@@ -59,11 +69,15 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             agreed,
+            second,
             differed,
             surprises,
         } = self;
         let surprising = surprises.len();
-        write!(f, "{agreed} agree, {differed} differ, {surprising} surprises")
+        write!(
+            f,
+            "{agreed} agree, {second} of them when played once more; {differed} differ, {surprising} surprises"
+        )
     }
 }
 
@@ -76,6 +90,7 @@ mod tests {
         let played = [("a", false), ("b", true), ("c", false), ("d", true)].map(|(id, differs)| Played {
             id: id.to_owned(),
             differences: vec!["otherwise".to_owned(); usize::from(differs)],
+            is_second: id == "d",
         });
         let outcome = Outcome::of(&played, "# known\nb  for a reason\nc  for another\n");
         assert_eq!((outcome.agreed, outcome.differed), (2, 2));

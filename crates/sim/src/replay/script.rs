@@ -20,6 +20,9 @@ const BYSTANDERS: usize = 8;
 /// How long a step waits for the pods that it is about.
 const PODS_COME_SECS: f64 = 10.0;
 
+/// Between two looks at a picture that may come late, in seconds.
+const LOOK_AGAIN_SECS: f64 = 0.5;
+
 /// Plays a scenario on a simulated cluster; returns where its outcome differs from the recorded one.
 pub fn replay(scenario: &Value, make: fn() -> Vec<Box<dyn Controller>>, mode: Mode, pace: Pace) -> Vec<String> {
     // In November 2026, when the recordings were made: names that are cut show the beginning of a minute's number.
@@ -345,9 +348,9 @@ impl<S: Stage> Player<'_, S> {
         let recorded = step["result"]["matched"].as_u64().unwrap_or_default();
         let wanted = &step["select"];
         if (self.stage.look(|record| select(record, wanted)).len() as u64) < recorded {
-            self.stage.run_until(PODS_COME_SECS, &|record| {
-                select(record, wanted).len() as u64 >= recorded
-            });
+            let max = PODS_COME_SECS + self.stage.late_secs();
+            self.stage
+                .run_until(max, &|record| select(record, wanted).len() as u64 >= recorded);
         }
         let found = self.stage.look(|record| select(record, wanted));
         if step["result"]["matched"] != found.len() {
@@ -369,7 +372,10 @@ impl<S: Stage> Player<'_, S> {
 
     fn wait_until(&mut self, step: &Value) {
         let until = step["until"].clone();
-        let max = step["max"].as_f64().unwrap_or_default();
+        let mut max = step["max"].as_f64().unwrap_or_default();
+        if step["result"]["held"] == true {
+            max += self.stage.late_secs();
+        }
         let namespace = self.stage.namespace().to_owned();
         let held = self.stage.run_until(max, &|record| holds(record, &namespace, &until));
         if step["result"]["held"] != held.is_some() {
@@ -377,7 +383,8 @@ impl<S: Stage> Player<'_, S> {
         }
         let after = self.stage.now().duration_since(self.acted).as_secs_f64();
         if let Some([from, to]) = step["elapsed"].as_array().map(Vec::as_slice)
-            && (after < from.as_f64().unwrap_or_default() || after > to.as_f64().unwrap_or(f64::MAX))
+            && (after < from.as_f64().unwrap_or_default()
+                || after > to.as_f64().unwrap_or(f64::MAX) + self.stage.late_secs())
         {
             self.differ(format!("{until} held after {after} s, not within [{from}, {to}]"));
         }
@@ -403,6 +410,27 @@ impl<S: Stage> Player<'_, S> {
             let is_unwritten = expected["daemonsets"] == *before;
             picture::counts_untold(&mut compared["daemonsets"], is_unwritten);
         }
+        let mut late = self.stage.late_secs();
+        let agreed = loop {
+            match self.compare(&compared) {
+                Err(_) if late > 0.0 => {
+                    self.stage.run_for(LOOK_AGAIN_SECS);
+                    late -= LOOK_AGAIN_SECS;
+                }
+                agreed => break agreed,
+            }
+        };
+        self.renamings = agreed.unwrap_or_else(|differences| {
+            for difference in differences {
+                self.differ(difference);
+            }
+            Vec::new()
+        });
+        self.expected = expected;
+    }
+
+    /// The ways in which nodes may stand for those of the recording so that the picture agrees; else where it differs.
+    fn compare(&self, expected: &Value) -> Result<Vec<picture::Renaming>, Vec<String>> {
         let (namespace, now) = (self.stage.namespace(), self.stage.now());
         let here = self
             .stage
@@ -410,19 +438,13 @@ impl<S: Stage> Player<'_, S> {
         let (agreed, differing): (Vec<_>, Vec<_>) = self
             .renamings
             .iter()
-            .map(|renaming| (renaming.clone(), here.compare(&renaming.apply(&compared))))
+            .map(|renaming| (renaming.clone(), here.compare(&renaming.apply(expected))))
             .partition(|(_, differences)| differences.is_empty());
-        self.renamings = agreed.into_iter().map(|(renaming, _)| renaming).collect();
-        if self.renamings.is_empty() {
-            let fewest = differing
-                .into_iter()
-                .map(|(_, differences)| differences)
-                .min_by_key(Vec::len);
-            for difference in fewest.unwrap_or_default() {
-                self.differ(difference);
-            }
+        if agreed.is_empty() {
+            let differences = differing.into_iter().map(|(_, differences)| differences);
+            return Err(differences.min_by_key(Vec::len).unwrap_or_default());
         }
-        self.expected = expected;
+        Ok(agreed.into_iter().map(|(renaming, _)| renaming).collect())
     }
 
     /// What must hold of all that a watch saw.

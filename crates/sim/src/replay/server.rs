@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use rota_api::taints::NOT_READY;
-use rota_api::{ApiError, DeleteOptions, Object, PatchKind, Resource, Write, resource};
+use rota_api::{ApiError, DeleteOptions, Object, PatchKind, Reason, Resource, Write, resource};
 use rota_cluster::reflect::reflect;
 use rota_cluster::{Cluster, RemoteCluster, Selection, Written};
 use rota_reconcile::{World, WorldChange};
@@ -22,6 +22,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::outcome::Played;
+use super::recordings;
 use super::script::{list, replay_on, text};
 use super::stage::Stage;
 use crate::record::Record;
@@ -45,6 +46,8 @@ const UPDATES_MAX: usize = 8192;
 const LEASE_PERIOD: Duration = Duration::from_secs(10);
 /// Longest sleep between two looks at what is due.
 const NAP: Duration = Duration::from_millis(50);
+/// Longest wait for a namespace of the same name to go.
+const EMPTY_MAX: Duration = Duration::from_secs(120);
 /// Longest wait for what comes before a script begins.
 const BEGIN_MAX: Duration = Duration::from_secs(20);
 /// Longest wait for a namespace to settle.
@@ -57,6 +60,7 @@ pub struct Server {
     seen: Mutex<BTreeMap<String, Seen>>,
     changed: Condvar,
     stop: CancellationToken,
+    late: Duration,
 }
 
 /// What was seen of one scenario.
@@ -64,6 +68,16 @@ struct Seen {
     id: String,
     record: Record,
     last_change: Instant,
+}
+
+/// How scenarios are played on a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// How many at the same time.
+    pub at_once: usize,
+    /// By how much what the recordings show may come later: nothing where controllers and server are one, more where the
+    /// network between them is made to be bad.
+    pub late: Duration,
 }
 
 /// The cluster of a kubeconfig's current context.
@@ -78,14 +92,37 @@ pub async fn connect(kubeconfig: &Path) -> Result<Arc<dyn Cluster>> {
     Ok(Arc::new(RemoteCluster::connect(config).with_context(file)?))
 }
 
+/// Plays all these scenarios, and once more, one after another, those that differed: what happens a moment too late on a busy
+/// machine does not do so alone. Those named in `known` are known to differ anyway.
+pub async fn play_all(cluster: &Arc<dyn Cluster>, scenarios: Vec<Value>, manner: Manner, known: &str) -> Vec<Played> {
+    let known = recordings::ids(known);
+    let mut played = play_each(cluster, scenarios.clone(), manner).await;
+    let is_again = |played: &Played| !played.differences.is_empty() && !known.contains(&played.id.as_str());
+    let again: BTreeSet<String> = played.iter().filter(|p| is_again(p)).map(|p| p.id.clone()).collect();
+    if again.is_empty() {
+        return played;
+    }
+    played.retain(|played| !again.contains(&played.id));
+    let scenarios = scenarios
+        .into_iter()
+        .filter(|scenario| again.contains(text(&scenario["id"])));
+    let alone = Manner { at_once: 1, ..manner };
+    let second = play_each(cluster, scenarios.collect(), alone).await;
+    played.extend(second.into_iter().map(|played| Played {
+        is_second: true,
+        ..played
+    }));
+    played
+}
+
 /// Plays all these scenarios, so many at once; those that need the server for themselves one after another behind the
 /// others.
-pub async fn play_all(cluster: Arc<dyn Cluster>, scenarios: Vec<Value>, at_once: usize) -> Vec<Played> {
-    let server = Server::watch(&cluster);
+async fn play_each(cluster: &Arc<dyn Cluster>, scenarios: Vec<Value>, manner: Manner) -> Vec<Played> {
+    let server = Server::watch(cluster, manner.late);
     let (alone, together): (Vec<_>, Vec<_>) = scenarios
         .into_iter()
         .partition(|scenario| scenario["exclusive"] == true || scenario["recordNodes"] == true);
-    let places = Arc::new(Semaphore::new(at_once));
+    let places = Arc::new(Semaphore::new(manner.at_once));
     let mut tasks = Vec::new();
     for scenario in together {
         let (server, places) = (Arc::clone(&server), Arc::clone(&places));
@@ -106,13 +143,14 @@ pub async fn play_all(cluster: Arc<dyn Cluster>, scenarios: Vec<Value>, at_once:
 }
 
 impl Server {
-    fn watch(cluster: &Arc<dyn Cluster>) -> Arc<Self> {
+    fn watch(cluster: &Arc<dyn Cluster>, late: Duration) -> Arc<Self> {
         let server = Arc::new(Self {
             cluster: Arc::clone(cluster),
             runtime: Handle::current(),
             seen: Mutex::default(),
             changed: Condvar::new(),
             stop: CancellationToken::new(),
+            late,
         });
         let (sender, mut updates) = mpsc::channel(UPDATES_MAX);
         for kind in KINDS {
@@ -161,16 +199,19 @@ impl Server {
         let server = Arc::clone(self);
         let played = tokio::task::spawn_blocking(move || {
             let id = text(&scenario["id"]).to_owned();
-            let mut place = match Place::begin(server, &id) {
-                Ok(place) => place,
-                Err(error) => {
-                    let differences = vec![format!("cannot begin: {error}")];
-                    return Played { id, differences };
+            let differences = match Place::begin(server, &id) {
+                Ok(mut place) => {
+                    let differences = replay_on(&mut place, &scenario);
+                    place.end();
+                    differences
                 }
+                Err(error) => vec![format!("cannot begin: {error}")],
             };
-            let differences = replay_on(&mut place, &scenario);
-            place.end();
-            Played { id, differences }
+            Played {
+                id,
+                differences,
+                is_second: false,
+            }
         });
         played.await.expect("a script does not panic")
     }
@@ -202,12 +243,6 @@ struct Place {
 impl Place {
     fn begin(server: Arc<Server>, id: &str) -> std::result::Result<Self, ApiError> {
         let namespace = format!("ns-{id}");
-        let seen = Seen {
-            id: id.to_owned(),
-            record: Record::default(),
-            last_change: Instant::now(),
-        };
-        server.seen().insert(namespace.clone(), seen);
         let mut place = Self {
             server,
             namespace,
@@ -216,10 +251,29 @@ impl Place {
             renewed: BTreeSet::new(),
             lease_due: Instant::now(),
         };
-        let namespace = json!({"metadata": {"name": place.namespace}});
-        place.write(&Write::create(resource::NAMESPACES, namespace))?;
+        place.create_namespace()?;
         place.wait_for_service_account()?;
+        let seen = Seen {
+            id: id.to_owned(),
+            record: Record::default(),
+            last_change: Instant::now(),
+        };
+        place.server.seen().insert(place.namespace.clone(), seen);
         Ok(place)
+    }
+
+    /// Creates the namespace, once that of an earlier play is gone.
+    fn create_namespace(&mut self) -> Result<(), ApiError> {
+        let began = Instant::now();
+        let namespace = json!({"metadata": {"name": self.namespace}});
+        loop {
+            match self.write(&Write::create(resource::NAMESPACES, namespace.clone())) {
+                Err(error) if error.reason() == Reason::AlreadyExists && began.elapsed() < EMPTY_MAX => {
+                    std::thread::sleep(NAP);
+                }
+                done => return done,
+            }
+        }
     }
 
     fn wait_for_service_account(&self) -> Result<(), ApiError> {
@@ -412,6 +466,10 @@ impl Stage for Place {
             }
             self.pass(due);
         }
+    }
+
+    fn late_secs(&self) -> f64 {
+        self.server.late.as_secs_f64()
     }
 
     fn look<R>(&self, at: impl FnOnce(&Record) -> R) -> R {

@@ -41,6 +41,9 @@ pub trait Stage {
     /// Lets time pass until nothing has changed for `quiet_secs`.
     fn settle(&mut self, quiet_secs: f64);
 
+    /// By how many seconds what the recording shows may come later here.
+    fn late_secs(&self) -> f64;
+
     /// Looks at what was seen.
     fn look<R>(&self, at: impl FnOnce(&Record) -> R) -> R;
 }
@@ -113,6 +116,10 @@ impl Stage for Simulated {
 
     fn settle(&mut self, quiet_secs: f64) {
         self.cluster.settle(quiet_secs);
+    }
+
+    fn late_secs(&self) -> f64 {
+        0.0
     }
 
     fn look<R>(&self, at: impl FnOnce(&Record) -> R) -> R {

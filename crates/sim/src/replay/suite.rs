@@ -40,6 +40,7 @@ impl Suite {
             .map(|scenario| Played {
                 id: text(&scenario["id"]).to_owned(),
                 differences: replay(scenario, self.controllers, mode, pace),
+                is_second: false,
             })
             .collect();
         let outcome = Outcome::of(&played, self.differ);
