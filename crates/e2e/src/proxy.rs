@@ -222,8 +222,10 @@ impl State {
         if query.contains("watch=true") {
             return self.watch(request, &query).await;
         }
-        // Questions about permissions are posted, and conflict with nothing.
-        let is_write = request.method() != Method::GET && !request.uri().path().ends_with("reviews");
+        // Questions about permissions are posted, and conflict with nothing; Events are written once, as upstream writes them, and
+        // what is refused is not told.
+        let path = request.uri().path();
+        let is_write = request.method() != Method::GET && !path.ends_with("reviews") && !path.contains("/events");
         let faults = self.faults;
         let roll = self.roll();
         let mut edge = 0;

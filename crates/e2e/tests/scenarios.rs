@@ -24,7 +24,11 @@ fn manner(reach: Reach) -> Manner {
         Reach::Remote => (12, Duration::ZERO),
         Reach::BadNetwork => (24, LATE_ON_BAD_NETWORK),
     };
-    Manner { at_once, late }
+    Manner {
+        at_once,
+        late,
+        is_remote: reach != Reach::Inside,
+    }
 }
 
 /// Recordings of one kind.

@@ -28,6 +28,9 @@ struct Args {
     /// By how many seconds what the recordings show may come later.
     #[arg(long, default_value_t = 0)]
     late_secs: u64,
+    /// The controllers reach the server over a network.
+    #[arg(long)]
+    remote: bool,
     /// Play only scenarios whose id begins so.
     #[arg(long, default_value = "")]
     only: String,
@@ -49,6 +52,7 @@ async fn main() -> Result<ExitCode> {
     let manner = Manner {
         at_once: args.at_once,
         late: Duration::from_secs(args.late_secs),
+        is_remote: args.remote,
     };
     let played = server::play_all(&cluster, scenarios, manner, "").await;
     for Played { id, differences, .. } in played.iter().filter(|played| !played.differences.is_empty()) {

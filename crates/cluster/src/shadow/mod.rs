@@ -24,6 +24,9 @@ use ledger::{Fate, Ledger};
 /// How many decisions that nobody carries out are remembered, and how many that are in doubt.
 const DIFFERING_MAX: usize = 16 * 1024;
 
+/// How long it may take until a controller whose decision was not carried out looks again: longer than a stale plan waits for news.
+const LOOK_AGAIN_MAX: Duration = Duration::from_secs(10);
+
 /// What is told about a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -88,7 +91,7 @@ impl ShadowCluster {
             ledger: Arc::new(Mutex::new(Ledger::new(patience * 2))),
             patience,
             differing: Mutex::default(),
-            doubts: Mutex::new(Doubts::new(patience)),
+            doubts: Mutex::new(Doubts::new(patience + LOOK_AGAIN_MAX)),
             tell,
         }
     }

@@ -432,13 +432,14 @@ impl<S: Stage> Player<'_, S> {
     /// The ways in which nodes may stand for those of the recording so that the picture agrees; else where it differs.
     fn compare(&self, expected: &Value) -> Result<Vec<picture::Renaming>, Vec<String>> {
         let (namespace, now) = (self.stage.namespace(), self.stage.now());
+        let warns_more = self.stage.warns_more();
         let here = self
             .stage
             .look(|record| picture::Picture::of(record, namespace, &self.id, now));
         let (agreed, differing): (Vec<_>, Vec<_>) = self
             .renamings
             .iter()
-            .map(|renaming| (renaming.clone(), here.compare(&renaming.apply(expected))))
+            .map(|renaming| (renaming.clone(), here.compare(&renaming.apply(expected), warns_more)))
             .partition(|(_, differences)| differences.is_empty());
         if agreed.is_empty() {
             let differences = differing.into_iter().map(|(_, differences)| differences);

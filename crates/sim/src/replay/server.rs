@@ -60,7 +60,7 @@ pub struct Server {
     seen: Mutex<BTreeMap<String, Seen>>,
     changed: Condvar,
     stop: CancellationToken,
-    late: Duration,
+    manner: Manner,
 }
 
 /// What was seen of one scenario.
@@ -78,6 +78,8 @@ pub struct Manner {
     /// By how much what the recordings show may come later: nothing where controllers and server are one, more where the
     /// network between them is made to be bad.
     pub late: Duration,
+    /// The controllers reach the server over a network.
+    pub is_remote: bool,
 }
 
 /// The cluster of a kubeconfig's current context.
@@ -118,7 +120,7 @@ pub async fn play_all(cluster: &Arc<dyn Cluster>, scenarios: Vec<Value>, manner:
 /// Plays all these scenarios, so many at once; those that need the server for themselves one after another behind the
 /// others.
 async fn play_each(cluster: &Arc<dyn Cluster>, scenarios: Vec<Value>, manner: Manner) -> Vec<Played> {
-    let server = Server::watch(cluster, manner.late);
+    let server = Server::watch(cluster, manner);
     let (alone, together): (Vec<_>, Vec<_>) = scenarios
         .into_iter()
         .partition(|scenario| scenario["exclusive"] == true || scenario["recordNodes"] == true);
@@ -143,14 +145,14 @@ async fn play_each(cluster: &Arc<dyn Cluster>, scenarios: Vec<Value>, manner: Ma
 }
 
 impl Server {
-    fn watch(cluster: &Arc<dyn Cluster>, late: Duration) -> Arc<Self> {
+    fn watch(cluster: &Arc<dyn Cluster>, manner: Manner) -> Arc<Self> {
         let server = Arc::new(Self {
             cluster: Arc::clone(cluster),
             runtime: Handle::current(),
             seen: Mutex::default(),
             changed: Condvar::new(),
             stop: CancellationToken::new(),
-            late,
+            manner,
         });
         let (sender, mut updates) = mpsc::channel(UPDATES_MAX);
         for kind in KINDS {
@@ -469,7 +471,11 @@ impl Stage for Place {
     }
 
     fn late_secs(&self) -> f64 {
-        self.server.late.as_secs_f64()
+        self.server.manner.late.as_secs_f64()
+    }
+
+    fn warns_more(&self) -> bool {
+        self.server.manner.is_remote
     }
 
     fn look<R>(&self, at: impl FnOnce(&Record) -> R) -> R {

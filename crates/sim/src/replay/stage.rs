@@ -44,6 +44,9 @@ pub trait Stage {
     /// By how many seconds what the recording shows may come later here.
     fn late_secs(&self) -> f64;
 
+    /// True where a plan is many requests, so that there is more to look at than in the recording.
+    fn warns_more(&self) -> bool;
+
     /// Looks at what was seen.
     fn look<R>(&self, at: impl FnOnce(&Record) -> R) -> R;
 }
@@ -120,6 +123,10 @@ impl Stage for Simulated {
 
     fn late_secs(&self) -> f64 {
         0.0
+    }
+
+    fn warns_more(&self) -> bool {
+        false
     }
 
     fn look<R>(&self, at: impl FnOnce(&Record) -> R) -> R {
