@@ -49,6 +49,8 @@ pub struct Faults {
     pub cut_watch: u32,
     /// By how much watches and streamed lists are late.
     pub lag: Duration,
+    /// Answers come in pieces of so many bytes; `None`: as the server sends them.
+    pub crumb_bytes: Option<usize>,
 }
 
 impl Faults {
@@ -66,11 +68,24 @@ impl Faults {
             expired: 100,
             cut_watch: 300,
             lag: Duration::from_millis(300),
+            crumb_bytes: None,
         }
     }
 
     /// Nothing goes wrong, but watches are late.
     pub fn lag(lag: Duration) -> Self {
+        Self { lag, ..Self::none() }
+    }
+
+    /// Nothing goes wrong, but answers come in small pieces, as they do from a server that has little room to send.
+    pub fn crumbs(bytes: usize) -> Self {
+        Self {
+            crumb_bytes: Some(bytes),
+            ..Self::none()
+        }
+    }
+
+    fn none() -> Self {
         Self {
             seed: 0,
             busy: 0,
@@ -82,7 +97,8 @@ impl Faults {
             fault_after: 0,
             expired: 0,
             cut_watch: 0,
-            lag,
+            lag: Duration::ZERO,
+            crumb_bytes: None,
         }
     }
 }
@@ -311,12 +327,16 @@ impl State {
         }
         parts.version = http::Version::HTTP_11;
         let (sender, frames) = mpsc::unbounded_channel();
+        let crumb = self.faults.crumb_bytes.unwrap_or(usize::MAX);
         // A body that is shared between threads, whatever the client's is.
         tokio::spawn(async move {
             while let Some(Ok(frame)) = body.frame().await {
-                let Ok(data) = frame.into_data() else { continue };
-                if sender.send((Instant::now(), data)).is_err() {
-                    return;
+                let Ok(mut data) = frame.into_data() else { continue };
+                while !data.is_empty() {
+                    let piece = data.split_to(crumb.min(data.len()));
+                    if sender.send((Instant::now(), piece)).is_err() {
+                        return;
+                    }
                 }
             }
         });
