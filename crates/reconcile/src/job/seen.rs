@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use rota_api::Object;
 use rota_api::k8s::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus};
 use rota_api::k8s::api::core::v1::{Pod, PodCondition, PodSpec, PodStatus};
@@ -138,6 +139,19 @@ impl Phase {
     }
 }
 
+/// True for a pod that was told to stop when its Job had been, at the same second or later: by the garbage collector, that is.
+///
+/// Upstream counts such a pod as failed if it sees it before it sees that the Job is being deleted, and not if it sees the two in
+/// the order in which they happened. Here that order decides, whatever is seen first.
+fn ends_with_its_job(pod: &Pod, job: &SeenJob<'_>) -> bool {
+    let grace = SignedDuration::from_secs(pod.metadata.deletion_grace_period_seconds.unwrap_or_default());
+    // What is told to stop shows the time until which it may take to do so.
+    let told = pod.metadata.deletion_timestamp.as_ref();
+    let told = told.and_then(|until| until.0.checked_sub(grace).ok());
+    told.zip(job.object.meta().deleting)
+        .is_some_and(|(pod, job)| pod >= job)
+}
+
 /// A pod of a Job.
 pub(super) struct SeenPod<'w> {
     pub(super) object: &'w Arc<Object>,
@@ -148,7 +162,8 @@ pub(super) struct SeenPod<'w> {
     pub(super) is_tracked: bool,
     /// Its completion index, from the annotation; `None` where that is missing or no number.
     pub(super) index: Option<u32>,
-    /// Counts as a failure: it has failed, or (unless only failed pods are replaced) it is being deleted unfinished.
+    /// Counts as a failure: it has failed, or (unless only failed pods are replaced) it is being deleted unfinished, and not
+    /// just because its Job is.
     pub(super) has_failed: bool,
 }
 
@@ -160,14 +175,14 @@ impl<'w> SeenPod<'w> {
         let meta = object.meta();
         let phase = Phase::of(&meta.phase);
         let is_deleting = meta.deleting.is_some();
+        let fails_unfinished = is_deleting && !job.replaces_only_failed && !ends_with_its_job(&view, job);
         Self {
             object,
             phase,
             is_deleting,
             is_tracked: adopted || is_tracked(object),
             index: annotation(&view, COMPLETION_INDEX).and_then(|text| text.parse::<i32>().ok()?.try_into().ok()),
-            has_failed: phase == Phase::Failed
-                || (is_deleting && !job.replaces_only_failed && phase != Phase::Succeeded),
+            has_failed: phase == Phase::Failed || (fails_unfinished && phase != Phase::Succeeded),
             view,
         }
     }

@@ -77,6 +77,26 @@ fn a_pod_being_deleted_counts_as_failed_unless_it_succeeded() {
 }
 
 #[test]
+fn a_pod_that_stops_because_its_job_is_deleted_is_no_failure_and_one_that_was_stopped_before_is() {
+    let told = |name: &str, secs: i64| {
+        let until = json!(ago(secs - 30));
+        pod(name, "Running")
+            .deleting()
+            .with("/metadata/deletionTimestamp", until)
+    };
+    check(
+        job(json!({"parallelism": 3, "completions": 3}))
+            .with("/metadata/deletionTimestamp", json!(ago(5)))
+            .status(json!({"active": 3})),
+        [told("before", 6), told("with", 5), told("after", 4)],
+        &[
+            "status active=- terminating=3 uncounted{failed=[\"before\"]}",
+            "untrack after, before, with",
+        ],
+    );
+}
+
+#[test]
 fn a_job_that_completes_lets_pending_pods_go_uncounted() {
     check(
         indexed(json!({"parallelism": 2, "completions": 2}))
