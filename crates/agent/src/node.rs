@@ -191,6 +191,22 @@ impl NodeFacts {
         status
     }
 
+    /// True when `status`, which the cluster has, says what this node says, whenever it was said. What others added to
+    /// the status stays theirs.
+    pub fn is_told(&self, readiness: &Readiness, status: &Value) -> bool {
+        let own = self.status(readiness, Some(status), Timestamp::UNIX_EPOCH);
+        let fields = own.as_object().into_iter().flatten();
+        fields.into_iter().all(|(name, own)| match name.as_str() {
+            "conditions" => own
+                .as_array()
+                .into_iter()
+                .flatten()
+                .all(|own| has_condition(status, own)),
+            "addresses" => status[name] == *own,
+            _ => is_within(own, &status[name]),
+        })
+    }
+
     /// Renews or creates the Lease. `owner` is the uid of the Node.
     pub fn lease(&self, owner: &str, now: Timestamp) -> Value {
         json!({
@@ -207,6 +223,22 @@ impl NodeFacts {
                 "renewTime": micro_time(now),
             },
         })
+    }
+}
+
+fn has_condition(status: &Value, own: &Value) -> bool {
+    let conditions = status["conditions"].as_array().into_iter().flatten();
+    let words = ["type", "status", "reason", "message"];
+    let mut conditions = conditions.filter(|known| words.iter().all(|word| known[*word] == own[*word]));
+    conditions.next().is_some()
+}
+
+/// True when every field of `own` is in `known`; an empty text may be left out there.
+fn is_within(own: &Value, known: &Value) -> bool {
+    match own {
+        Value::Object(fields) => fields.iter().all(|(name, own)| is_within(own, &known[name])),
+        Value::String(text) if text.is_empty() => known.as_str().unwrap_or_default().is_empty(),
+        own => own == known,
     }
 }
 
@@ -322,6 +354,26 @@ mod tests {
         assert_eq!(second["conditions"][0]["lastTransitionTime"], "1970-01-01T00:00:00Z");
         assert_eq!(second["conditions"][0]["lastHeartbeatTime"], "1970-01-01T00:01:00Z");
         assert_eq!(second["conditions"][3]["lastTransitionTime"], "1970-01-01T00:01:00Z");
+    }
+
+    #[test]
+    fn a_status_is_told_until_somebody_contradicts_it() {
+        let facts = facts();
+        let mut status = facts.status(&Readiness::Ready, None, at(0));
+        assert!(facts.is_told(&Readiness::Ready, &status));
+        assert!(!facts.is_told(&Readiness::NotReady("starting".to_owned()), &status));
+        // What others say besides is theirs.
+        status["capacity"]["example.com/dongle"] = "4".into();
+        status["conditions"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"type": "NetworkUnavailable", "status": "False"}));
+        assert!(facts.is_told(&Readiness::Ready, &status));
+        let mut unknown = status.clone();
+        unknown["conditions"][3]["status"] = "Unknown".into();
+        assert!(!facts.is_told(&Readiness::Ready, &unknown));
+        status["capacity"]["cpu"] = "64".into();
+        assert!(!facts.is_told(&Readiness::Ready, &status));
     }
 
     #[test]

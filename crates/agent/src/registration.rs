@@ -1,4 +1,6 @@
-//! Registers a node and keeps it alive: the Node once, its Lease every ten seconds, its status when it changes.
+//! Registers a node and keeps it alive: the Node once, its Lease every ten seconds, its status when the cluster has another.
+//!
+//! Who takes a node for dead says so in the node's status. The agent watches its Node and contradicts at once.
 //!
 //! Source: `spec/node-and-pod.md` §1.1, §2.1; kubernetes `pkg/kubelet/kubelet_node_status.go`.
 
@@ -6,7 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rota_api::{ApiError, Object, PatchKind, Reason, Timestamp, Write, resource};
+use rota_cluster::reflect::{Update, reflect};
+use rota_cluster::{EventKind, Selection};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::context::Context;
@@ -15,6 +21,9 @@ use crate::node::{LEASE_RENEWAL, NodeFacts, Readiness, STATUS_REPORT, renewal};
 /// The first wait after a failed registration, and the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(7);
+
+/// How many changes of the Node may wait to be seen.
+const CHANGES_MAX: usize = 16;
 
 /// Registers the node, not Ready yet. Tries until it is done.
 pub(crate) async fn register(context: &Context) -> Arc<Object> {
@@ -51,30 +60,61 @@ async fn try_register(context: &Context) -> Result<Arc<Object>, ApiError> {
 /// Keeps the node alive for ever. `ready` is told once the cluster knows that the node is Ready.
 pub(crate) async fn keep_alive(context: Arc<Context>, node: Arc<Object>, ready: tokio::sync::watch::Sender<bool>) {
     let uid = node.meta().uid.clone();
-    let mut status = node.to_value()["status"].take();
+    let mut known = node;
     let mut reported: Option<Timestamp> = None;
+    let (sender, mut changes) = mpsc::channel(CHANGES_MAX);
+    let stop = CancellationToken::new();
+    let selection = Selection {
+        fields: format!("metadata.name={}", context.config.node.name),
+        ..Selection::default()
+    };
+    let cluster = Arc::clone(&context.cluster);
+    tokio::spawn(reflect(cluster, resource::NODES, selection, sender, stop.clone()));
+    let _stop = stop.drop_guard();
     let mut tick = tokio::time::interval(LEASE_RENEWAL);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // Once between two renewals: whoever insists on another status is not fought without rest.
+    let mut may_contradict = false;
     loop {
-        tick.tick().await;
+        let is_renewal = tokio::select! {
+            _ = tick.tick() => true,
+            Some(update) = changes.recv() => {
+                if let Some(latest) = latest(update).filter(|latest| latest.revision() > known.revision()) {
+                    known = latest;
+                }
+                false
+            }
+        };
         let now = context.now();
-        if let Err(error) = renew(&context, &uid, now).await {
+        if is_renewal && let Err(error) = renew(&context, &uid, now).await {
             warn!(%error, "renewing the lease of the node failed");
         }
+        let status = known.to_value()["status"].take();
         let is_old =
             reported.is_none_or(|at| Duration::try_from(now.duration_since(at)).is_ok_and(|age| age >= STATUS_REPORT));
-        if !is_old {
+        let is_wrong = (is_renewal || may_contradict) && !context.config.node.is_told(&Readiness::Ready, &status);
+        may_contradict = (is_renewal || may_contradict) && !is_wrong;
+        if !(is_wrong || is_renewal && is_old) {
             continue;
         }
         match report(&context, &uid, &status, now).await {
             Ok(fresh) => {
-                status = fresh;
+                known = fresh;
                 reported = Some(now);
                 // Nobody may be waiting.
                 let _ = ready.send(true);
             }
             Err(error) => warn!(%error, "reporting the status of the node failed"),
         }
+    }
+}
+
+/// The Node as an update has it; none when it is gone.
+fn latest(update: Update) -> Option<Arc<Object>> {
+    match update {
+        Update::Reset(_, mut nodes, _) => nodes.pop(),
+        Update::Event(event) if event.kind == EventKind::Deleted => None,
+        Update::Event(event) => Some(event.object),
     }
 }
 
@@ -89,7 +129,7 @@ async fn renew(context: &Context, uid: &str, now: Timestamp) -> Result<(), ApiEr
     }
 }
 
-async fn report(context: &Context, uid: &str, old: &Value, now: Timestamp) -> Result<Value, ApiError> {
+async fn report(context: &Context, uid: &str, old: &Value, now: Timestamp) -> Result<Arc<Object>, ApiError> {
     let facts = &context.config.node;
     let status = facts.status(&Readiness::Ready, Some(old), now);
     let patch = json!({"status": status});
@@ -101,6 +141,6 @@ async fn report(context: &Context, uid: &str, old: &Value, now: Timestamp) -> Re
         patch,
         Some("status"),
     );
-    context.cluster.write(write.if_uid(uid)).await?;
-    Ok(status)
+    let written = context.cluster.write(write.if_uid(uid)).await?;
+    Ok(Arc::clone(written.object()))
 }

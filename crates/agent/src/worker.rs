@@ -1,13 +1,14 @@
 //! The task of one pod: hands what is observed to the pod's life, and carries out what it says.
 //!
 //! Everything long runs beside the task and reports back by message, so that a container's end is never behind a pull. A
-//! status goes out as soon as it differs from what the cluster has; while one is under way the next is gathered.
+//! status goes out as soon as it differs from what the cluster has, whoever changed that; while one is under way the next is
+//! gathered.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use rota_api::k8s::api::core::v1::{Pod, PodStatus};
-use rota_api::{ApiError, DeleteOptions, Object, PatchKind, Timestamp, Write, resource};
+use rota_api::{ApiError, DeleteOptions, Object, PatchKind, Revision, Timestamp, Write, resource};
 use rota_cluster::Written;
 use rota_podlife::{Action, Input, Life, NodeFacts};
 use serde_json::{Value, json};
@@ -81,8 +82,9 @@ struct Worker {
     outbox: mpsc::UnboundedSender<Message>,
     view: watch::Sender<PodView>,
     sandbox: String,
-    /// The status the cluster has, as far as is known.
+    /// The status the cluster has, as far as is known, whoever wrote it; and the revision that has it.
     known: Value,
+    known_at: Revision,
     /// The status that is on its way.
     sent: Option<Value>,
     retries: u32,
@@ -125,7 +127,8 @@ pub(crate) fn start(
         outbox: outbox.clone(),
         view: sender,
         sandbox: String::new(),
-        known: object.to_value()["status"].take(),
+        known: status_of(object),
+        known_at: object.revision(),
         sent: None,
         retries: 0,
         following: volumes.child_token(),
@@ -218,6 +221,11 @@ impl Worker {
         let input = match message {
             Message::Object(object) => match object.view::<Pod>() {
                 Ok(pod) => {
+                    // What was reported last comes back as well, and is known.
+                    if object.revision() > self.known_at {
+                        self.known = status_of(&object);
+                        self.known_at = object.revision();
+                    }
                     self.object = object;
                     Input::Pod(pod)
                 }
@@ -268,10 +276,14 @@ impl Worker {
     fn reported(&mut self, outcome: Result<Written, ApiError>) -> Option<Input> {
         let sent = self.sent.take()?;
         match outcome {
-            Ok(_) => {
+            Ok(written) => {
                 self.retries = 0;
                 let is_terminal = matches!(sent["phase"].as_str(), Some("Succeeded" | "Failed"));
-                self.known = sent;
+                // Somebody may have changed it since.
+                if written.object().revision() >= self.known_at {
+                    self.known = sent;
+                    self.known_at = written.object().revision();
+                }
                 is_terminal.then_some(Input::TerminalStatusAccepted)
             }
             Err(error) if error.is_not_found() || error.is_conflict() => Some(Input::Removed),
@@ -392,6 +404,15 @@ impl Worker {
             tokio::spawn(self.following.clone().run_until_cancelled_owned(work));
         }
     }
+}
+
+/// The status that an object has, in the form in which statuses are reported.
+fn status_of(object: &Object) -> Value {
+    let pod = object.view::<Pod>().ok();
+    let status = pod.as_ref().and_then(|pod| pod.status.as_ref());
+    status
+        .and_then(|status| serde_json::to_value(status).ok())
+        .unwrap_or_default()
 }
 
 async fn sleep_until(at: Option<Timestamp>, now: Timestamp) {

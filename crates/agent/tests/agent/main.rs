@@ -16,7 +16,7 @@ use rota_agent::simulated::{SimulatedConfig, SimulatedNodes};
 use rota_agent::tokens::{Token, TokenWish, Tokens};
 use rota_agent::{Agent, AgentConfig, AgentHandle, Ports, Quiet};
 use rota_api::validate::Checks;
-use rota_api::{ApiError, DeleteOptions, Resource, Timestamp, Write, resource};
+use rota_api::{ApiError, DeleteOptions, PatchKind, Resource, Timestamp, Write, resource};
 use rota_cluster::local::LocalCluster;
 use rota_cluster::{Cluster, EventKind, Selection};
 use rota_podlife::BackoffLimits;
@@ -168,22 +168,23 @@ impl World {
 
     /// Waits until the pod is as wanted, or gone when `wanted` accepts null.
     async fn wait(&self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.wait_for(resource::PODS, name, wanted).await
+    }
+
+    async fn wait_for(&self, kind: &'static Resource, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let namespace = if kind == resource::NODES { "" } else { "default" };
         let search = async {
             let selection = Selection {
-                namespace: Some("default".to_owned()),
+                namespace: Some(namespace.to_owned()).filter(|namespace| !namespace.is_empty()),
                 fields: format!("metadata.name={name}"),
                 ..Selection::default()
             };
-            let listing = self.cluster.list(resource::PODS, &selection).await.unwrap();
+            let listing = self.cluster.list(kind, &selection).await.unwrap();
             let now = listing.items.first().map_or(Value::Null, |pod| pod.to_value());
             if wanted(&now) {
                 return now;
             }
-            let mut watch = self
-                .cluster
-                .watch(resource::PODS, &selection, listing.revision)
-                .await
-                .unwrap();
+            let mut watch = self.cluster.watch(kind, &selection, listing.revision).await.unwrap();
             while let Some(event) = watch.next().await {
                 let event = event.unwrap();
                 let now = if event.kind == EventKind::Deleted {
@@ -200,12 +201,12 @@ impl World {
         match tokio::time::timeout(PATIENCE, search).await {
             Ok(found) => found,
             Err(_) => {
-                let pod = self
+                let object = self
                     .cluster
-                    .get(resource::PODS, "default", name)
+                    .get(kind, namespace, name)
                     .await
-                    .map(|pod| pod.to_value());
-                panic!("never came about; the pod is {pod:#?}")
+                    .map(|object| object.to_value());
+                panic!("never came about; the object is {object:#?}")
             }
         }
     }
@@ -259,6 +260,34 @@ async fn a_node_is_registered_and_kept_alive() {
         .to_value();
     assert_eq!(lease["spec"]["holderIdentity"], "n");
     assert_eq!(lease["metadata"]["ownerReferences"][0]["uid"], node["metadata"]["uid"]);
+}
+
+#[tokio::test]
+async fn whoever_takes_a_node_and_its_pods_for_dead_is_contradicted_at_once() {
+    let world = World::new().await;
+    let _agent = world.agent().await;
+    world.pod(json!({})).await;
+    world.wait_phase("Running").await;
+    let told = |status: &str| json!({"status": {"conditions": [{"type": "Ready", "status": status, "reason": "NodeStatusUnknown"}]}});
+    let patch = |resource, namespace, name, status| {
+        let kind = PatchKind::Strategic;
+        Write::patch(resource, namespace, name, kind, told(status), Some("status"))
+    };
+    // As the node controller does: first the pods, then the node.
+    world
+        .cluster
+        .write(patch(resource::PODS, "default", "p", "False"))
+        .await
+        .unwrap();
+    world
+        .cluster
+        .write(patch(resource::NODES, "", "n", "Unknown"))
+        .await
+        .unwrap();
+    world.wait("p", |pod| condition(pod, "Ready")["status"] == "True").await;
+    let is_ready = |node: &Value| condition(node, "Ready")["status"] == "True";
+    let node = world.wait_for(resource::NODES, "n", is_ready).await;
+    assert_eq!(condition(&node, "Ready")["reason"], "KubeletReady");
 }
 
 #[tokio::test]
