@@ -101,6 +101,8 @@ impl Wanted<'_> {
                 });
             }
         }
+        // What is mounted below another mount comes after it, in whatever order the pod lists them.
+        mounts.sort_by_key(|mount| mount.target.components().count());
         Ok(mounts)
     }
 
@@ -117,7 +119,7 @@ impl Wanted<'_> {
         Ok(Mount {
             source,
             target: PathBuf::from(&mount.mount_path),
-            read_only: mount.read_only == Some(true),
+            read_only: mount.read_only == Some(true) || volumes::is_read_only(self.pod, &mount.name),
             propagation: mount.mount_propagation.clone().unwrap_or_default(),
         })
     }

@@ -112,6 +112,19 @@ pub(crate) fn source(context: &Context, pod: &Pod, name: &str) -> Option<PathBuf
     Some(context.paths.volume(pod.metadata.uid.as_deref()?, name))
 }
 
+/// True for a volume whose files are the node's to write: containers only read them, whatever their mounts say.
+/// Source: `GetAttributes` in kubernetes `pkg/volume/{configmap,secret,downwardapi,projected}`.
+pub(crate) fn is_read_only(pod: &Pod, name: &str) -> bool {
+    let mut volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let volume = volumes.find(|volume| volume.name == name);
+    volume.is_some_and(|volume| {
+        volume.config_map.is_some()
+            || volume.secret.is_some()
+            || volume.downward_api.is_some()
+            || volume.projected.is_some()
+    })
+}
+
 /// Takes down everything below a pod's state directory. Safe to repeat.
 ///
 /// Errors: something is still in use, or the disk failed.

@@ -489,6 +489,35 @@ async fn volumes_and_variables_come_from_config_maps_and_follow_their_changes() 
     .await;
 }
 
+#[tokio::test]
+async fn a_mount_below_another_comes_after_it_and_configuration_is_only_read() {
+    let world = World::new().await;
+    let _agent = world.agent().await;
+    let config = json!({"metadata": {"name": "config", "namespace": "default"}, "data": {"key": "one"}});
+    world.create(resource::CONFIG_MAPS, config).await;
+    let mounts = [("e", "/outer/inner"), ("cm", "/outer"), ("dw", "/dw"), ("e", "/e")];
+    let mounts = mounts.map(|(name, path)| json!({"name": name, "mountPath": path}));
+    let labels = json!({"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}});
+    let spec = json!({
+        "automountServiceAccountToken": false,
+        "volumes": [
+            {"name": "cm", "configMap": {"name": "config"}}, {"name": "e", "emptyDir": {}},
+            {"name": "dw", "downwardAPI": {"items": [labels]}},
+        ],
+        "containers": [{"name": "c", "image": "i:1", "volumeMounts": mounts}],
+    });
+    world.pod(spec).await;
+    let spec = world.runtime.started("c", 0).await;
+    let all: Vec<_> = spec
+        .mounts
+        .iter()
+        .filter(|mount| !mount.target.starts_with("/etc") && !mount.target.starts_with("/dev"))
+        .map(|mount| (mount.target.to_str().unwrap(), mount.read_only))
+        .collect();
+    let expected = [("/outer", true), ("/dw", true), ("/e", false), ("/outer/inner", false)];
+    assert_eq!(all, expected);
+}
+
 /// A pod's volume with a token and nothing else.
 fn token_volume() -> Value {
     json!({"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}})
