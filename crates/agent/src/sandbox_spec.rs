@@ -8,10 +8,16 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use rota_api::k8s::api::core::v1::{Pod, PodSpec};
+use rota_podlife::admission;
 use rota_podlife::restart::{Role, containers};
 
 use crate::context::Context;
 use crate::runtime::{PortMapping, Resources, SandboxSpec};
+
+/// Whom the node asks for names, and where systemd-resolved says whom it asks itself. Source: kubeadm's default of the
+/// kubelet's `resolvConf`.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+const RESOLV_CONF_BEHIND: &str = "/run/systemd/resolve/resolv.conf";
 
 /// Longest host name.
 const HOSTNAME_MAX: usize = 63;
@@ -41,7 +47,20 @@ pub(crate) fn sandbox_spec(context: &Context, pod: &Pod, attempt: u32) -> Sandbo
             .and_then(|s| s.sysctls.as_ref())
             .map(|all| all.iter().map(|s| (s.name.clone(), s.value.clone())).collect())
             .unwrap_or_default(),
-        resources: Resources::default(),
+        resources: resources(spec),
+    }
+}
+
+/// What the pod's containers together get and may use.
+fn resources(spec: &PodSpec) -> Resources {
+    let (requests, limits) = (admission::requests(spec), admission::limits(spec));
+    let positive = |amount: i128| u64::try_from(amount).ok().filter(|amount| *amount > 0);
+    let of = |amounts: &admission::Amounts, name: &str| amounts.get(name).copied().unwrap_or(0);
+    Resources {
+        cpu_request_millis: positive(of(&requests, "cpu")).unwrap_or(0),
+        cpu_limit_millis: positive(of(&limits, "cpu")),
+        memory_limit_bytes: positive(of(&limits, "memory") / 1000),
+        ..Resources::default()
     }
 }
 
@@ -89,12 +108,11 @@ pub(crate) fn write_etc(context: &Context, pod: &Pod, pod_ips: &[IpAddr], direct
     };
     fs::write(directory.join("hosts"), hosts)?;
     fs::write(directory.join("hostname"), format!("{hostname}\n"))?;
-    let node = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let resolver = Resolver::of(
         pod,
         &context.config.cluster_dns,
         &context.config.cluster_domain,
-        &Resolver::parse(&node),
+        &Resolver::of_node(|path| fs::read_to_string(path).unwrap_or_default()),
     );
     fs::write(directory.join("resolv.conf"), resolver.to_string())
 }
@@ -150,6 +168,18 @@ struct Resolver {
 }
 
 impl Resolver {
+    /// The node's. Where that asks a server on the node's loopback address, which no pod reaches, it is the one that
+    /// systemd-resolved keeps with the servers behind it.
+    fn of_node(read: impl Fn(&str) -> String) -> Self {
+        let own = Self::parse(&read(RESOLV_CONF));
+        let is_local = |server: &String| server.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+        if own.nameservers.is_empty() || !own.nameservers.iter().all(is_local) {
+            return own;
+        }
+        let behind = Self::parse(&read(RESOLV_CONF_BEHIND));
+        if behind.nameservers.is_empty() { own } else { behind }
+    }
+
     fn parse(text: &str) -> Self {
         let mut resolver = Self::default();
         for line in text.lines() {
@@ -268,6 +298,39 @@ mod tests {
             json!({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["9.9.9.9"], "options": [{"name": "ndots", "value": "2"}]}}),
             &dns,
             "nameserver 9.9.9.9\noptions ndots:2\n",
+        );
+    }
+
+    #[test]
+    fn a_resolver_that_only_the_node_reaches_is_passed_over() {
+        let check = |own: &str, behind: &str, expected: &str| {
+            let read = |path: &str| if path == RESOLV_CONF { own } else { behind }.to_owned();
+            assert_eq!(Resolver::of_node(read).to_string(), expected, "{own} {behind}");
+        };
+        let (stub, behind) = (
+            "nameserver 127.0.0.53\noptions edns0\n",
+            "search lan\nnameserver 9.9.9.9\n",
+        );
+        check(stub, behind, behind);
+        check(stub, "", stub);
+        check("nameserver 1.1.1.1\n", behind, "nameserver 1.1.1.1\n");
+        check("", behind, "");
+    }
+
+    #[test]
+    fn a_pod_weighs_what_its_containers_ask_for_together() {
+        let spec = json!({"containers": [
+            {"name": "a", "resources": {"requests": {"cpu": "1500m"}, "limits": {"memory": "1Ki"}}},
+            {"name": "b", "resources": {"requests": {"cpu": "500m"}}},
+        ]});
+        let mut spec: PodSpec = serde_json::from_value(spec).unwrap();
+        let of_pod = resources(&spec);
+        assert_eq!((of_pod.cpu_request_millis, of_pod.memory_limit_bytes), (2000, None));
+        spec.resources = serde_json::from_value(json!({"limits": {"cpu": "200m", "memory": "30Mi"}})).unwrap();
+        let of_pod = resources(&spec);
+        assert_eq!(
+            (of_pod.cpu_limit_millis, of_pod.memory_limit_bytes),
+            (Some(200), Some(30 << 20))
         );
     }
 

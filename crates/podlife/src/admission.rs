@@ -7,12 +7,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rota_api::k8s::api::core::v1::{Container, Node, Pod, PodSpec};
+use rota_api::k8s::api::core::v1::{Container, Node, Pod, PodSpec, ResourceRequirements};
+use rota_api::k8s::apimachinery::pkg::api::resource::Quantity as Text;
 use rota_api::placement::{NodeLabels, fits_node, untolerated};
 use rota_api::quantity::Quantity;
 use rota_api::taints::NO_EXECUTE;
 
 use crate::restart::{Role, containers};
+use crate::sysctls;
 
 /// Why a pod is not taken in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +26,13 @@ pub struct Refusal {
 }
 
 /// Amounts by resource, in thousandths.
-type Amounts = BTreeMap<String, i128>;
+pub type Amounts = BTreeMap<String, i128>;
+
+/// One of the two lists of amounts of a container or a pod.
+type List = fn(&ResourceRequirements) -> Option<&BTreeMap<String, Text>>;
+
+const REQUESTS: List = |resources| resources.requests.as_ref();
+const LIMITS: List = |resources| resources.limits.as_ref();
 
 /// Whether `node` takes in `pod` beside `others`, the pods it has taken in and that have not ended.
 pub fn admit(pod: &Pod, node: &Node, others: &[&Pod]) -> Result<(), Refusal> {
@@ -39,6 +47,9 @@ pub fn admit(pod: &Pod, node: &Node, others: &[&Pod]) -> Result<(), Refusal> {
             os.name
         );
         return refuse("PodOSNotSupported".to_owned(), &why);
+    }
+    if let Err(why) = sysctls::check(spec) {
+        return refuse("SysctlForbidden".to_owned(), &format!("forbidden sysctl: {why}"));
     }
     if let Some((resource, requested, used, capacity)) = lacking(spec, node, others) {
         let why = format!(
@@ -94,14 +105,36 @@ fn lacking(spec: &PodSpec, node: &Node, others: &[&Pod]) -> Option<(String, i128
     None
 }
 
-/// What a pod takes: the larger of what its containers need together and what any init container needs beside the
-/// sidecars before it; requests of the pod as a whole overrule that; overhead comes on top.
-fn requests(spec: &PodSpec) -> Amounts {
+/// What a pod takes.
+pub fn requests(spec: &PodSpec) -> Amounts {
+    amounts(spec, REQUESTS)
+}
+
+/// What a pod may use at most as a whole: of a resource of which one of its containers may use any amount, only what is
+/// said of the pod itself. Source: kubernetes `pkg/kubelet/cm/helpers_linux.go` `ResourceConfigForPod`.
+pub fn limits(spec: &PodSpec) -> Amounts {
+    let whole = spec
+        .resources
+        .as_ref()
+        .map(|whole| read(LIMITS(whole)))
+        .unwrap_or_default();
+    let each: Vec<Amounts> = containers(spec)
+        .map(|(_, container)| of_container(container, LIMITS))
+        .collect();
+    let has = |amounts: &Amounts, name: &str| amounts.get(name).is_some_and(|amount| *amount > 0);
+    let mut limits = amounts(spec, LIMITS);
+    limits.retain(|name, _| has(&whole, name) || each.iter().all(|own| has(own, name)));
+    limits
+}
+
+/// The larger of what the containers list together and what any init container lists beside the sidecars before it; what
+/// is listed for the pod as a whole overrules that; overhead comes on top.
+fn amounts(spec: &PodSpec, list: List) -> Amounts {
     let mut together = Amounts::new();
     let mut sidecars = Amounts::new();
     let mut most = Amounts::new();
     for (role, container) in containers(spec) {
-        let own = of_container(container);
+        let own = of_container(container, list);
         match role {
             Role::Init => {
                 let mut at_once = sidecars.clone();
@@ -122,29 +155,23 @@ fn requests(spec: &PodSpec) -> Amounts {
         let entry = together.entry(name).or_default();
         *entry = amount.max(*entry);
     }
-    let whole = spec.resources.as_ref().and_then(|r| r.requests.as_ref());
-    for (name, amount) in whole
-        .into_iter()
-        .flatten()
-        .filter_map(|(n, q)| Some((n, Quantity::parse(&q.0).ok()?)))
-    {
-        together.insert(name.clone(), amount.millis().into());
-    }
-    for (name, amount) in spec
-        .overhead
-        .iter()
-        .flatten()
-        .filter_map(|(n, q)| Some((n, Quantity::parse(&q.0).ok()?)))
-    {
-        *together.entry(name.clone()).or_default() += i128::from(amount.millis());
-    }
+    let whole = spec.resources.as_ref().map(|whole| read(list(whole)));
+    together.extend(whole.unwrap_or_default());
+    add(&mut together, &read(spec.overhead.as_ref()));
     together
 }
 
-fn of_container(container: &Container) -> Amounts {
-    let requests = container.resources.as_ref().and_then(|r| r.requests.as_ref());
-    let read = requests.into_iter().flatten().filter_map(|(name, q)| {
-        let amount = Quantity::parse(&q.0).ok()?;
+fn of_container(container: &Container, list: List) -> Amounts {
+    container
+        .resources
+        .as_ref()
+        .map(|own| read(list(own)))
+        .unwrap_or_default()
+}
+
+fn read(quantities: Option<&BTreeMap<String, Text>>) -> Amounts {
+    let read = quantities.into_iter().flatten().filter_map(|(name, quantity)| {
+        let amount = Quantity::parse(&quantity.0).ok()?;
         Some((name.clone(), i128::from(amount.millis())))
     });
     read.collect()
@@ -248,6 +275,35 @@ mod tests {
             Some("OutOfcpu"),
         );
         check(&pod(spec(json!([container("i", "1100m"), sidecar]))), &[], None);
+    }
+
+    #[test]
+    fn a_pod_as_a_whole_is_limited_where_it_says_so_or_all_of_its_containers_are() {
+        let container = |name: &str, limits: Value| json!({"name": name, "resources": {"limits": limits}});
+        let check = |spec: Value, expected: &[(&str, i128)]| {
+            let limits = limits(pod(spec).spec.as_ref().unwrap());
+            let expected = expected.iter().map(|(name, amount)| ((*name).to_owned(), *amount));
+            assert_eq!(limits, expected.collect());
+        };
+        let both = [
+            container("a", json!({"cpu": "1", "memory": "1"})),
+            container("b", json!({"cpu": "2"})),
+        ];
+        check(json!({"containers": both}), &[("cpu", 3000)]);
+        let whole = json!({"limits": {"memory": "5", "cpu": "500m"}});
+        check(
+            json!({"containers": both, "resources": whole}),
+            &[("cpu", 500), ("memory", 5000)],
+        );
+        check(json!({"resources": whole}), &[("cpu", 500), ("memory", 5000)]);
+        check(json!({}), &[]);
+    }
+
+    #[test]
+    fn a_pod_is_refused_that_changes_what_is_the_nodes() {
+        let sysctl = |name: &str| pod(json!({"securityContext": {"sysctls": [{"name": name, "value": "1"}]}}));
+        check(&sysctl("net.ipv4.tcp_syncookies"), &[], None);
+        check(&sysctl("vm.stat_interval"), &[], Some("SysctlForbidden"));
     }
 
     #[test]

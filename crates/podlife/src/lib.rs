@@ -12,7 +12,7 @@
 //! - `probe`: when a probe is due and what its answers amount to;
 //! - `track`: what is known about one container;
 //! - `status`, `phase`, `conditions`: what the cluster is told;
-//! - [`admission`]: whether a node takes a pod in at all.
+//! - [`admission`]: whether a node takes a pod in at all; `sysctls`: which kernel parameters it may set.
 
 pub mod action;
 pub mod admission;
@@ -25,6 +25,7 @@ mod probe;
 pub mod restart;
 mod status;
 mod sync;
+mod sysctls;
 mod termination;
 #[cfg(test)]
 mod tests;
