@@ -19,7 +19,7 @@ use tracing::warn;
 use crate::context::Context;
 use crate::runtime::{ContainerState, SandboxState};
 use crate::status_patch::{is_same, status_patch};
-use crate::volumes::{Keeper, Prepared};
+use crate::volumes::{self, Keeper, Prepared};
 use crate::work;
 
 /// How long until a write the server refused for reasons of its own is tried again.
@@ -226,8 +226,14 @@ impl Worker {
                         self.known = status_of(&object);
                         self.known_at = object.revision();
                     }
+                    let is_told_otherwise = volumes::tells_otherwise(self.life.pod(), &pod);
                     self.object = object;
-                    Input::Pod(pod)
+                    self.life.see(Input::Pod(pod), now);
+                    // Its volumes may tell of its labels and annotations.
+                    if is_told_otherwise {
+                        self.refresh();
+                    }
+                    return;
                 }
                 Err(error) => return warn!(%error, pod = ?object, "a pod cannot be read"),
             },

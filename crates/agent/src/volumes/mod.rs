@@ -125,6 +125,21 @@ pub(crate) fn is_read_only(pod: &Pod, name: &str) -> bool {
     })
 }
 
+/// True when a pod's volumes tell its containers of the pod itself, and there is something else to tell than before.
+pub(crate) fn tells_otherwise(before: &Pod, now: &Pod) -> bool {
+    let is_same =
+        before.metadata.labels == now.metadata.labels && before.metadata.annotations == now.metadata.annotations;
+    let mut volumes = now.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    !is_same
+        && volumes.any(|volume| {
+            let mut sources = volume
+                .projected
+                .iter()
+                .flat_map(|projected| projected.sources.iter().flatten());
+            volume.downward_api.is_some() || sources.any(|source| source.downward_api.is_some())
+        })
+}
+
 /// Takes down everything below a pod's state directory. Safe to repeat.
 ///
 /// Errors: something is still in use, or the disk failed.

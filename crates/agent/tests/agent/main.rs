@@ -518,6 +518,30 @@ async fn a_mount_below_another_comes_after_it_and_configuration_is_only_read() {
     assert_eq!(all, expected);
 }
 
+#[tokio::test]
+async fn a_volume_that_tells_of_the_pod_follows_its_labels() {
+    let world = World::new().await;
+    let _agent = world.agent().await;
+    let labels = json!({"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]});
+    let spec = json!({
+        "automountServiceAccountToken": false,
+        "volumes": [{"name": "d", "downwardAPI": labels}, {"name": "p", "projected": {"sources": [{"downwardAPI": labels}]}}],
+    });
+    let pod = world.pod(spec).await;
+    world.runtime.started("c", 0).await;
+    let patch = json!({"metadata": {"labels": {"foo": "bar"}}});
+    world
+        .cluster
+        .write(Write::merge(resource::PODS, "default", "p", patch))
+        .await
+        .unwrap();
+    for volume in ["d", "p"] {
+        let file = world.state_of(&pod).join("volumes").join(volume).join("labels");
+        let is_told = || std::fs::read_to_string(&file).unwrap() == "foo=\"bar\"";
+        eventually("the file follows the pod", is_told).await;
+    }
+}
+
 /// A pod's volume with a token and nothing else.
 fn token_volume() -> Value {
     json!({"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}})
