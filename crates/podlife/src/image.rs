@@ -138,6 +138,11 @@ impl Image {
         self.fail(reason, message, now, retry);
     }
 
+    /// True while it is looked for or fetched.
+    pub(crate) fn is_awaited(&self) -> bool {
+        matches!(self.stage, Stage::Finding | Stage::Pulling)
+    }
+
     /// Does the next thing that is needed. Returns true when the image is there.
     pub(crate) fn ensure(&mut self, role: Role, container: &Container, now: Timestamp, out: &mut Out) -> bool {
         match (&self.stage, &mut self.failure) {

@@ -375,8 +375,11 @@ impl Life {
             Input::StopFailed { .. } => track.stopping = None,
             Input::PostStart { id, error, .. } => {
                 let is_current = track.run.as_ref().is_some_and(|run| run.id == id);
+                if is_current && track.hook == Hook::Running {
+                    track.hook = if error.is_none() { Hook::Done } else { Hook::Failed };
+                }
                 if is_current
-                    && std::mem::replace(&mut track.hook, Hook::Done) == Hook::Running
+                    && track.hook == Hook::Failed
                     && let Some(error) = error
                 {
                     let message = format!("PostStartHook failed: {error}");
@@ -473,6 +476,11 @@ impl Life {
         let changed = prober.answer(probe, verdict);
         if let ProbeVerdict::Failure(what) = verdict {
             let message = format!("{} probe failed: {what}", kind.as_str());
+            out.notes
+                .push(Track::note(role, &container.name, true, "Unhealthy", message));
+        }
+        if let ProbeVerdict::Unknown(why) = verdict {
+            let message = format!("{} probe errored and resulted in unknown state: {why}", kind.as_str());
             out.notes
                 .push(Track::note(role, &container.name, true, "Unhealthy", message));
         }

@@ -76,8 +76,9 @@ pub fn restarts(spec: &PodSpec, role: Role, container: &Container, exit_code: i3
             "NotIn" => !listed,
             _ => false,
         };
-        if matches {
-            return rule.action == "Restart";
+        // An action that is not known here leaves the decision to the policies.
+        if matches && rule.action == "Restart" {
+            return true;
         }
     }
     let of_pod = spec.restart_policy.as_deref().unwrap_or("Always");
@@ -159,5 +160,9 @@ mod tests {
             {"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}]});
         check("Never", Role::Regular, rules.clone(), 42, true);
         check("Always", Role::Regular, rules, 1, false);
+        let all = json!({"restartPolicyRules": [
+            {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}]});
+        check("OnFailure", Role::Regular, all.clone(), 42, true);
+        check("Never", Role::Regular, all, 42, false);
     }
 }

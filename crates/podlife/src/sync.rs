@@ -26,19 +26,23 @@ impl Life {
         }
         let inits_done = self.inits_are_done();
         let regulars_finished = self.regulars_are_finished(spec);
+        // One after the other: whoever starts, its postStart hook included, holds up those after it.
+        let mut is_held = false;
         for (role, container) in containers(spec) {
             if role == Role::Regular && !inits_done {
                 break;
             }
+            let is_free = |track: &Track| track.is_running() || !is_held;
             // A sidecar is no longer needed once everything it served is done.
             let is_idle = match role {
                 Role::Sidecar => regulars_finished,
                 Role::Init => inits_done,
                 Role::Regular | Role::Ephemeral => false,
             };
-            if !is_idle {
+            if !is_idle && self.tracks.get(&container.name).is_some_and(is_free) {
                 self.ensure_running(spec, role, container, now, out);
             }
+            is_held |= self.tracks.get(&container.name).is_some_and(Track::is_being_started);
             if !inits_done && !self.may_pass(role, &container.name) {
                 break;
             }

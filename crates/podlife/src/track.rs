@@ -54,6 +54,8 @@ pub(crate) enum Hook {
     #[default]
     Running,
     Done,
+    /// The run is ended for it.
+    Failed,
 }
 
 impl Track {
@@ -64,6 +66,11 @@ impl Track {
     /// True while a run exists or may come to exist.
     pub(crate) fn is_busy(&self) -> bool {
         self.is_running() || self.start == Start::Asked
+    }
+
+    /// True from the moment its start begins until it runs and its hook is done: containers after it wait for that.
+    pub(crate) fn is_being_started(&self) -> bool {
+        self.start == Start::Asked || self.image.is_awaited() || (self.is_running() && self.hook != Hook::Done)
     }
 
     /// How the latest run ended.

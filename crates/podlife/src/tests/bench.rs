@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::{Action, BackoffLimits, Exit, Input, Life, NodeFacts, ProbeVerdict, Run, Sandbox, StartFailure};
 
 /// A pod, its life, and the transcript of it.
+#[derive(Clone)]
 pub(super) struct Bench {
     pub(super) life: Life,
     pod: Value,

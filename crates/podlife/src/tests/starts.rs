@@ -64,6 +64,52 @@ fn a_sidecar_starts_first_and_ends_last() {
 }
 
 #[test]
+fn containers_start_in_order_and_wait_for_the_hook_of_the_one_before() {
+    let hook = json!({"postStart": {"exec": {"command": ["true"]}}});
+    let spec = json!({"containers": [
+        {"name": "z", "image": "i", "lifecycle": hook}, {"name": "b", "image": "i"}, {"name": "a", "image": "i"},
+    ]});
+    let mut bench = Bench::new(spec);
+    bench.hangs.insert("post-start");
+    bench.settle().check(
+        "0 = Pending, z ContainerCreating x0, b ContainerCreating x0, a ContainerCreating x0
+         0 > sandbox 0
+         0   Pulled: Container image \"i\" already present on machine and can be accessed by the pod
+         0 > start z 0
+         0   Created: Container created
+         0   Started: Container started
+         0 = Pending, z running x0, b ContainerCreating x0, a ContainerCreating x0
+         0 > post-start z",
+    );
+    let done = |error: Option<&str>| Input::PostStart {
+        container: "z".to_owned(),
+        id: "rota://z0".to_owned(),
+        error: error.map(str::to_owned),
+    };
+    let mut failing = bench.clone();
+    bench.see(done(None)).check(
+        "0 = Pending, z+ running x0, b ContainerCreating x0, a ContainerCreating x0
+         0   Pulled: Container image \"i\" already present on machine and can be accessed by the pod
+         0 > start b 0
+         0   Created: Container created
+         0   Started: Container started
+         0 = Pending, z+ running x0, b+ running x0, a ContainerCreating x0
+         0   Pulled: Container image \"i\" already present on machine and can be accessed by the pod
+         0 > start a 0
+         0   Created: Container created
+         0   Started: Container started
+         0 = Running, z+ running x0, b+ running x0, a+ running x0",
+    );
+    // A container whose hook failed never counts as started.
+    failing.hangs.insert("stop");
+    failing.see(done(Some("exit 1"))).check(
+        "0   FailedPostStartHook: PostStartHook failed: exit 1
+         0   Killing: Container z failed postStart hook, will be restarted
+         0 > stop z within 30s",
+    );
+}
+
+#[test]
 fn an_image_that_cannot_be_pulled_is_tried_again_with_back_off() {
     let mut bench = Bench::new(json!({"containers": [{"name": "c", "image": "i", "imagePullPolicy": "Always"}]}));
     bench.settle().until(12).check(
