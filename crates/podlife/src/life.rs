@@ -255,8 +255,12 @@ impl Life {
             && !matches!(self.sandbox.state, SandboxState::Asked)
     }
 
+    /// True when the node did not let the pod in, now or before this agent was started: then it never began.
     pub(crate) fn was_refused(&self) -> bool {
-        self.refused
+        let before = &self.reported;
+        let has_begun = before.container_statuses.iter().flatten().next().is_some()
+            || before.init_container_statuses.iter().flatten().next().is_some();
+        self.refused || (before.phase.as_deref() == Some("Failed") && !has_begun)
     }
 
     /// Takes in what was observed.
@@ -513,11 +517,8 @@ impl Life {
         let (Some(run), None) = (track.run.as_ref().filter(|run| run.exit.is_none()), track.stopping) else {
             return;
         };
-        let again = self
-            .pod
-            .spec
-            .as_ref()
-            .is_some_and(|spec| restarts(spec, role, container, 137));
+        let spec = self.pod.spec.as_ref();
+        let again = track.is_replaced || spec.is_some_and(|spec| restarts(spec, role, container, 137));
         let ending = if again { ", will be restarted" } else { "" };
         let message = format!("Container {} {why}{ending}", container.name);
         out.notes

@@ -15,7 +15,7 @@ use crate::action::{Exit, Run};
 use crate::conditions::{self, conditions};
 use crate::life::Life;
 use crate::phase::{Seen, phase};
-use crate::restart::{Role, all_containers, restarts};
+use crate::restart::{Role, all_containers};
 use crate::track::{Start, Track};
 
 impl Life {
@@ -32,7 +32,17 @@ impl Life {
             })
             .collect();
         let seen: Vec<Seen<'_>> = statuses.iter().map(|(role, c, s)| (*role, &**c, s)).collect();
-        let (phase, reason, message) = self.verdict(phase(spec, &seen, is_over), is_over);
+        // A run that makes room for another has an end that says nothing of the pod.
+        let is_replaced = self
+            .tracks
+            .values()
+            .any(|track| track.is_replaced && !track.is_running());
+        let phase = if is_replaced && !is_over {
+            "Running"
+        } else {
+            phase(spec, &seen, is_over)
+        };
+        let (phase, reason, message) = self.verdict(phase, is_over);
         let facts = conditions::Facts {
             pod: &self.pod,
             phase: &phase,
@@ -141,8 +151,7 @@ impl Life {
     /// Why a container that has ended does not run again yet; `None`: it has ended, and that is all to say.
     fn waiting(&self, role: Role, container: &Container, track: &Track, now: Timestamp) -> Option<ContainerState> {
         let spec = self.pod.spec.as_ref()?;
-        let exit = track.exit()?;
-        if self.is_terminating() || !restarts(spec, role, container, exit.code) {
+        if self.is_terminating() || !track.restarts(spec, role, container) {
             return None;
         }
         if let Some((reason, message)) = track.image.waiting(container, now) {

@@ -32,6 +32,9 @@ impl Life {
             if role == Role::Regular && !inits_done {
                 break;
             }
+            if role != Role::Init {
+                self.replace_changed(role, container, now, out);
+            }
             let is_free = |track: &Track| track.is_running() || !is_held;
             // A sidecar is no longer needed once everything it served is done.
             let is_idle = match role {
@@ -47,6 +50,19 @@ impl Life {
                 break;
             }
         }
+    }
+
+    /// Ends a run whose container has another image by now, so that it is started with that.
+    fn replace_changed(&mut self, role: Role, container: &Container, now: Timestamp, out: &mut Out) {
+        let Some(mut track) = self.tracks.remove(&container.name) else {
+            return;
+        };
+        let mut running = track.run.iter().filter(|run| run.exit.is_none());
+        if running.any(|run| Some(&run.image) != container.image.as_ref()) && track.stopping.is_none() {
+            track.is_replaced = true;
+            self.kill(role, container, &mut track, None, "definition changed", now, out);
+        }
+        self.tracks.insert(container.name.clone(), track);
     }
 
     fn ensure_volumes(&mut self, now: Timestamp, out: &mut Out) -> bool {
@@ -123,10 +139,7 @@ impl Life {
             .filter(|(role, _)| *role == Role::Regular)
             .all(|(role, container)| {
                 self.tracks.get(&container.name).is_some_and(|track| {
-                    track
-                        .exit()
-                        .is_some_and(|exit| !restarts(spec, role, container, exit.code))
-                        && !track.is_busy()
+                    track.exit().is_some() && !track.restarts(spec, role, container) && !track.is_busy()
                 })
             })
     }
@@ -193,13 +206,13 @@ impl Life {
         {
             // In a new sandbox init containers do their work again; what else ended for good is not begun again.
             let is_init_again = role == Role::Init && run.sandbox != sandbox.id;
-            if !is_init_again && !restarts(spec, role, container, exit.code) {
+            if !is_init_again && !track.restarts(spec, role, container) {
                 return;
             }
             if let Some((until, wait)) = track
                 .backoff
                 .until(limits, exit.finished)
-                .filter(|(until, _)| now < *until)
+                .filter(|(until, _)| now < *until && !track.is_replaced)
             {
                 out.wake_at(until);
                 let told = Some((run.attempt, wait.as_secs()));
@@ -213,7 +226,7 @@ impl Life {
                 }
                 return;
             }
-            failed = Some(exit.finished);
+            failed = Some(exit.finished).filter(|_| !track.is_replaced);
         }
         if !track.image.ensure(role, container, now, out) {
             return;

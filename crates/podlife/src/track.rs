@@ -1,13 +1,13 @@
 //! What is known about one container of a pod: its runs, and what is under way for it.
 
 use rota_api::Timestamp;
-use rota_api::k8s::api::core::v1::{Container, Probe};
+use rota_api::k8s::api::core::v1::{Container, PodSpec, Probe};
 
 use crate::action::{Exit, Note, ProbeKind, Run};
 use crate::backoff::Backoff;
 use crate::image::Image;
 use crate::probe::{ProbeResult, Prober};
-use crate::restart::Role;
+use crate::restart::{Role, restarts};
 
 /// One container.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,8 @@ pub(crate) struct Track {
     pub(crate) hook: Hook,
     /// The hook of the latest run was asked for.
     pub(crate) hook_asked: bool,
+    /// The latest run is ended to make room for one of another image, whatever policies say of its end.
+    pub(crate) is_replaced: bool,
     /// By when a stop that is under way is to be over.
     pub(crate) stopping: Option<Timestamp>,
     pub(crate) probers: Vec<Prober>,
@@ -78,6 +80,12 @@ impl Track {
         self.run.as_ref().and_then(|run| run.exit.as_ref())
     }
 
+    /// True when it has ended and is to be started again.
+    pub(crate) fn restarts(&self, spec: &PodSpec, role: Role, container: &Container) -> bool {
+        let restarts = |exit: &Exit| self.is_replaced || restarts(spec, role, container, exit.code);
+        self.exit().is_some_and(restarts)
+    }
+
     /// True when it ran at least once.
     pub(crate) fn has_run(&self) -> bool {
         self.run.is_some()
@@ -123,6 +131,7 @@ impl Track {
             return;
         }
         self.stopping = None;
+        self.is_replaced = false;
         let has_hook = container.lifecycle.as_ref().is_some_and(|l| l.post_start.is_some());
         self.hook = if has_hook && before.is_none() {
             Hook::Running

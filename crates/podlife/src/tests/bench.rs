@@ -208,11 +208,28 @@ impl Bench {
             id: format!("rota://{container}{attempt}"),
             sandbox: sandbox.to_owned(),
             attempt,
-            image: "i".to_owned(),
+            image: self.image_of(container),
             image_id: "sha256:1".to_owned(),
             started: at(self.now),
             exit: None,
         }
+    }
+
+    fn image_of(&self, name: &str) -> String {
+        let lists = ["initContainers", "containers"].map(|list| self.pod["spec"][list].as_array());
+        let mut containers = lists.into_iter().flatten().flatten();
+        let found = containers.find(|container| container["name"] == name);
+        found
+            .and_then(|container| container["image"].as_str())
+            .unwrap_or("i")
+            .to_owned()
+    }
+
+    /// The pod's first container is given another image.
+    pub(super) fn set_image(&mut self, image: &str) -> &mut Self {
+        self.pod["spec"]["containers"][0]["image"] = image.into();
+        let pod: Pod = serde_json::from_value(self.pod.clone()).unwrap();
+        self.see(Input::Pod(Arc::new(pod)))
     }
 
     /// A container ends.
@@ -287,6 +304,11 @@ impl Bench {
         let lines: Vec<String> = self.lines.drain(..).map(|line| line.trim().to_owned()).collect();
         assert_eq!(lines.join("\n"), expected.join("\n"));
         self
+    }
+
+    /// The status as last told.
+    pub(super) fn told(&self) -> &str {
+        &self.told
     }
 
     /// Forgets the transcript so far.

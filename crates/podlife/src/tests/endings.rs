@@ -151,3 +151,10 @@ fn a_start_time_at_the_end_of_time_has_a_deadline_all_the_same() {
          0 = Running, c+ running x0",
     );
 }
+
+#[test]
+fn a_pod_that_was_refused_says_nothing_of_its_containers_after_a_restart_of_the_agent_either() {
+    let mut pod = pod(json!({}));
+    pod["status"] = json!({"phase": "Failed", "reason": "OutOfcpu", "message": "Pod was rejected: too big"});
+    Bench::of(pod).settle().check("0 = Failed");
+}

@@ -50,6 +50,22 @@ fn an_end_that_is_told_again_changes_nothing() {
 }
 
 #[test]
+fn a_container_with_another_image_is_started_again_with_it_whatever_its_pod_says() {
+    for (policy, code) in [("Always", 143), ("OnFailure", 0), ("Never", 1)] {
+        let mut bench = Bench::new(json!({"restartPolicy": policy}));
+        bench.hangs.insert("stop");
+        bench.settle().skip().until(5).set_image("j").check(
+            "5   Killing: Container c definition changed, will be restarted
+             5 > stop c within 30s",
+        );
+        bench.exit("c", code).skip().check("");
+        assert_eq!(bench.told(), "Running, c+ running x1", "{policy}");
+        // What it is restarted with is the image it has: it stays, and ends as its policy says.
+        bench.until(10).check("");
+    }
+}
+
+#[test]
 fn a_liveness_probe_that_fails_restarts_the_container() {
     let container =
         json!({"name": "c", "image": "i", "livenessProbe": {"failureThreshold": 1, "initialDelaySeconds": 60}});
