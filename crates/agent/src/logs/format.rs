@@ -27,14 +27,9 @@ fn parse(line: &[u8]) -> Option<Entry<'_>> {
     })
 }
 
-/// The content of an entry; `None` for a line that is none.
-pub(crate) fn content(line: &str) -> Option<&str> {
-    parse(line.as_bytes()).and_then(|entry| std::str::from_utf8(entry.content).ok())
-}
-
 /// Appends to `out` what of an entry, given without its line end, is asked for. The time stands where a line begins, which
 /// `begins_line` says and is told.
-pub(super) fn show(line: &[u8], options: &LogOptions, begins_line: &mut bool, out: &mut Vec<u8>) {
+pub(crate) fn show(line: &[u8], options: &LogOptions, begins_line: &mut bool, out: &mut Vec<u8>) {
     let Some(entry) = parse(line) else { return };
     let is_wanted = match options.output {
         Output::All => true,

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::worker::PodView;
 
-pub(crate) use format::content;
+pub(crate) use format::show;
 pub use reader::LogStream;
 pub(crate) use reader::read;
 

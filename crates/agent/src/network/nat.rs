@@ -81,8 +81,16 @@ impl Nat {
             batch.ensure_chain(&self.table, chain, Some(hook));
             batch.flush_chain(&self.table, chain);
         }
+        // Nodes that share this machine share its addresses, but for the one by which each is known.
+        let own = [Step::DestinationIs(self.pods.gateway()), Step::Jump(PORTS)];
+        let shared = [
+            Step::DestinationIsLocal,
+            Step::DestinationNotIn(self.cluster.unwrap_or(self.pods)),
+            Step::Jump(PORTS),
+        ];
         for chain in [PREROUTING, OUTPUT] {
-            batch.add_rule(&self.table, chain, &[Step::DestinationIsLocal, Step::Jump(PORTS)]);
+            batch.add_rule(&self.table, chain, &own);
+            batch.add_rule(&self.table, chain, &shared);
         }
         let mut out = vec![Step::SourceIn(self.pods), Step::DestinationNotIn(self.pods)];
         out.extend(self.cluster.map(Step::DestinationNotIn));

@@ -7,6 +7,7 @@
 mod grpc;
 mod http;
 
+use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -46,7 +47,10 @@ pub(crate) async fn probe(
     let timeout = Duration::from_secs(seconds);
     match tokio::time::timeout(timeout, ask(context, id, container, probe, ips)).await {
         Ok(verdict) => verdict,
-        Err(_) if probe.exec.is_some() => ProbeVerdict::Failure(format!("command timed out after {seconds}s")),
+        Err(_) if let Some(action) = &probe.exec => {
+            let command = action.command.as_deref().unwrap_or_default().join(" ");
+            ProbeVerdict::Failure(format!("command timed out: {command:?} timed out after {seconds}s"))
+        }
         Err(_) => ProbeVerdict::Failure(format!("no answer within {seconds}s")),
     }
 }
@@ -63,12 +67,13 @@ async fn ask(context: &Context, id: &str, container: &Container, probe: &Probe, 
     } else if let Some(action) = &probe.tcp_socket {
         match port(&action.port, Some(container)) {
             Ok(port) => dial(&host_of(action.host.as_deref(), ips), port).await.map(drop),
-            Err(error) => Err(error),
+            // That is not the container's failure.
+            Err(error) => return ProbeVerdict::Unknown(error),
         }
     } else if let Some(action) = &probe.grpc {
-        match u16::try_from(action.port) {
+        match number(action.port) {
             Ok(port) => grpc::check(&host_of(None, ips), port, action.service.as_deref().unwrap_or_default()).await,
-            Err(_) => Err(format!("no port {}", action.port)),
+            Err(error) => return ProbeVerdict::Unknown(error),
         }
     } else {
         return ProbeVerdict::Unknown("the probe says nothing to ask".to_owned());
@@ -137,20 +142,23 @@ async fn read_some(stream: Option<impl AsyncRead + Unpin>) -> String {
 }
 
 fn port(port: &IntOrString, container: Option<&Container>) -> Result<u16, String> {
-    let number = match port {
-        IntOrString::Int(number) => Some(*number),
-        IntOrString::String(name) => {
-            let ports = container.and_then(|c| c.ports.as_ref()).into_iter().flatten();
-            let named = ports
-                .into_iter()
-                .find(|p| p.name.as_deref() == Some(name))
-                .map(|p| p.container_port);
-            named.or_else(|| name.parse().ok())
-        }
+    let name = match port {
+        IntOrString::Int(port) => return number(*port),
+        IntOrString::String(name) => name,
     };
-    number
-        .and_then(|number| u16::try_from(number).ok())
-        .ok_or_else(|| format!("no port {port:?}"))
+    let mut ports = container
+        .into_iter()
+        .flat_map(|container| container.ports.iter().flatten());
+    let named = ports
+        .find(|port| port.name.as_ref() == Some(name))
+        .map(|port| port.container_port);
+    let found = named.or_else(|| name.parse().ok());
+    number(found.ok_or_else(|| format!("the container has no port named {name:?}"))?)
+}
+
+fn number(port: i32) -> Result<u16, String> {
+    let number = u16::try_from(port).ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("invalid port number: {port}"))
 }
 
 /// The host that is asked: the one that was named, or the pod.
@@ -171,5 +179,48 @@ fn host_and_port(host: &str, port: u16) -> String {
 async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
     TcpStream::connect((host, port))
         .await
-        .map_err(|error| format!("dial tcp {}: {error}", host_and_port(host, port)))
+        .map_err(|error| format!("dial tcp {}: {}", host_and_port(host, port), refusal(&error)))
+}
+
+/// Why nobody answers, in the words that people look for.
+fn refusal(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
+        io::ErrorKind::HostUnreachable => "connect: no route to host".to_owned(),
+        io::ErrorKind::NetworkUnreachable => "connect: network is unreachable".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_port_is_found_by_number_or_name() {
+        let container = json!({"name": "c", "ports": [{"name": "web", "containerPort": 80}]});
+        let container: Container = serde_json::from_value(container).unwrap();
+        let check = |named: IntOrString, expected: Result<u16, &str>| {
+            assert_eq!(port(&named, Some(&container)), expected.map_err(str::to_owned));
+        };
+        let name = |name: &str| IntOrString::String(name.to_owned());
+        check(IntOrString::Int(8080), Ok(8080));
+        check(name("web"), Ok(80));
+        check(name("8080"), Ok(8080));
+        check(name("nosuch"), Err("the container has no port named \"nosuch\""));
+        check(IntOrString::Int(70000), Err("invalid port number: 70000"));
+    }
+
+    #[tokio::test]
+    async fn a_port_where_nobody_listens_refuses_in_the_words_people_look_for() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let refused = dial("127.0.0.1", port).await.unwrap_err();
+        assert_eq!(
+            refused,
+            format!("dial tcp 127.0.0.1:{port}: connect: connection refused")
+        );
+    }
 }

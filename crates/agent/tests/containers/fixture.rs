@@ -145,7 +145,7 @@ impl Node {
             data_dir: dir.clone(),
             node_name: "n1".to_owned(),
             pod_cidr: format!("10.213.{number}.0/24"),
-            cluster_cidr: None,
+            cluster_cidr: Some("10.213.0.0/16".to_owned()),
             shim_program: None,
         };
         let temporary = Arc::new(CleanUp(temporary));

@@ -11,6 +11,7 @@ use crate::fixture::{Node, PATIENCE, sandbox_spec, tests};
 tests![
     pods_reach_each_other_and_the_node_reaches_them,
     a_port_of_the_node_leads_into_the_pod,
+    a_port_of_one_node_does_not_lead_into_a_pod_of_another_on_the_same_machine,
     a_pod_whose_port_cannot_be_had_does_not_run,
     a_pod_on_the_nodes_network_has_no_address_of_its_own,
     a_port_inside_the_pod_is_reached_through_its_loopback,
@@ -97,6 +98,42 @@ async fn a_port_of_the_node_leads_into_the_pod() {
         TcpStream::connect((Ipv4Addr::LOCALHOST, 42_137)).await.is_err(),
         "the port is given back"
     );
+}
+
+async fn a_port_of_one_node_does_not_lead_into_a_pod_of_another_on_the_same_machine() {
+    let nodes = [Node::new().await, Node::new().await];
+    let mut bridges = Vec::new();
+    let mut servers = Vec::new();
+    for (node, content) in nodes.iter().zip(["one", "two"]) {
+        let mapping = PortMapping {
+            protocol: "TCP".to_owned(),
+            host_ip: None,
+            host_port: 42_139,
+            container_port: 8080,
+        };
+        let spec = SandboxSpec {
+            port_mappings: vec![mapping],
+            ..sandbox_spec("server")
+        };
+        let server = node.sandbox_with(spec).await;
+        server.shell("web", &SERVER.replace("served", content)).await;
+        let Some(IpAddr::V4(pod)) = server.ip else {
+            panic!("IPv4")
+        };
+        get(SocketAddr::from((pod, 8080))).await;
+        let [a, b, c, _] = pod.octets();
+        bridges.push(SocketAddr::from((Ipv4Addr::new(a, b, c, 1), 42_139)));
+        servers.push(server);
+    }
+    for (bridge, content) in bridges.iter().zip(["one", "two"]) {
+        assert!(get(*bridge).await.contains(content), "{bridge}");
+    }
+    nodes[1].runtime.stop_sandbox(&servers[1].id).await.expect("stop");
+    assert!(
+        TcpStream::connect(bridges[1]).await.is_err(),
+        "nobody else answers for it"
+    );
+    assert!(get(bridges[0]).await.contains("one"));
 }
 
 async fn a_pod_whose_port_cannot_be_had_does_not_run() {

@@ -34,4 +34,11 @@ fn port_18080_of_a_node_answers_from_the_daemon_pod_on_it() {
         let page = get(&format!("{node}:18080")).expect("an answer");
         assert!(page.ends_with("hello from kubetm/app\n"), "{page}");
     }
+    // All pages are the same: whose they were shows when one pod is gone.
+    let port_of = |index: usize| format!("{}:18080", nodes.lines().nth(index).unwrap_or_default());
+    cluster.run(&["label", "nodes", "node-2", "os-"]);
+    cluster.until("nobody to answer for node-2", &["get", "pods"], |_| {
+        get(&port_of(1)).is_err()
+    });
+    get(&port_of(0)).expect("node-1 answers");
 }
