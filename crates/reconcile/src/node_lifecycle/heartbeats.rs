@@ -86,6 +86,15 @@ impl Heartbeats {
         }
     }
 
+    /// Gives a node its whole time again; returns when that is over.
+    pub(super) fn forgive(&mut self, name: &str, now: Timestamp) -> Timestamp {
+        if let Some(memory) = self.nodes.get_mut(name) {
+            memory.heard_at = now;
+        }
+        now.checked_add(SignedDuration::from_secs(self.grace_secs))
+            .unwrap_or(Timestamp::MAX)
+    }
+
     /// Forgets a node that is gone; returns its uid if it was known.
     pub(super) fn forget(&mut self, name: &str) -> Option<String> {
         self.nodes.remove(name).map(|memory| memory.uid)

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Silence is measured by our own clock: what a node writes as the time of its heartbeat is only compared with what it
-//! wrote before. Evicting pods is the business of [`crate::taint_eviction`].
+//! wrote before. Otherwise than upstream, who was not awake when the time was over gives the node its whole time again: on a
+//! machine that slept, its nodes slept as well. Evicting pods is the business of [`crate::taint_eviction`].
 //! Source: `pkg/controller/nodelifecycle`, specification of nodes and pods §3.
 
 mod heartbeats;
@@ -32,6 +33,9 @@ use zones::{Allowance, Zones};
 
 /// Seconds of silence after which a node is not ready any more, unless told otherwise.
 pub const GRACE_SECS: i64 = 50;
+
+/// Seconds after which a verdict comes too late: a node that lives has renewed its lease by then.
+const OVERDUE_SECS: i64 = 10;
 
 /// The namespace in which nodes renew their leases.
 const LEASE_NAMESPACE: &str = "kube-node-lease";
@@ -133,6 +137,12 @@ impl NodeLifecycleController {
             unknown = silence::unknown_conditions(&node, now);
         } else {
             plan.wake_at(heard.silent_at);
+        }
+        let overdue_secs = now.duration_since(heard.silent_at).as_secs();
+        if !unknown.is_empty() && overdue_secs >= OVERDUE_SECS {
+            // Nobody was listening: the machine slept, or had too much to do. What the node says now is yet to be heard.
+            unknown.clear();
+            plan.wake_at(self.heartbeats.forgive(node.name(), now));
         }
         let wanted = taints::Wanted {
             no_schedule: taints::no_schedule(&node, &unknown),

@@ -164,6 +164,20 @@ fn a_node_that_falls_silent_becomes_unknown_and_its_pods_not_ready() {
 }
 
 #[test]
+fn whoever_slept_when_the_time_was_over_listens_before_it_judges() {
+    let mut scene = Scene::new(&[node("n", "True")]);
+    scene.apply(resource::PODS, pod("p", "True"));
+    scene.plan("n", 0);
+    scene.check("n", 62, &["wake 2026-01-01T00:01:52Z"]);
+    scene.check("n", 63, &["wake 2026-01-01T00:01:52Z"]);
+    assert_eq!(
+        scene.plan("n", 112).actions.len(),
+        3,
+        "a node that stays silent is found all the same"
+    );
+}
+
+#[test]
 fn a_renewed_lease_or_another_heartbeat_is_a_sign_of_life() {
     let mut scene = Scene::new(&[node("n", "True")]);
     scene.plan("n", 0);
