@@ -73,6 +73,10 @@ impl Job {
                 grace,
                 pre_stop,
             } => self.stop(container, &id, grace, pre_stop).await,
+            Action::PreStop { container, id, grace } => {
+                self.pre_stop(&container, &id, grace).await;
+                Some(Message::Input(Input::PreStopped { container, id }))
+            }
             Action::RemoveContainer { container, id, attempt } => {
                 self.remove(&container, &id, attempt).await;
                 None
@@ -209,35 +213,33 @@ impl Job {
         }
     }
 
-    /// Runs the hook and stops the container, both within the grace.
-    async fn stop(&self, name: String, id: &str, grace: Duration, pre_stop: bool) -> Option<Message> {
-        let mut hook_took = None;
-        let container = self.container(&name);
-        let hook = container
-            .as_ref()
-            .and_then(|c| c.lifecycle.as_ref()?.pre_stop.as_ref())
-            .filter(|_| pre_stop);
-        if let Some(hook) = hook {
-            let started = Instant::now();
-            let hook = probes::hook(&self.context, bare_id(id), hook, container.as_deref(), &self.ips);
-            let error = match tokio::time::timeout(grace, hook).await {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error),
-                Err(_) => Some(format!("did not end within {}s", grace.as_secs())),
-            };
-            hook_took = Some(started.elapsed());
-            if let Some(error) = error {
-                let container = name.clone();
-                let _ = self
-                    .outbox
-                    .send(Message::Input(Input::PreStopFailed { container, error }));
-            }
-        }
-        // What the hook took is taken off, down to the least a container is given.
-        let left = match hook_took {
-            Some(took) => grace.saturating_sub(took).max(GRACE_MIN.min(grace)),
-            None => grace,
+    /// Runs the hook before the end of a container, if it has one. Returns how long that took.
+    async fn pre_stop(&self, name: &str, id: &str, grace: Duration) -> Duration {
+        let started = Instant::now();
+        let container = self.container(name);
+        let hook = container.as_ref().and_then(|c| c.lifecycle.as_ref()?.pre_stop.as_ref());
+        let Some(hook) = hook else { return Duration::ZERO };
+        let hook = probes::hook(&self.context, bare_id(id), hook, container.as_deref(), &self.ips);
+        let error = match tokio::time::timeout(grace, hook).await {
+            Ok(Ok(())) => return started.elapsed(),
+            Ok(Err(error)) => error,
+            Err(_) => format!("did not end within {}s", grace.as_secs()),
         };
+        let container = name.to_owned();
+        let failed = Input::PreStopFailed { container, error };
+        let _ = self.outbox.send(Message::Input(failed));
+        started.elapsed()
+    }
+
+    /// Runs the hook, if it has not been, and stops the container, both within the grace.
+    async fn stop(&self, name: String, id: &str, grace: Duration, pre_stop: bool) -> Option<Message> {
+        let took = if pre_stop {
+            self.pre_stop(&name, id, grace).await
+        } else {
+            Duration::ZERO
+        };
+        // What the hook took is taken off, down to the least a container is given.
+        let left = grace.saturating_sub(took).max(GRACE_MIN.min(grace));
         match self.context.runtime.stop_container(bare_id(id), left).await {
             Ok(()) | Err(RuntimeError::Gone(_)) => self.end_of(name, id).await,
             Err(error) => {

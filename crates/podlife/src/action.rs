@@ -98,6 +98,13 @@ pub enum Input {
         /// What failed.
         error: String,
     },
+    /// The hook before the end of a container that is stopped later is over, however it went.
+    PreStopped {
+        /// The container.
+        container: String,
+        /// The runtime's name of the run.
+        id: String,
+    },
     /// A probe has answered.
     Probed {
         /// The container.
@@ -246,6 +253,15 @@ pub enum Action {
         attempt: u32,
         /// The sandbox it goes into.
         sandbox: String,
+    },
+    /// Run the preStop hook of a container whose turn to be stopped has not come.
+    PreStop {
+        /// The container.
+        container: String,
+        /// The runtime's name of the run.
+        id: String,
+        /// How long it may take.
+        grace: Duration,
     },
     /// Ask a container to end, and kill it after the grace. Asked again with a shorter grace, the shorter one counts.
     StopContainer {

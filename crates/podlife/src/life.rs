@@ -328,6 +328,7 @@ impl Life {
             | Input::Lost { container, .. }
             | Input::PostStart { container, .. }
             | Input::PreStopFailed { container, .. }
+            | Input::PreStopped { container, .. }
             | Input::Probed { container, .. } => container.clone(),
             Input::Pod(_)
             | Input::Removed
@@ -394,6 +395,11 @@ impl Life {
             Input::PreStopFailed { error, .. } => {
                 out.notes
                     .push(note(true, "FailedPreStopHook", format!("PreStopHook failed: {error}")));
+            }
+            Input::PreStopped { id, .. } => {
+                if track.run.as_ref().is_some_and(|run| run.id == id) {
+                    track.pre_stop = Progress::Done;
+                }
             }
             Input::Probed { id, kind, verdict, .. } => {
                 self.probed(role, container, &mut track, (&id, kind, &verdict), now, out);

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rota_api::Timestamp;
+use rota_api::k8s::api::core::v1::Container;
 
-use crate::action::Action;
+use crate::action::{Action, Note};
 use crate::life::{Life, Out, Progress, SandboxState, Stage};
 use crate::restart::{Role, all_containers, containers};
 use crate::track::Track;
@@ -70,13 +71,24 @@ impl Life {
                 stop(role, &container.name, track, deadline, now, out);
             }
         }
+        let sidecars = || containers(spec).rev().filter(|(role, _)| *role == Role::Sidecar);
+        // Only their ends wait for their turn, not their hooks: what drains traffic begins at once.
+        for (role, container) in sidecars() {
+            if let Some(track) = self.tracks.get_mut(&container.name) {
+                pre_stop(role, container, track, deadline, now, out);
+            }
+        }
         if others_run {
             return false;
         }
-        for (role, container) in containers(spec).rev().filter(|(role, _)| *role == Role::Sidecar) {
+        for (role, container) in sidecars() {
             if let Some(track) = self.tracks.get_mut(&container.name)
                 && track.is_busy()
             {
+                if track.pre_stop == Progress::Asked && now < deadline {
+                    out.wake_at(deadline);
+                    return false;
+                }
                 stop(role, &container.name, track, deadline, now, out);
                 return false;
             }
@@ -85,19 +97,44 @@ impl Life {
     }
 }
 
+/// Has the hook of a container run whose own turn is yet to come.
+fn pre_stop(role: Role, container: &Container, track: &mut Track, deadline: Timestamp, now: Timestamp, out: &mut Out) {
+    let has_hook = container
+        .lifecycle
+        .as_ref()
+        .is_some_and(|hooks| hooks.pre_stop.is_some());
+    let Some(run) = track.run.as_ref().filter(|run| run.exit.is_none() && has_hook) else {
+        return;
+    };
+    if track.stopping.is_some() || track.pre_stop != Progress::ToDo {
+        return;
+    }
+    track.pre_stop = Progress::Asked;
+    out.notes.push(stopping(role, &container.name));
+    let left = Duration::try_from(deadline.duration_since(now)).unwrap_or(Duration::ZERO);
+    out.actions.push(Action::PreStop {
+        container: container.name.clone(),
+        id: run.id.clone(),
+        grace: left.max(GRACE_MIN),
+    });
+}
+
+fn stopping(role: Role, name: &str) -> Note {
+    Track::note(role, name, false, "Killing", format!("Stopping container {name}"))
+}
+
 fn stop(role: Role, name: &str, track: &mut Track, deadline: Timestamp, now: Timestamp, out: &mut Out) {
     let Some(run) = track.run.as_ref().filter(|run| run.exit.is_none()) else {
         return;
     };
     let left = Duration::try_from(deadline.duration_since(now)).unwrap_or(Duration::ZERO);
     let grace = left.max(GRACE_MIN);
-    let is_first = track.stopping.is_none();
+    let is_first = track.stopping.is_none() && track.pre_stop == Progress::ToDo;
     if track.stopping.is_some_and(|by| by <= now + grace) {
         return;
     }
     if is_first {
-        let message = format!("Stopping container {name}");
-        out.notes.push(Track::note(role, name, false, "Killing", message));
+        out.notes.push(stopping(role, name));
     }
     track.stopping = Some(now + grace);
     out.actions.push(Action::StopContainer {

@@ -6,6 +6,7 @@ use rota_api::k8s::api::core::v1::{Container, PodSpec, Probe};
 use crate::action::{Exit, Note, ProbeKind, Run};
 use crate::backoff::Backoff;
 use crate::image::Image;
+use crate::life::Progress;
 use crate::probe::{ProbeResult, Prober};
 use crate::restart::{Role, restarts};
 
@@ -27,6 +28,8 @@ pub(crate) struct Track {
     pub(crate) hook: Hook,
     /// The hook of the latest run was asked for.
     pub(crate) hook_asked: bool,
+    /// Where the preStop hook of the latest run stands, if it is run ahead of the stop.
+    pub(crate) pre_stop: Progress,
     /// The latest run is ended to make room for one of another image, whatever policies say of its end.
     pub(crate) is_replaced: bool,
     /// By when a stop that is under way is to be over.
@@ -132,6 +135,7 @@ impl Track {
         }
         self.stopping = None;
         self.is_replaced = false;
+        self.pre_stop = Progress::ToDo;
         let has_hook = container.lifecycle.as_ref().is_some_and(|l| l.post_start.is_some());
         self.hook = if has_hook && before.is_none() {
             Hook::Running

@@ -178,6 +178,11 @@ impl Bench {
                         .map(|run| Input::Exited(ended(run, 143, self.now))),
                 )
             }
+            Action::PreStop { container, id, grace } => {
+                let word = format!("pre-stop {container} within {}s", grace.as_secs());
+                let (container, id) = (container.clone(), id.clone());
+                (word, Some(Input::PreStopped { container, id }))
+            }
             Action::RemoveContainer { container, attempt, .. } => (format!("remove {container} {attempt}"), None),
             Action::PostStart { container, id } => {
                 let input = Input::PostStart {

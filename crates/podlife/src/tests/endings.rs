@@ -71,6 +71,36 @@ fn regular_containers_are_stopped_together_then_sidecars_in_reverse_within_one_g
 }
 
 #[test]
+fn the_hook_of_a_sidecar_runs_at_once_and_its_end_waits_for_its_turn_and_for_the_hook() {
+    let sidecar = json!({"name": "s", "image": "i", "restartPolicy": "Always",
+        "lifecycle": {"preStop": {"sleep": {"seconds": 8}}}});
+    let mut bench = Bench::new(json!({"initContainers": [sidecar]}));
+    bench.hangs.extend(["stop", "pre-stop"]);
+    bench.settle().skip().delete(30).check(
+        "0   Killing: Stopping container c
+         0   Killing: Stopping container s
+         0 > stop c within 30s
+         0 > pre-stop s within 30s",
+    );
+    let mut late = bench.clone();
+    bench
+        .until(5)
+        .exit("c", 0)
+        .check("5 = Running, s+ running x0, c exit 0 Completed x0");
+    let done = Input::PreStopped {
+        container: "s".to_owned(),
+        id: "rota://s0".to_owned(),
+    };
+    bench.until(8).see(done).check("8 > stop s within 22s, again");
+    // A hook that takes all of the time is not waited for any longer.
+    late.until(5)
+        .exit("c", 0)
+        .skip()
+        .until(31)
+        .check("30 > stop s within 2s, again");
+}
+
+#[test]
 fn a_container_that_is_being_started_is_waited_for_and_then_stopped() {
     let mut bench = Bench::new(json!({}));
     bench.hangs.insert("sandbox");
