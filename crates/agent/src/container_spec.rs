@@ -74,6 +74,7 @@ impl Wanted<'_> {
             security: self.security()?,
             log_path: paths::log(&logs, &container.name, self.attempt),
             stdin: container.stdin == Some(true),
+            stdin_once: container.stdin_once == Some(true),
             tty: container.tty == Some(true),
             termination_message_path: termination_path(container).to_owned(),
             target: target(pod, &container.name).to_owned(),

@@ -94,8 +94,11 @@ pub struct ContainerSpec {
     pub security: Security,
     /// The file its output is written to, in the CRI log format.
     pub log_path: PathBuf,
-    /// Keeps standard input open.
+    /// Has standard input.
     pub stdin: bool,
+    /// Standard input ends with the first client that ends its own; otherwise never, whoever comes and goes.
+    #[serde(default)]
+    pub stdin_once: bool,
     /// Gives it a terminal.
     pub tty: bool,
     /// A file inside whose content becomes the termination message; it is mounted by the caller.

@@ -13,6 +13,7 @@ tests![
     a_container_ends_however_often_a_process_could_not_be_started_in_it,
     a_process_that_is_to_end_when_left_leaves_nothing_behind,
     a_container_is_attached_to,
+    input_ends_with_the_first_client_only_where_it_is_to,
 ];
 
 fn exec(args: &[&str]) -> ExecSpec {
@@ -190,4 +191,40 @@ async fn a_container_is_attached_to() {
     assert_eq!((out.as_str(), streams.exit.await), ("got this\n", Ok(6)));
     assert_eq!(node.ended(&state.id).await.code, 6);
     assert_eq!(node.log("main"), "got this");
+}
+
+async fn input_ends_with_the_first_client_only_where_it_is_to() {
+    let node = Node::new().await;
+    let pod = node.sandbox("pod-1").await;
+    let spec = |name: &str, stdin_once: bool| ContainerSpec {
+        stdin: true,
+        stdin_once,
+        ..pod.spec(
+            name,
+            &[
+                "sh",
+                "-c",
+                "while read line; do echo got $line; [ $line = last ] && exit 6; done; exit 7",
+            ],
+        )
+    };
+    let attach_and_say = async |id: &str, line: &[u8]| {
+        let mut streams = node.runtime.attach(id).await.expect("attach");
+        let mut stdin = streams.stdin.take().expect("stdin");
+        stdin.write_all(line).await.expect("write");
+        stdin.shutdown().await.expect("shutdown");
+        // Whoever hears the answer knows that the line was taken in.
+        let mut stdout = streams.stdout.take().expect("stdout");
+        let mut answer = vec![0; b"got ".len() + line.len()];
+        let read = tokio::time::timeout(PATIENCE, stdout.read_exact(&mut answer)).await;
+        read.expect("in time").expect("read");
+        assert_eq!(answer, [b"got ", line].concat());
+    };
+    let staying = pod.start(spec("staying", false)).await.expect("start");
+    attach_and_say(&staying.id, b"first\n").await;
+    attach_and_say(&staying.id, b"last\n").await;
+    assert_eq!(node.ended(&staying.id).await.code, 6);
+    let once = pod.start(spec("once", true)).await.expect("start");
+    attach_and_say(&once.id, b"first\n").await;
+    assert_eq!(node.ended(&once.id).await.code, 7);
 }

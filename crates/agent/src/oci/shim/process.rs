@@ -57,6 +57,8 @@ pub(crate) struct Process {
     pub pidfd: OwnedFd,
     /// Its streams.
     pub streams: Streams,
+    /// Its input outlives those who give it.
+    pub stdin_stays: bool,
     stdin_pending: VecDeque<u8>,
     stdin_closing: bool,
 }
@@ -78,6 +80,7 @@ impl Process {
             pid,
             pidfd,
             streams,
+            stdin_stays: false,
             stdin_pending: VecDeque::new(),
             stdin_closing: false,
         })
@@ -129,8 +132,11 @@ impl Process {
         Some(0)
     }
 
-    /// Queues standard input; nothing closes it.
+    /// Queues standard input; nothing closes it, unless it stays.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() && self.stdin_stays {
+            return;
+        }
         if bytes.is_empty() {
             self.stdin_closing = true;
             if let Some(terminal) = &self.streams.terminal {

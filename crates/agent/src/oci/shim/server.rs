@@ -340,8 +340,9 @@ impl Server {
             streams,
             template,
         } = started;
-        let process = Process::new(start.id.clone(), Role::First, pid, streams)
+        let mut process = Process::new(start.id.clone(), Role::First, pid, streams)
             .map_err(|e| Failure::node("watching the container", e))?;
+        process.stdin_stays = !start.spec.stdin_once;
         self.processes.insert(key, process);
         let state = record.state.clone();
         let stop_signal = signal(&start.stop_signal).unwrap_or(Signal::TERM);
