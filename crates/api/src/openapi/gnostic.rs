@@ -141,6 +141,7 @@ fn schema(schema: &Value) -> Vec<u8> {
     let mut out = Vec::new();
     text(&mut out, 1, schema.get("$ref"));
     text(&mut out, 2, schema.get("format"));
+    text(&mut out, 4, schema.get("description"));
     if let Some(default) = schema.get("default") {
         put_bytes(&mut out, 5, &any(default));
     }

@@ -1,11 +1,12 @@
 //! OpenAPI documents, generated from the type table and the resource table.
 //!
 //! They hold what clients compute with: types, references, list and patch semantics, and which operations take which
-//! parameters. Prose is left out. Documents are built and encoded once per server, with the hash that caches go by;
-//! headers and media types are the front's business.
+//! parameters; and what they show: a description of each type and field. Documents are built and encoded once per server,
+//! with the hash that caches go by; headers and media types are the front's business.
 //!
 //! Source: `spec/api.md` §1.5.
 
+mod descriptions;
 mod gnostic;
 mod operations;
 mod plain;
@@ -20,6 +21,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha512};
 
 use crate::resource::Served;
+use descriptions::Descriptions;
 
 /// An encoded document.
 #[derive(Debug)]
@@ -98,16 +100,17 @@ impl Documents {
     fn v3(&self) -> &[(String, Document)] {
         self.v3.get_or_init(|| {
             let encoded = |document: Value| Document::new(document.to_string().into_bytes());
+            let descriptions = Descriptions::read();
             let mut documents: Vec<(String, Document)> = Vec::new();
             for resource in self.served.resources() {
                 let path = operations::prefix(resource);
                 let path = path.trim_start_matches('/').to_owned();
                 if documents.iter().all(|(have, _)| *have != path) {
-                    let document = v3::document(self.served, resource.group, resource.version);
+                    let document = v3::document(self.served, &descriptions, resource.group, resource.version);
                     documents.push((path, encoded(document)));
                 }
             }
-            let plain = plain::documents(self.served).into_iter();
+            let plain = plain::documents(self.served, &descriptions).into_iter();
             documents.extend(plain.map(|(path, document)| (path, encoded(document))));
             documents
         })

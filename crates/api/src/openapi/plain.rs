@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::descriptions::Descriptions;
 use super::schemas::{Dialect, definition, reachable_from};
 use crate::resource::Served;
 use crate::table::schema;
@@ -11,7 +12,8 @@ use crate::table::schema;
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 /// The documents, each with the path it is served under.
-pub(super) fn documents(served: Served) -> Vec<(String, Value)> {
+pub(super) fn documents(served: Served, descriptions: &Descriptions) -> Vec<(String, Value)> {
+    let of_type = |path: &str, name: &str| of_type(descriptions, path, name);
     let mut documents = vec![
         ("api".to_owned(), of_type("/api/", &format!("{META}.APIVersions"))),
         ("apis".to_owned(), of_type("/apis/", &format!("{META}.APIGroupList"))),
@@ -35,12 +37,11 @@ pub(super) fn documents(served: Served) -> Vec<(String, Value)> {
 }
 
 /// The document of a path whose reply is of that type.
-fn of_type(path: &str, name: &str) -> Value {
+fn of_type(descriptions: &Descriptions, path: &str, name: &str) -> Value {
     let schema = schema();
     let types = reachable_from(schema, schema.id(name).into_iter().collect());
-    let schemas = types
-        .into_iter()
-        .map(|id| (schema[id].name.to_owned(), definition(schema, &schema[id], Dialect::V3)));
+    let types = types.into_iter().map(|id| &schema[id]);
+    let schemas = types.map(|of| (of.name.to_owned(), definition(schema, descriptions, of, Dialect::V3)));
     document(path, &Dialect::V3.reference(name), schemas.collect())
 }
 

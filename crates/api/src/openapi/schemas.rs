@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use super::descriptions::Descriptions;
 use crate::resource::Resource;
 use crate::table::{Field, ListType, Schema, Shape, Target, Type, TypeId};
 
@@ -69,9 +70,9 @@ fn referenced(target: &Target) -> Option<TypeId> {
 }
 
 /// The definition of a type.
-pub(super) fn definition(schema: &Schema, of: &Type, dialect: Dialect) -> Value {
+pub(super) fn definition(schema: &Schema, descriptions: &Descriptions, of: &Type, dialect: Dialect) -> Value {
     let mut definition = match (of.shape, dialect) {
-        (Shape::Struct, _) => structure(schema, of, dialect),
+        (Shape::Struct, _) => structure(schema, descriptions, of, dialect),
         (Shape::Quantity, Dialect::V2) => json!({"type": "string"}),
         (Shape::Quantity, Dialect::V3) => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
         (Shape::Time | Shape::MicroTime, _) => json!({"type": "string", "format": "date-time"}),
@@ -81,6 +82,9 @@ pub(super) fn definition(schema: &Schema, of: &Type, dialect: Dialect) -> Value 
         }
         (Shape::Any, _) => json!({"type": "object"}),
     };
+    if let Some(text) = descriptions.of_type(of) {
+        definition["description"] = text.into();
+    }
     if of.atomic {
         definition["x-kubernetes-map-type"] = "atomic".into();
     }
@@ -93,12 +97,15 @@ pub(super) fn definition(schema: &Schema, of: &Type, dialect: Dialect) -> Value 
     definition
 }
 
-fn structure(schema: &Schema, of: &Type, dialect: Dialect) -> Value {
-    let properties: Map<String, Value> = of
-        .fields
-        .iter()
-        .map(|field| (field.name.to_owned(), property(schema, field, dialect)))
-        .collect();
+fn structure(schema: &Schema, descriptions: &Descriptions, of: &Type, dialect: Dialect) -> Value {
+    let mut properties = Map::new();
+    for field in &of.fields {
+        let mut property = property(schema, field, dialect);
+        if let Some(text) = descriptions.of_field(of, field) {
+            property["description"] = text.into();
+        }
+        properties.insert(field.name.to_owned(), property);
+    }
     let mut definition = json!({"type": "object"});
     if !properties.is_empty() {
         definition["properties"] = properties.into();

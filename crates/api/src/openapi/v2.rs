@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::descriptions::Descriptions;
 use super::operations::{
     BODY_TYPES, Body, Operation, PATCH_TYPES, body_type, parameter_type, path_parameters, paths, reply_type,
 };
@@ -12,10 +13,12 @@ use crate::table::schema;
 /// The document as a value.
 pub(super) fn document(served: Served) -> Value {
     let schema = schema();
+    let descriptions = Descriptions::read();
     let served: Vec<&Resource> = served.resources().collect();
     let mut definitions = Map::new();
     for id in reachable(schema, &served) {
-        definitions.insert(schema[id].name.to_owned(), definition(schema, &schema[id], Dialect::V2));
+        let of = &schema[id];
+        definitions.insert(of.name.to_owned(), definition(schema, &descriptions, of, Dialect::V2));
     }
     definitions.insert(
         "io.k8s.apimachinery.pkg.apis.meta.v1.Patch".to_owned(),

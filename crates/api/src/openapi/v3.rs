@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::descriptions::Descriptions;
 use super::operations::{
     BODY_TYPES, Body, Operation, PATCH_TYPES, body_type, parameter_type, path_parameters, paths, reply_type,
 };
@@ -10,7 +11,7 @@ use crate::resource::{Resource, Served};
 use crate::table::schema;
 
 /// The document as a value.
-pub(super) fn document(served: Served, group: &str, version: &str) -> Value {
+pub(super) fn document(served: Served, descriptions: &Descriptions, group: &str, version: &str) -> Value {
     let schema = schema();
     let served: Vec<&Resource> = served
         .resources()
@@ -18,7 +19,8 @@ pub(super) fn document(served: Served, group: &str, version: &str) -> Value {
         .collect();
     let mut schemas = Map::new();
     for id in reachable(schema, &served) {
-        schemas.insert(schema[id].name.to_owned(), definition(schema, &schema[id], Dialect::V3));
+        let of = &schema[id];
+        schemas.insert(of.name.to_owned(), definition(schema, descriptions, of, Dialect::V3));
     }
     schemas.insert(
         "io.k8s.apimachinery.pkg.apis.meta.v1.Patch".to_owned(),
