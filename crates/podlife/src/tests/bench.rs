@@ -282,7 +282,7 @@ impl Bench {
     }
 
     /// An ephemeral container is added to the pod.
-    pub(super) fn add(&mut self, container: Value) -> &mut Self {
+    pub(super) fn add(&mut self, container: &Value) -> &mut Self {
         self.pod["spec"]["ephemeralContainers"] = json!([container]);
         let pod: Pod = serde_json::from_value(self.pod.clone()).unwrap();
         self.see(Input::Pod(Arc::new(pod)))

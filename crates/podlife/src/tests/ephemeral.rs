@@ -9,7 +9,7 @@ use crate::StartFailure;
 fn a_container_that_is_added_is_started_once_and_is_not_ready() {
     let mut bench = Bench::new(json!({}));
     bench.settle().skip();
-    bench.until(5).add(json!({"name": "e", "image": "x"})).check(
+    bench.until(5).add(&json!({"name": "e", "image": "x"})).check(
         "5 = Running, c+ running x0, e ContainerCreating x0
          5   Pulled: Container image \"x\" already present on machine and can be accessed by the pod
          5 > start e 0
@@ -28,7 +28,7 @@ fn a_container_that_is_added_is_started_once_and_is_not_ready() {
 fn it_is_started_although_the_pod_does_not_come_up() {
     let mut bench = Bench::new(json!({"initContainers": [{"name": "a", "image": "i"}]}));
     bench.settle().skip();
-    bench.add(json!({"name": "e", "image": "x"})).check(
+    bench.add(&json!({"name": "e", "image": "x"})).check(
         "0 = Pending, a running x0, c PodInitializing x0, e PodInitializing x0
          0   Pulled: Container image \"x\" already present on machine and can be accessed by the pod
          0 > start e 0
@@ -41,7 +41,7 @@ fn it_is_started_although_the_pod_does_not_come_up() {
 #[test]
 fn it_is_stopped_with_the_others() {
     let mut bench = Bench::new(json!({}));
-    bench.settle().add(json!({"name": "e", "image": "x"})).skip();
+    bench.settle().add(&json!({"name": "e", "image": "x"})).skip();
     bench.until(5).delete(30).check(
         "5   Killing: Stopping container c
          5   Killing: Stopping container e
@@ -57,7 +57,7 @@ fn it_is_stopped_with_the_others() {
 #[test]
 fn a_pod_whose_containers_are_done_does_not_wait_for_it() {
     let mut bench = Bench::new(json!({"restartPolicy": "Never"}));
-    bench.settle().add(json!({"name": "e", "image": "x"})).skip();
+    bench.settle().add(&json!({"name": "e", "image": "x"})).skip();
     bench.until(5).exit("c", 0).check(
         "5   Killing: Stopping container e
          5 = Succeeded, c exit 0 Completed x0, e running x0
@@ -74,7 +74,7 @@ fn one_that_cannot_be_made_is_tried_again() {
     let why = "container \"c\" does not run".to_owned();
     bench.start_failures.insert("e".to_owned(), StartFailure::Create(why));
     bench.settle().skip();
-    bench.add(json!({"name": "e", "image": "x"})).until(2).check(
+    bench.add(&json!({"name": "e", "image": "x"})).until(2).check(
         "0 = Running, c+ running x0, e ContainerCreating x0
          0   Pulled: Container image \"x\" already present on machine and can be accessed by the pod
          0 > start e 0

@@ -56,6 +56,7 @@ mod tests {
     use super::*;
 
     fn sleeper() -> Pid {
+        #[expect(clippy::zombie_processes, reason = "what is tested is who reaps it")]
         let child = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap();
         Pid::from_child(&child)
     }

@@ -203,14 +203,14 @@ fn whatever_affinity_the_template_has_only_the_required_one_to_nodes_is_replaced
         (Value::Null, pinned.clone()),
         (
             json!({"podAffinity": to_pods}),
-            with(pinned.clone(), "/podAffinity", to_pods.clone()),
+            with(pinned.clone(), "/podAffinity", to_pods),
         ),
         (
             preferring.clone(),
             with(
                 preferring,
                 "/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution",
-                pin.clone(),
+                pin,
             ),
         ),
         (
