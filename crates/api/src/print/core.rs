@@ -41,8 +41,9 @@ pub(super) const PRINTERS: &[Printer] = &[
         kind: "ResourceQuota",
         columns: &[NAME, string("Request"), string("Limit"), AGE],
         cells: |object, now| {
-            let (limits, requests): (Vec<_>, Vec<_>) =
-                quota(object).into_iter().partition(|entry| entry.starts_with("limits"));
+            let (limits, requests): (Vec<_>, Vec<_>) = quota(object)
+                .into_iter()
+                .partition(|entry| entry.starts_with("limits."));
             vec![
                 name(object),
                 requests.join(", ").into(),

@@ -7,6 +7,7 @@ mod apps;
 mod batch;
 mod certificates;
 mod core;
+mod devices;
 mod event;
 mod network;
 mod node;
@@ -156,6 +157,7 @@ const PRINTERS: &[&[Printer]] = &[
     certificates::PRINTERS,
     apps::PRINTERS,
     core::PRINTERS,
+    devices::PRINTERS,
     event::PRINTERS,
     network::PRINTERS,
     node::PRINTERS,

@@ -1,8 +1,12 @@
-//! Services, Endpoints, EndpointSlices.
+//! Services, Endpoints, EndpointSlices, ingresses, network policies.
+
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{AGE, NAME, NONE, Printer, SELECTOR, UNSET, age, name, or_none, pairs, string};
+use super::{
+    AGE, NAME, NONE, Printer, SELECTOR, UNKNOWN, UNSET, age, name, or_none, pairs, scalar_or, selector, string,
+};
 use crate::value::{integer, list, present, text};
 
 /// How many addresses or ports are listed before the rest is only counted.
@@ -22,14 +26,11 @@ pub(super) const PRINTERS: &[Printer] = &[
         ],
         cells: |object, now| {
             let spec = &object["spec"];
-            let cluster_ip = list(spec, "clusterIPs")
-                .first()
-                .and_then(Value::as_str)
-                .unwrap_or_else(|| text(spec, "clusterIP"));
+            let cluster_ip = list(spec, "clusterIPs").first().and_then(Value::as_str);
             vec![
                 name(object),
                 text(spec, "type").into(),
-                or_none(cluster_ip),
+                or_none(cluster_ip.unwrap_or_default()),
                 external_ip(object).into(),
                 or_none(&ports(spec)),
                 age(object, now),
@@ -48,7 +49,7 @@ pub(super) const PRINTERS: &[Printer] = &[
         cells: |object, now| {
             let ports = list(object, "ports").iter().map(|port| match integer(port, "port") {
                 Some(port) => port.to_string(),
-                None => "*".to_owned(),
+                None => scalar_or(port, "name", "*").as_str().unwrap_or_default().to_owned(),
             });
             let addresses = list(object, "endpoints")
                 .iter()
@@ -62,6 +63,54 @@ pub(super) const PRINTERS: &[Printer] = &[
                 age(object, now),
             ]
         },
+    },
+    Printer {
+        kind: "Ingress",
+        columns: &[
+            NAME,
+            string("Class"),
+            string("Hosts"),
+            string("Address"),
+            string("Ports"),
+            AGE,
+        ],
+        cells: |object, now| {
+            let spec = &object["spec"];
+            let ports = if list(spec, "tls").is_empty() { "80" } else { "80, 443" };
+            vec![
+                name(object),
+                scalar_or(spec, "ingressClassName", NONE),
+                hosts(list(spec, "rules")).into(),
+                balanced(object).join(",").into(),
+                ports.into(),
+                age(object, now),
+            ]
+        },
+    },
+    Printer {
+        kind: "IngressClass",
+        columns: &[NAME, string("Controller"), string("Parameters"), AGE],
+        cells: |object, now| {
+            let spec = &object["spec"];
+            let parameters = present(spec, "parameters").map(|parameters| {
+                let (kind, name) = (text(parameters, "kind"), text(parameters, "name"));
+                match present(parameters, "apiGroup").and_then(Value::as_str) {
+                    Some(group) => format!("{kind}.{group}/{name}"),
+                    None => format!("{kind}/{name}"),
+                }
+            });
+            vec![
+                name(object),
+                text(spec, "controller").into(),
+                parameters.unwrap_or_else(|| NONE.to_owned()).into(),
+                age(object, now),
+            ]
+        },
+    },
+    Printer {
+        kind: "NetworkPolicy",
+        columns: &[NAME, string("Pod-Selector"), AGE],
+        cells: |object, now| vec![name(object), selector(&object["spec"]["podSelector"]), age(object, now)],
     },
 ];
 
@@ -81,22 +130,50 @@ fn external_ip(service: &Value) -> String {
     let own: Vec<&str> = list(spec, "externalIPs").iter().filter_map(Value::as_str).collect();
     match text(spec, "type") {
         "ExternalName" => text(spec, "externalName").to_owned(),
-        "LoadBalancer" => {
-            let ingress = list(&service["status"]["loadBalancer"], "ingress")
-                .iter()
-                .map(|i| match text(i, "ip") {
-                    "" => text(i, "hostname"),
-                    ip => ip,
-                });
-            let mut all: Vec<&str> = ingress.filter(|address| !address.is_empty()).collect();
-            if all.is_empty() && own.is_empty() {
-                return "<pending>".to_owned();
-            }
-            all.extend(own);
-            all.join(",")
+        "LoadBalancer" => match [balanced(service), own].concat() {
+            all if all.is_empty() => "<pending>".to_owned(),
+            all => all.join(","),
+        },
+        "ClusterIP" | "NodePort" if own.is_empty() => NONE.to_owned(),
+        "ClusterIP" | "NodePort" => own.join(","),
+        _ => UNKNOWN.to_owned(),
+    }
+}
+
+/// The addresses or names that a load balancer gave, sorted, each once.
+fn balanced(object: &Value) -> Vec<&str> {
+    let ingress = list(&object["status"]["loadBalancer"], "ingress").iter();
+    let addresses = ingress.map(|i| match text(i, "ip") {
+        "" => text(i, "hostname"),
+        ip => ip,
+    });
+    let addresses: BTreeSet<&str> = addresses.filter(|address| !address.is_empty()).collect();
+    addresses.into_iter().collect()
+}
+
+/// The first few hosts, and how many rules there are beyond as many; `*` when no rule names one.
+fn hosts(rules: &[Value]) -> String {
+    let named: Vec<&str> = rules
+        .iter()
+        .map(|rule| text(rule, "host"))
+        .filter(|host| !host.is_empty())
+        .collect();
+    // Where a rule follows after the last host that is listed, whether or not it names another.
+    let last = rules
+        .iter()
+        .enumerate()
+        .filter(|(_, rule)| !text(rule, "host").is_empty())
+        .nth(LISTED_MAX - 1);
+    match (named.as_slice(), last) {
+        ([], _) => "*".to_owned(),
+        (named, Some((at, _))) if at + 1 < rules.len() => {
+            format!(
+                "{} + {} more...",
+                named[..LISTED_MAX].join(","),
+                rules.len() - LISTED_MAX
+            )
         }
-        _ if own.is_empty() => NONE.to_owned(),
-        _ => own.join(","),
+        (named, _) => named.join(","),
     }
 }
 

@@ -29,12 +29,12 @@ pub(super) const PRINTERS: &[Printer] = &[
             };
             vec![
                 name(object),
-                text(&spec["capacity"], "storage").into(),
+                storage(spec).into(),
                 access_modes(spec).into(),
                 text(spec, "persistentVolumeReclaimPolicy").into(),
                 phase(object).into(),
                 claim.into(),
-                text(spec, "storageClassName").into(),
+                class(object).into(),
                 scalar_or(spec, "volumeAttributesClassName", UNSET),
                 text(status, "reason").into(),
                 age(object, now),
@@ -59,7 +59,7 @@ pub(super) const PRINTERS: &[Printer] = &[
             let (spec, status) = (&object["spec"], &object["status"]);
             let bound = !text(spec, "volumeName").is_empty();
             let (capacity, modes) = match bound {
-                true => (text(&status["capacity"], "storage").to_owned(), access_modes(status)),
+                true => (storage(status), access_modes(status)),
                 false => (String::new(), String::new()),
             };
             vec![
@@ -68,7 +68,7 @@ pub(super) const PRINTERS: &[Printer] = &[
                 text(spec, "volumeName").into(),
                 capacity.into(),
                 modes.into(),
-                text(spec, "storageClassName").into(),
+                class(object).into(),
                 scalar_or(spec, "volumeAttributesClassName", UNSET),
                 age(object, now),
                 scalar_or(spec, "volumeMode", UNSET),
@@ -86,16 +86,15 @@ pub(super) const PRINTERS: &[Printer] = &[
             AGE,
         ],
         cells: |object, now| {
-            const DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
-            let mut shown = text(&object["metadata"], "name").to_owned();
-            if text(&object["metadata"]["annotations"], DEFAULT) == "true" {
-                shown.push_str(" (default)");
-            }
+            const DEFAULT: [&str; 2] = [
+                "storageclass.kubernetes.io/is-default-class",
+                "storageclass.beta.kubernetes.io/is-default-class",
+            ];
             vec![
-                shown.into(),
+                name_of_class(object, &DEFAULT).into(),
                 text(object, "provisioner").into(),
                 scalar_or(object, "reclaimPolicy", "Delete"),
-                scalar_or(object, "volumeBindingMode", UNSET),
+                scalar_or(object, "volumeBindingMode", "Immediate"),
                 flag(object, "allowVolumeExpansion").into(),
                 age(object, now),
             ]
@@ -104,7 +103,17 @@ pub(super) const PRINTERS: &[Printer] = &[
     Printer {
         kind: "VolumeAttributesClass",
         columns: &[NAME, string("DriverName"), AGE],
-        cells: |object, now| vec![name(object), text(object, "driverName").into(), age(object, now)],
+        cells: |object, now| {
+            const DEFAULT: [&str; 2] = [
+                "volumeattributesclass.kubernetes.io/is-default-class",
+                "volumeattributesclass.alpha.kubernetes.io/is-default-class",
+            ];
+            vec![
+                name_of_class(object, &DEFAULT).into(),
+                text(object, "driverName").into(),
+                age(object, now),
+            ]
+        },
     },
     Printer {
         kind: "VolumeAttachment",
@@ -189,6 +198,33 @@ pub(super) const PRINTERS: &[Printer] = &[
         },
     },
 ];
+
+/// The name, and whether an annotation makes the class the default.
+fn name_of_class(object: &Value, annotations: &[&str]) -> String {
+    let metadata = &object["metadata"];
+    let is_default = annotations
+        .iter()
+        .any(|key| text(&metadata["annotations"], key) == "true");
+    format!(
+        "{}{}",
+        text(metadata, "name"),
+        if is_default { " (default)" } else { "" }
+    )
+}
+
+/// The class of a volume or claim: the annotation from before there was a field stands above the field.
+fn class(object: &Value) -> &str {
+    const BETA: &str = "volume.beta.kubernetes.io/storage-class";
+    match present(&object["metadata"]["annotations"], BETA).and_then(Value::as_str) {
+        Some(class) => class,
+        None => text(&object["spec"], "storageClassName"),
+    }
+}
+
+fn storage(of: &Value) -> String {
+    let size = scalar_or(&of["capacity"], "storage", "0");
+    size.as_str().unwrap_or_default().to_owned()
+}
 
 fn phase(object: &Value) -> &str {
     if present(&object["metadata"], "deletionTimestamp").is_some() {

@@ -133,3 +133,84 @@ fn a_scale_says_how_many_are_wanted_and_there() {
     assert_eq!(row["cells"], json!(["x", 3, 2, "120m"]));
     assert_eq!(row["object"]["metadata"], scale["metadata"]);
 }
+
+#[test]
+fn an_ingress_shows_its_first_hosts_and_where_it_is_reached() {
+    let ingress = |rules: Value| {
+        json!({"spec": {"rules": rules, "tls": [{}]}, "status": {"loadBalancer": {"ingress": [{"ip": "9.9.9.9"},
+            {"hostname": "a.example"}, {"ip": "1.1.1.1"}]}}})
+    };
+    let show = |rules, hosts| {
+        let cells = ["x", "<none>", hosts, "1.1.1.1,9.9.9.9,a.example", "80, 443", "120m"];
+        check(resource::INGRESSES, ingress(rules), &cells);
+    };
+    show(json!([{}]), "*");
+    show(json!([{"host": "a"}, {}, {"host": "b"}, {"host": "c"}]), "a,b,c");
+    show(
+        json!([{"host": "a"}, {"host": "b"}, {"host": "c"}, {}]),
+        "a,b,c + 1 more...",
+    );
+    check(
+        resource::INGRESSES,
+        json!({"spec": {"ingressClassName": "c", "defaultBackend": {}}}),
+        &["x", "c", "*", "", "80", "120m"],
+    );
+}
+
+#[test]
+fn what_belongs_to_networks_shows_what_it_selects_and_who_runs_it() {
+    check(
+        resource::NETWORK_POLICIES,
+        json!({"spec": {"podSelector": {}}}),
+        &["x", "<none>", "120m"],
+    );
+    let parameters = json!({"apiGroup": "g.example", "kind": "K", "name": "p"});
+    check(
+        resource::INGRESS_CLASSES,
+        json!({"spec": {"controller": "example.com/c", "parameters": parameters}}),
+        &["x", "example.com/c", "K.g.example/p", "120m"],
+    );
+    check(
+        resource::ENDPOINT_SLICES,
+        json!({"addressType": "IPv4", "ports": [{"name": "web"}, {}, {"port": 80, "name": "b"}]}),
+        &["x", "IPv4", "web,*,80", "<unset>", "120m"],
+    );
+}
+
+#[test]
+fn a_claim_of_devices_says_how_far_it_has_got() {
+    let show = |claim: Value, state| check(resource::RESOURCE_CLAIMS, claim, &["x", state, "120m"]);
+    show(json!({}), "pending");
+    show(json!({"status": {"allocation": {}}}), "allocated");
+    show(
+        json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "status": {"allocation": {}, "reservedFor": [{}]}}),
+        "deleted,allocated,reserved",
+    );
+    check(
+        resource::RESOURCE_SLICES,
+        json!({"spec": {"nodeName": "n", "driver": "d.example", "pool": {"name": "p"}}}),
+        &["x", "n", "d.example", "p", "120m"],
+    );
+    check(resource::DEVICE_CLASSES, json!({}), &["x", "120m"]);
+    check(resource::RESOURCE_CLAIM_TEMPLATES, json!({}), &["x", "120m"]);
+}
+
+#[test]
+fn classes_of_storage_are_shown_as_they_take_effect() {
+    check(
+        resource::STORAGE_CLASSES,
+        json!({"metadata": {"annotations": {"storageclass.beta.kubernetes.io/is-default-class": "true"}}, "provisioner": "p"}),
+        &["x (default)", "p", "Delete", "Immediate", "false", "120m"],
+    );
+    check(
+        resource::VOLUME_ATTRIBUTES_CLASSES,
+        json!({"metadata": {"annotations": {"volumeattributesclass.kubernetes.io/is-default-class": "true"}}, "driverName": "d"}),
+        &["x (default)", "d", "120m"],
+    );
+    check(
+        resource::PERSISTENT_VOLUME_CLAIMS,
+        json!({"metadata": {"annotations": {"volume.beta.kubernetes.io/storage-class": "old"}},
+               "spec": {"volumeName": "v", "storageClassName": "new"}, "status": {"phase": "Bound"}}),
+        &["x", "Bound", "v", "0", "", "old", "<unset>", "120m"],
+    );
+}
