@@ -8,6 +8,7 @@
 //! - [`resource`]: the resources that are served, as data;
 //! - [`names`], [`quantity`], [`selector`]: texts with a grammar of their own;
 //! - [`defaults`], [`strategy`], [`validate`]: the rules of each kind, in the order in which a write meets them;
+//! - [`scheme`]: which kinds there are beside those that are served, and which are related;
 //! - [`print`]: objects as rows of a table;
 //! - [`object`]: a stored object: a small header, its encoded bytes, views decoded on demand;
 //! - [`error`]: refusals, as the `Status` that clients receive;
@@ -47,6 +48,7 @@ pub mod protobuf;
 pub mod quantity;
 pub mod quota;
 pub mod resource;
+pub mod scheme;
 pub mod selector;
 pub mod strategy;
 pub mod table;

@@ -78,7 +78,7 @@ impl std::error::Error for SyntaxError {}
 
 /// Reads a body as an object of the type `schema_type`, such as `io.k8s.api.batch.v1.Job`.
 ///
-/// `apiVersion` and `kind` of the body are kept but not compared with anything: which ones fit is the caller's business.
+/// `apiVersion` and `kind` of the body are kept but not compared with anything: [`open`] tells them to those who care.
 ///
 /// Errors: 400 when the body has no such form, or, under [`FieldValidation::Strict`], has unknown or duplicate fields.
 pub fn decode(
@@ -87,48 +87,152 @@ pub fn decode(
     format: Format,
     validation: FieldValidation,
 ) -> Result<Decoded, ApiError> {
-    let unrecognized = |why: String| {
-        let (expected, _) = names_of(schema_type, &Value::Null);
+    let (kind, version) = names_of(schema_type);
+    let opened = open(body, format).map_err(|error| error.refuse(kind))?;
+    opened.decode(schema_type, (kind, version), validation)
+}
+
+/// A body whose text was read, and of which it is known what it says it is.
+pub struct Opened<'a> {
+    kind: String,
+    api_version: String,
+    content: Content<'a>,
+}
+
+enum Content<'a> {
+    /// A document, and the repetitions that its reader reports.
+    Document(node::Node, Vec<String>),
+    /// The message in the envelope.
+    Message(&'a [u8]),
+}
+
+/// A body of which it is not known what it is. Tells why, without the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unrecognized {
+    why: String,
+    /// The beginning of the body.
+    summary: String,
+}
+
+impl fmt::Display for Unrecognized {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl std::error::Error for Unrecognized {}
+
+impl Unrecognized {
+    /// The refusal of a body that should have been of that kind.
+    pub fn refuse(&self, expected: &str) -> ApiError {
         ApiError::bad_request(format!(
-            "the object provided is unrecognized (must be of type {expected}): {why}"
+            "the object provided is unrecognized (must be of type {expected}): {} ({})",
+            self.why, self.summary
         ))
+    }
+}
+
+/// Reads the text of a body.
+///
+/// Errors: it is no such text, or does not say what it is in a way that can be understood.
+pub fn open(body: &[u8], format: Format) -> Result<Opened<'_>, Unrecognized> {
+    let unrecognized = |why: String| Unrecognized {
+        why,
+        summary: summary(body),
     };
-    let read = match format {
+    let undecided =
+        |why: &dyn fmt::Display| unrecognized(format!("couldn't get version/kind; json parse error: {why}"));
+    let (node, repeated) = match format {
         Format::Json => node::from_json(body).map(|node| (node, Vec::new())),
         Format::Yaml => yaml::read(body),
         Format::Protobuf => {
-            let warnings = Vec::new();
-            let decoded = protobuf::decode(schema_type, body);
-            return decoded
-                .map(|value| Decoded { value, warnings })
-                .map_err(|e| unrecognized(e.to_string()));
+            let envelope = protobuf::open(body).map_err(|error| unrecognized(error.to_string()))?;
+            return Ok(Opened {
+                kind: envelope.kind,
+                api_version: envelope.api_version,
+                content: Content::Message(envelope.raw),
+            });
         }
+    }
+    .map_err(|error| undecided(&error))?;
+    let said = |field: &str| {
+        let text = node.said(field);
+        text.map_err(|found| {
+            undecided(&format!(
+                "json: cannot unmarshal {found} into Go struct field .{field} of type string"
+            ))
+        })
     };
-    let (node, repeated) = read.map_err(|e| {
-        unrecognized(format!(
-            "couldn't get version/kind; json parse error: {e} ({})",
-            summary(body)
-        ))
-    })?;
-    let repeated = match (format, validation, repeated.is_empty()) {
-        // Under strict validation upstream's YAML reader reports all of its findings as one.
-        (Format::Yaml, FieldValidation::Strict, false) => {
-            vec![format!("yaml: unmarshal errors:\n  {}", repeated.join("\n  "))]
-        }
-        _ => repeated,
-    };
-    let said = (node.text("kind"), node.text("apiVersion"));
-    conform::conform(schema_type, node, repeated, validation).map_err(|error| {
-        if is_option(schema_type) {
-            return ApiError::bad_request(error.to_string());
-        }
-        let said = serde_json::json!({"kind": said.0, "apiVersion": said.1});
-        let (kind, version) = names_of(schema_type, &said);
-        let (expected, _) = names_of(schema_type, &Value::Null);
-        ApiError::bad_request(format!(
-            "{kind} in version {version:?} cannot be handled as a {expected}: {error}"
-        ))
+    let (api_version, kind) = (said("apiVersion")?, said("kind")?);
+    if api_version.matches('/').count() > 1 {
+        return Err(unrecognized(format!("unexpected GroupVersion string: {api_version}")));
+    }
+    Ok(Opened {
+        kind,
+        api_version,
+        content: Content::Document(node, repeated),
     })
+}
+
+impl Opened<'_> {
+    /// The kind that the body says it is of; empty where it does not say.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// The `apiVersion` that the body says it is in; empty where it does not say.
+    pub fn api_version(&self) -> &str {
+        &self.api_version
+    }
+
+    /// The body as an object of the type `schema_type`, for those who expect `expected`: a kind, and the version of what does
+    /// not say one.
+    ///
+    /// Errors: as [`decode`].
+    pub fn decode(
+        self,
+        schema_type: &str,
+        (expected, version): (&str, &str),
+        validation: FieldValidation,
+    ) -> Result<Decoded, ApiError> {
+        let Self {
+            kind,
+            api_version,
+            content,
+        } = self;
+        let read = match content {
+            Content::Message(raw) => protobuf::read(schema_type, raw).map(|mut value| {
+                for (name, text) in [("apiVersion", &api_version), ("kind", &kind)] {
+                    if !text.is_empty() {
+                        value[name] = text.as_str().into();
+                    }
+                }
+                let warnings = Vec::new();
+                Decoded { value, warnings }
+            }),
+            Content::Document(node, repeated) => {
+                let repeated = match (validation, repeated.is_empty()) {
+                    // Under strict validation upstream's YAML reader, the only one that reports, tells all it found as one.
+                    (FieldValidation::Strict, false) => {
+                        vec![format!("yaml: unmarshal errors:\n  {}", repeated.join("\n  "))]
+                    }
+                    _ => repeated,
+                };
+                conform::conform(schema_type, node, repeated, validation).map_err(Into::into)
+            }
+        };
+        read.map_err(|error| {
+            if is_option(schema_type) {
+                return ApiError::bad_request(error.to_string());
+            }
+            let or = |said: &str, otherwise: &str| if said.is_empty() { otherwise } else { said }.to_owned();
+            let (kind, said) = (or(&kind, expected), or(&api_version, version));
+            let version = said.rsplit('/').next().unwrap_or_default();
+            ApiError::bad_request(format!(
+                "{kind} in version {version:?} cannot be handled as a {expected}: {error}"
+            ))
+        })
+    }
 }
 
 /// Brings a value that did not come from a request's text, such as a patched object, into the form of its type.
@@ -183,7 +287,7 @@ pub fn encode(value: &Value, format: Format) -> Result<Vec<u8>, ApiError> {
 }
 
 /// The beginning of a body, as messages show it: text where it looks like JSON, hexadecimal otherwise.
-pub(crate) fn summary(body: &[u8]) -> String {
+fn summary(body: &[u8]) -> String {
     const SHOWN_MAX: usize = 30;
     let shown = &body[..body.len().min(SHOWN_MAX)];
     let text = match shown.first() {
@@ -194,18 +298,11 @@ pub(crate) fn summary(body: &[u8]) -> String {
     if body.len() > SHOWN_MAX { text + " ..." } else { text }
 }
 
-/// Kind and version as messages name them: what the body says, else what the type is called.
-fn names_of(schema_type: &str, said: &Value) -> (String, String) {
+/// Kind and version of a type, by its name.
+fn names_of(schema_type: &str) -> (&str, &str) {
     let mut parts = schema_type.rsplit('.');
     let kind = parts.next().unwrap_or_default();
-    let version = parts.next().unwrap_or_default();
-    let text = |field: &str| said[field].as_str().filter(|s| !s.is_empty());
-    (
-        text("kind").unwrap_or(kind).to_owned(),
-        text("apiVersion")
-            .map_or(version, |v| v.rsplit('/').next().unwrap_or(v))
-            .to_owned(),
-    )
+    (kind, parts.next().unwrap_or_default())
 }
 
 /// True for types that are options of requests and belong to no single group.

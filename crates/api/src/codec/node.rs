@@ -108,12 +108,17 @@ impl Node {
         }
     }
 
-    /// The last member of that name, where it is a string.
-    pub(super) fn text(&self, name: &str) -> Option<String> {
-        let Self::Map(members) = self else { return None };
-        match &members.iter().rev().find(|(key, _)| key == name)?.1 {
-            Self::String(text) => Some(text.clone()),
-            Self::Null | Self::Bool(_) | Self::Number(_) | Self::List(_) | Self::Map(_) => None,
+    /// The text of the last member of that name; empty where there is none.
+    ///
+    /// Errors: what it is instead of a text.
+    pub(super) fn said(&self, name: &str) -> Result<String, &'static str> {
+        let Self::Map(members) = self else {
+            return Ok(String::new());
+        };
+        match members.iter().rev().find(|(key, _)| key == name) {
+            None | Some((_, Self::Null)) => Ok(String::new()),
+            Some((_, Self::String(text))) => Ok(text.clone()),
+            Some((_, other)) => Err(other.kind()),
         }
     }
 

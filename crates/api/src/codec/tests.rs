@@ -88,10 +88,15 @@ fn the_template_generation_of_a_daemon_set_is_a_number() {
             "parsing \"9223372036854775808\": value out of range",
         ),
     ] {
-        assert_eq!(
-            refused(DAEMON_SET, &body(generation), Format::Json, FieldValidation::Ignore),
-            format!("DaemonSet in version \"v1\" cannot be handled as a DaemonSet: strconv.ParseInt: {why}")
-        );
+        let told = format!("DaemonSet in version \"v1\" cannot be handled as a DaemonSet: strconv.ParseInt: {why}");
+        let text = body(generation);
+        assert_eq!(refused(DAEMON_SET, &text, Format::Json, FieldValidation::Ignore), told);
+        let mut set: Value = serde_json::from_str(&text).expect("the text is JSON");
+        set["apiVersion"] = "apps/v1".into();
+        set["kind"] = "DaemonSet".into();
+        let message = encode(&set, Format::Protobuf).expect("a DaemonSet has a form in protobuf");
+        let error = decode(DAEMON_SET, &message, Format::Protobuf, FieldValidation::Ignore).expect_err("no number");
+        assert_eq!((error.code(), error.message()), (400, told.as_str()));
     }
     accepted(DAEMON_SET, &body("-7"), Format::Json);
     accepted(POD, &body("x"), Format::Json);

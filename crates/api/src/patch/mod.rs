@@ -1,7 +1,7 @@
 //! Patches of objects: JSON patch, JSON merge patch, strategic merge patch.
 //!
-//! [`read`] turns a request body into a patch document, [`patch`] applies it, [`patched`] does that and brings the result
-//! into the form of its type. Which fields a patch may change, and server-side apply, are not known here.
+//! [`read`] turns a request body into a patch document, [`patch`] applies it, [`fitted`] brings the result into the form of
+//! its type. Which fields a patch may change, and server-side apply, are not known here.
 //!
 //! Limits: documents are bounded by the codec; a JSON patch has at most 10,000 operations.
 //!
@@ -65,11 +65,9 @@ pub fn patch(schema_type: &str, kind: PatchKind, original: &Value, patch: &Value
     }
 }
 
-/// Applies a patch document and brings the result into the form of its type, as [`codec::conform`] does. `repeated` are
-/// the reports that [`read`] made about the document.
+/// Applies a patch document and brings the result into the form of its type.
 ///
-/// Errors: those of [`patch`]; 422 when the result does not fit the type or, under strict validation, has fields that
-/// its type does not have.
+/// Errors: those of [`patch`] and [`fitted`].
 pub fn patched(
     schema_type: &str,
     kind: PatchKind,
@@ -79,6 +77,20 @@ pub fn patched(
     validation: FieldValidation,
 ) -> Result<Decoded, ApiError> {
     let result = patch(schema_type, kind, original, document)?;
+    fitted(schema_type, result, document, repeated, validation)
+}
+
+/// Brings the result of a patch into the form of its type, as [`codec::conform`] does. `repeated` are the reports that [`read`]
+/// made about the document.
+///
+/// Errors: 422 when the result does not fit the type or, under strict validation, has fields that its type does not have.
+pub fn fitted(
+    schema_type: &str,
+    result: Value,
+    document: &Value,
+    repeated: &[String],
+    validation: FieldValidation,
+) -> Result<Decoded, ApiError> {
     // What strict validation refuses is collected as warnings first, so that all of it is told.
     let collected = match validation {
         FieldValidation::Ignore => FieldValidation::Ignore,

@@ -29,9 +29,9 @@ const UNVERSIONED: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.APIVersions";
 /// Why a text is no object in protobuf, or an object has no such form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtobufError {
-    /// The body does not start with [`MAGIC`]; its beginning as messages show it.
-    #[error("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0] ({0})")]
-    Magic(String),
+    /// The body does not start with [`MAGIC`].
+    #[error("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")]
+    Magic,
     /// The bytes are no message.
     #[error("proto: illegal message")]
     Malformed,
@@ -46,22 +46,14 @@ pub enum ProtobufError {
     Misfit(#[from] ConformError),
 }
 
-/// Reads an enveloped object of the type `schema_type`.
+/// Reads a bare message as an object of the type `schema_type`. Unknown fields are skipped.
 ///
-/// Unknown fields are skipped. A missing `apiVersion` or `kind` stays missing: the caller knows the endpoint.
-///
-/// Errors: the body has no envelope or is no such message.
-pub fn decode(schema_type: &str, body: &[u8]) -> Result<Value, ProtobufError> {
+/// Errors: it is no such message.
+pub(crate) fn read(schema_type: &str, message: &[u8]) -> Result<Value, ProtobufError> {
     let id = schema()
         .id(schema_type)
         .ok_or_else(|| ProtobufError::NoForm(schema_type.to_owned()))?;
-    let envelope = open(body)?;
-    let mut value = read::message(id, envelope.raw)?;
-    for (name, text) in [("apiVersion", envelope.api_version), ("kind", envelope.kind)] {
-        if !text.is_empty() {
-            value.insert(name.to_owned(), text.into());
-        }
-    }
+    let value = read::message(id, message)?;
     Ok(codec::conform(schema_type, Value::Object(value), FieldValidation::Ignore)?.value)
 }
 
@@ -116,17 +108,18 @@ pub fn watch_frame(event: &str, object: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The parts of an envelope.
-struct Envelope<'a> {
-    api_version: String,
-    kind: String,
-    raw: &'a [u8],
+/// The parts of an envelope. A missing `apiVersion` or `kind` is empty: the caller knows the endpoint.
+pub(crate) struct Envelope<'a> {
+    pub(crate) api_version: String,
+    pub(crate) kind: String,
+    pub(crate) raw: &'a [u8],
 }
 
-fn open(body: &[u8]) -> Result<Envelope<'_>, ProtobufError> {
-    let unknown = body
-        .strip_prefix(&MAGIC)
-        .ok_or_else(|| ProtobufError::Magic(codec::summary(body)))?;
+/// Takes an object out of its envelope.
+///
+/// Errors: the body has no envelope.
+pub(crate) fn open(body: &[u8]) -> Result<Envelope<'_>, ProtobufError> {
+    let unknown = body.strip_prefix(&MAGIC).ok_or(ProtobufError::Magic)?;
     let mut envelope = Envelope {
         api_version: String::new(),
         kind: String::new(),

@@ -11,6 +11,18 @@ const JOB: &str = "azhzAAoPCghiYXRjaC92MRIDSm9iEmkKDwoBahIAGgBaBgoBbBIBdhJWCAIQA
 const STATUS: &str = "azhzAAoMCgJ2MRIGU3RhdHVzElkKBgoAEgAaABIHRmFpbHVyZRodY29uZmlnbWFwcyAibm9ib2R5IiBub3QgZm91bmQiCE5vdEZvdW5kKhoK\
                       Bm5vYm9keRIAGgpjb25maWdtYXBzKAAyADCUAxoAIgA=";
 
+/// An enveloped object, with what the envelope says it is.
+fn decode(schema_type: &str, body: &[u8]) -> Result<Value, ProtobufError> {
+    let envelope = open(body)?;
+    let mut value = read(schema_type, envelope.raw)?;
+    for (name, text) in [("apiVersion", envelope.api_version), ("kind", envelope.kind)] {
+        if !text.is_empty() {
+            value[name] = text.into();
+        }
+    }
+    Ok(value)
+}
+
 fn bytes(text: &str) -> Vec<u8> {
     BASE64_STANDARD.decode(text).expect("recorded bytes are base64")
 }
@@ -39,14 +51,13 @@ fn a_status_is_written_byte_for_byte_as_upstream_writes_it() {
 #[test]
 fn a_body_without_the_envelope_is_refused_in_upstreams_words() {
     let refused = |body: &[u8]| {
-        decode("io.k8s.api.core.v1.ConfigMap", body)
-            .expect_err("no envelope")
-            .to_string()
+        let unrecognized = codec::open(body, codec::Format::Protobuf).err().expect("no envelope");
+        unrecognized.refuse("ConfigMap").message().to_owned()
     };
     assert_eq!(
         refused(br#"{"apiVersion":"v1","kind":"ConfigMap"}"#),
-        "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0] \
-         ({\"apiVersion\":\"v1\",\"kind\":\"Con ...)"
+        "the object provided is unrecognized (must be of type ConfigMap): provided data does not appear to be a protobuf \
+         message, expected prefix [107 56 115 0] ({\"apiVersion\":\"v1\",\"kind\":\"Con ...)"
     );
     assert!(refused(b"xxxx\x0a").ends_with("(787878780a)"));
     assert_eq!(

@@ -3,24 +3,11 @@
 //! Source: `spec/api.md` §2.1; kubernetes `apiserver/pkg/endpoints/handlers/create.go`, `rest.go`.
 
 use rota_api::codec::{self, Decoded, FieldValidation, Format};
-use rota_api::{ApiError, Resource, resource};
+use rota_api::scheme::{self, Mismatch};
+use rota_api::{ApiError, Resource};
 use serde_json::{Value, json};
 
 use super::Target;
-
-/// Versions of groups that were served once: bodies in them are told which version is expected.
-const FORMER_VERSIONS: [&str; 10] = [
-    "extensions/v1beta1",
-    "apps/v1beta1",
-    "apps/v1beta2",
-    "batch/v1beta1",
-    "batch/v2alpha1",
-    "policy/v1beta1",
-    "rbac.authorization.k8s.io/v1beta1",
-    "coordination.k8s.io/v1beta1",
-    "discovery.k8s.io/v1beta1",
-    "scheduling.k8s.io/v1beta1",
-];
 
 /// The type of the bodies of a resource or subresource.
 pub(super) struct Kind {
@@ -65,58 +52,42 @@ impl Kind {
     ///
     /// Errors: 400.
     pub(super) fn decode(&self, body: &[u8], format: Format, validation: FieldValidation) -> Result<Decoded, ApiError> {
-        let mut decoded = codec::decode(&self.schema, body, format, validation)?;
-        let said = |field: &str| {
-            decoded.value[field]
-                .as_str()
-                .filter(|text| !text.is_empty())
-                .map(str::to_owned)
+        let opened = codec::open(body, format).map_err(|error| error.refuse(self.kind))?;
+        let or = |said: &str, expected: &str| if said.is_empty() { expected } else { said }.to_owned();
+        let kind = or(opened.kind(), self.kind);
+        let api_version = or(opened.api_version(), &self.api_version);
+        let mismatch = scheme::mismatch((&api_version, &kind), (&self.api_version, self.kind))
+            .filter(|mismatch| *mismatch != Mismatch::Version || !self.also_read(&api_version));
+        // A body of another kind is first read as what it is, and what is wrong with it is told first.
+        let schema = match &mismatch {
+            Some(Mismatch::Unknown(why)) => return Err(self.unfit(&api_version, &kind, why)),
+            Some(Mismatch::Unrelated(_)) => scheme::type_of(&api_version, &kind),
+            Some(Mismatch::Version) | None => Some(self.schema.as_str()),
         };
-        let kind = said("kind").unwrap_or_else(|| self.kind.to_owned());
-        let api_version = said("apiVersion").unwrap_or_else(|| self.api_version.clone());
-        self.check(&kind, &api_version)?;
-        decoded.value["kind"] = kind.into();
-        decoded.value["apiVersion"] = self.api_version.as_str().into();
-        Ok(decoded)
-    }
-
-    fn check(&self, kind: &str, api_version: &str) -> Result<(), ApiError> {
-        if kind == self.kind && (api_version == self.api_version || self.also_read(api_version)) {
-            return Ok(());
-        }
-        let known = resource::find_kind(api_version, kind).is_some();
-        if kind == self.kind && (known || FORMER_VERSIONS.contains(&api_version)) {
-            return Err(ApiError::bad_request(format!(
+        let expected = (self.kind, self.api_version.as_str());
+        let decoded = schema
+            .map(|schema| opened.decode(schema, expected, validation))
+            .transpose()?;
+        match (mismatch, decoded) {
+            (None, Some(mut decoded)) => {
+                decoded.value["kind"] = kind.into();
+                decoded.value["apiVersion"] = self.api_version.as_str().into();
+                Ok(decoded)
+            }
+            (Some(Mismatch::Unrelated(why) | Mismatch::Unknown(why)), _) => Err(self.unfit(&api_version, &kind, &why)),
+            (Some(Mismatch::Version) | None, _) => Err(ApiError::bad_request(format!(
                 "the API version in the data ({api_version}) does not match the expected API version ({})",
                 self.api_version
-            )));
+            ))),
         }
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let why = if known {
-            let internal = |group: &str| {
-                group
-                    .split('.')
-                    .next()
-                    .filter(|g| !g.is_empty())
-                    .unwrap_or("core")
-                    .to_owned()
-            };
-            let own = self.api_version.split_once('/').map_or("", |(group, _)| group);
-            let _ = group;
-            format!(
-                "converting ({version}.{kind}) to ({}.{}): unknown conversion",
-                internal(own),
-                self.kind
-            )
-        } else {
-            format!(
-                "no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
-            )
-        };
-        Err(ApiError::bad_request(format!(
+    }
+
+    fn unfit(&self, api_version: &str, kind: &str, why: &str) -> ApiError {
+        let version = api_version.rsplit('/').next().unwrap_or_default();
+        ApiError::bad_request(format!(
             "{kind} in version {version:?} cannot be handled as a {}: {why}",
             self.kind
-        )))
+        ))
     }
 
     /// Evictions are read in their former version too.
@@ -157,6 +128,7 @@ pub(super) fn check_place(namespace: &str, object: &Value) -> Result<(), ApiErro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rota_api::resource;
 
     fn decoded(resource: &'static Resource, body: &Value) -> Result<Value, String> {
         let target = Target {
@@ -192,6 +164,46 @@ mod tests {
         assert_eq!(
             decoded(review, &json!({})).expect("both may be absent")["kind"],
             review.kind
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_body_is_told_before_that_it_is_of_another_kind() {
+        let told = |body: &Value| decoded(resource::JOBS, body).expect_err("no Job");
+        let list = |items: Value| json!({"kind": "JobList", "apiVersion": "batch/v1", "items": items});
+        assert_eq!(
+            told(&list(json!([]))),
+            "JobList in version \"v1\" cannot be handled as a Job: converting (v1.JobList) to (batch.Job): unknown conversion"
+        );
+        assert_eq!(
+            told(&list(json!(5))),
+            "JobList in version \"v1\" cannot be handled as a Job: json: cannot unmarshal number into Go struct field \
+             JobList.items of type []v1.Job"
+        );
+        assert_eq!(
+            decoded(
+                resource::CRON_JOBS,
+                &json!({"kind": "CronJob", "apiVersion": "batch/v1beta1"})
+            ),
+            Err(
+                "the API version in the data (batch/v1beta1) does not match the expected API version (batch/v1)"
+                    .to_owned()
+            )
+        );
+    }
+
+    #[test]
+    fn a_body_that_does_not_say_what_it_is_in_words_is_not_recognized() {
+        let told = |body: &Value| decoded(resource::JOBS, body).expect_err("no Job");
+        assert_eq!(
+            told(&json!({"kind": 5})),
+            "the object provided is unrecognized (must be of type Job): couldn't get version/kind; json parse error: json: \
+             cannot unmarshal number into Go struct field .kind of type string ({\"kind\":5})"
+        );
+        assert_eq!(
+            told(&json!({"apiVersion": "a/b/c"})),
+            "the object provided is unrecognized (must be of type Job): unexpected GroupVersion string: a/b/c \
+             ({\"apiVersion\":\"a/b/c\"})"
         );
     }
 

@@ -3,7 +3,8 @@
 //! A patch that names no resource version is made on whatever is there: when another writer was faster, the registry
 //! evaluates it afresh. Source: `spec/api.md` §2.5; kubernetes `apiserver/pkg/endpoints/handlers/patch.go`.
 
-use rota_api::codec::Decoded;
+use rota_api::codec::{Decoded, FieldValidation};
+use rota_api::scheme::{self, Mismatch};
 use rota_api::{ApiError, PatchKind, Resource, Write, owners, patch as patches};
 use serde_json::Value;
 
@@ -108,32 +109,40 @@ pub(super) fn patched(
     object: &Value,
     document: &Value,
 ) -> Result<Decoded, ApiError> {
-    let decoded = match caller.field_validation {
-        None => {
-            let mut value = patches::patch(form.schema, kind, object, document)?;
-            // Writers in this process know the form of a type, but not what their patch leaves of a list.
-            metadata(&mut value).retain(|_, field| !is_empty(field));
-            Decoded {
-                value,
-                warnings: Vec::new(),
-            }
-        }
-        Some(validation) => patches::patched(form.schema, kind, object, document, &caller.repeated_fields, validation)?,
-    };
-    let text = |field: &str| decoded.value[field].as_str().unwrap_or_default();
-    if (text("kind"), text("apiVersion")) == (form.kind, form.api_version) {
-        return Ok(decoded);
-    }
-    if text("kind").is_empty() && decoded.value["metadata"]["name"].is_null() {
+    let mut value = patches::patch(form.schema, kind, object, document)?;
+    let text = |field: &str| value[field].as_str().unwrap_or_default();
+    if kind == PatchKind::Strategic {
+        // Works on the fields of the type, and what the result is called is not one of them.
+        value["kind"] = form.kind.into();
+        value["apiVersion"] = form.api_version.into();
+    } else if text("kind").is_empty() && value["metadata"]["name"].is_null() {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         return Err(ApiError::bad_request(format!(
             "the name of the object ({name} based on URL) was undeterminable: name must be provided"
         )));
+    } else {
+        match scheme::mismatch((text("apiVersion"), text("kind")), (form.api_version, form.kind)) {
+            None => {}
+            Some(Mismatch::Version) => value["apiVersion"] = form.api_version.into(),
+            Some(Mismatch::Unknown(why)) => return Err(patches::unfit(document, &why)),
+            Some(Mismatch::Unrelated(why)) => {
+                // Read as what it says it is first, as upstream does.
+                if let Some(other) = scheme::type_of(text("apiVersion"), text("kind")) {
+                    patches::fitted(other, value, document, &[], FieldValidation::Ignore)?;
+                }
+                return Err(patches::unfit(document, &why));
+            }
+        }
     }
-    let why = format!(
-        "no kind {:?} is registered for version {:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
-        text("kind"),
-        text("apiVersion")
-    );
-    Err(patches::unfit(document, &why))
+    match caller.field_validation {
+        None => {
+            // Writers in this process know the form of a type, but not what their patch leaves of a list.
+            metadata(&mut value).retain(|_, field| !is_empty(field));
+            Ok(Decoded {
+                value,
+                warnings: Vec::new(),
+            })
+        }
+        Some(validation) => patches::fitted(form.schema, value, document, &caller.repeated_fields, validation),
+    }
 }
