@@ -170,6 +170,8 @@ impl DeleteOptions {
             let detail = "supported values: \"Background\", \"Foreground\", \"Orphan\"";
             errors.push(refuse(FieldErrorKind::NotSupported, detail));
         }
+        let dry_runs = options["dryRun"].as_array().map_or(&[][..], Vec::as_slice);
+        errors.extend(broken_dry_run(dry_runs));
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -180,6 +182,21 @@ impl DeleteOptions {
         };
         Ok((options_read, Precondition::read(&options["preconditions"])))
     }
+}
+
+/// A dry run is asked for with the word `All` and no other.
+pub fn broken_dry_run(asked: &[Value]) -> Option<FieldError> {
+    if asked.iter().all(|value| *value == "All") {
+        return None;
+    }
+    let asked = Value::Array(asked.to_vec());
+    let detail = "supported values: \"All\"";
+    Some(FieldError::new(
+        FieldErrorKind::NotSupported,
+        "dryRun",
+        Some(&asked),
+        detail,
+    ))
 }
 
 impl Precondition {

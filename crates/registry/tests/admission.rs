@@ -192,6 +192,31 @@ async fn an_eviction_takes_from_the_budget_and_is_refused_when_it_is_used_up() {
 }
 
 #[tokio::test]
+async fn options_of_an_eviction_that_make_no_sense_are_those_of_its_delete() {
+    let world = World::new().await;
+    world.create(resource::PODS, pod("p", "n")).await;
+    let refused = async |options: Value| {
+        let body = json!({"metadata": {"name": "p"}, "deleteOptions": options});
+        let evict = Write::post(resource::PODS, "default", "p", "eviction", body);
+        let error = world.write(evict).await.expect_err("the options make no sense");
+        (error.code(), error.message().to_owned())
+    };
+    let invalid = |why: &str| (422, format!("DeleteOptions.meta.k8s.io \"\" is invalid: {why}"));
+    assert_eq!(
+        refused(json!({"dryRun": ["x"]})).await,
+        invalid("dryRun: Unsupported value: [\"x\"]: supported values: \"All\"")
+    );
+    assert_eq!(
+        refused(json!({"propagationPolicy": "Foreground", "orphanDependents": true})).await,
+        invalid(
+            "propagationPolicy: Invalid value: \"Foreground\": orphanDependents and deletionPropagation cannot be both set"
+        )
+    );
+    let pod = world.get(resource::PODS, "p").unwrap().to_value();
+    assert!(pod["status"]["conditions"].is_null(), "{pod}");
+}
+
+#[tokio::test]
 async fn a_pod_that_is_not_ready_goes_without_using_the_budget_if_enough_others_are_or_the_budget_says_so() {
     let world = World::new().await;
     for (name, policy, healthy, evicted) in [

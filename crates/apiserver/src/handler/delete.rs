@@ -5,19 +5,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use rota_api::codec::{self, FieldValidation};
-use rota_api::{ApiError, DeleteOptions, Object, Precondition, Reason, Resource, Write, resource};
+use rota_api::{ApiError, DeleteOptions, Object, Precondition, Resource, Write, resource};
 use rota_registry::{Caller, Effect};
 use serde_json::{Value, json};
 
-use super::options::broken_dry_run;
 use super::{convert, list};
 use crate::front::{Front, Request};
 use crate::negotiation::{self, Answer, Route};
 use crate::query::Query;
 use crate::reply::{self, Reply};
 
+const KIND: &str = "DeleteOptions";
 const SCHEMA: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 
 /// Kinds of which a delete answers with the object even when it is gone.
@@ -144,41 +144,30 @@ async fn wish(request: &mut Request) -> Result<Wish, ApiError> {
     let options = if body.is_empty() {
         from_query(&request.query)?
     } else {
-        from_body(request, &body)?
+        from_body(&request.headers, &body)?
     };
-    let dry_runs: Vec<&str> = options["dryRun"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    let read = DeleteOptions::read(&options);
-    let mut errors = read.as_ref().err().cloned().unwrap_or_default();
-    errors.extend(broken_dry_run(&dry_runs));
-    match read {
-        Ok((options, precondition)) if errors.is_empty() => Ok(Wish {
-            dry_run: !dry_runs.is_empty(),
-            precondition,
-            options,
-        }),
-        _ => Err(ApiError::invalid("meta.k8s.io", "DeleteOptions", "", &errors)),
-    }
+    let (read, precondition) =
+        DeleteOptions::read(&options).map_err(|errors| ApiError::invalid("meta.k8s.io", KIND, "", &errors))?;
+    Ok(Wish {
+        dry_run: options["dryRun"].as_array().is_some_and(|asked| !asked.is_empty()),
+        precondition,
+        options: read,
+    })
 }
 
-fn from_body(request: &Request, body: &Bytes) -> Result<Value, ApiError> {
-    let format = negotiation::body_format(&request.headers)?;
-    let options = codec::decode(SCHEMA, body, format, FieldValidation::Ignore)?.value;
-    match options["kind"].as_str() {
-        None | Some("" | "DeleteOptions") => Ok(options),
-        Some(kind) => Err(ApiError::new(
-            Reason::BadRequest,
-            format!(
-                "no kind {kind:?} is registered for version {:?} in scheme \
-                 \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\"",
-                options["apiVersion"].as_str().unwrap_or_default()
-            ),
-        )),
+fn from_body(headers: &HeaderMap, body: &Bytes) -> Result<Value, ApiError> {
+    let format = negotiation::body_format(headers)?;
+    let bad = |why: &dyn std::fmt::Display| ApiError::bad_request(why.to_string());
+    let opened = codec::open(body, format).map_err(|error| bad(&error))?;
+    if !matches!(opened.kind(), "" | KIND) {
+        return Err(bad(&format!(
+            "no kind {:?} is registered for version {:?} in scheme \
+             \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\"",
+            opened.kind(),
+            opened.api_version()
+        )));
     }
+    Ok(opened.decode(SCHEMA, (KIND, "v1"), FieldValidation::Ignore)?.value)
 }
 
 fn from_query(query: &Query) -> Result<Value, ApiError> {
@@ -197,4 +186,34 @@ fn from_query(query: &Query) -> Result<Value, ApiError> {
         options["dryRun"] = json!(dry_runs);
     }
     Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_options_is_told_bare() {
+        let told = |body: &'static str| {
+            let read = from_body(&HeaderMap::new(), &Bytes::from_static(body.as_bytes()));
+            read.map_err(|error| (error.code(), error.message().to_owned()))
+        };
+        assert_eq!(
+            told("garbage"),
+            Err((
+                400,
+                "couldn't get version/kind; json parse error: invalid character 'g' looking for beginning of value"
+                    .to_owned()
+            ))
+        );
+        let (code, text) = told(r#"{"kind": "Pod", "apiVersion": "v1"}"#).expect_err("no options");
+        assert!(
+            code == 400 && text.starts_with("no kind \"Pod\" is registered for version \"v1\""),
+            "{text}"
+        );
+        assert_eq!(
+            told(r#"{"gracePeriodSeconds": 5, "x": 1}"#),
+            Ok(json!({"gracePeriodSeconds": 5}))
+        );
+    }
 }

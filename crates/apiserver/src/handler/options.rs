@@ -5,6 +5,7 @@
 use http::HeaderMap;
 use http::header::USER_AGENT;
 use rota_api::codec::FieldValidation;
+use rota_api::write::broken_dry_run;
 use rota_api::{ApiError, FieldError, FieldErrorKind};
 use serde_json::{Value, json};
 
@@ -42,7 +43,7 @@ impl Options {
             ));
         }
         errors.extend(broken_manager(given));
-        let dry_runs: Vec<&str> = query.all("dryRun").collect();
+        let dry_runs: Vec<Value> = query.all("dryRun").map(Value::from).collect();
         errors.extend(broken_dry_run(&dry_runs));
         let validation = match query.text("fieldValidation") {
             "" | "Warn" => FieldValidation::Warn,
@@ -72,20 +73,6 @@ impl Options {
             force: force.unwrap_or_default(),
         })
     }
-}
-
-/// A dry run is asked for with the word `All` and no other.
-pub(crate) fn broken_dry_run(values: &[&str]) -> Option<FieldError> {
-    if values.iter().all(|value| *value == "All") {
-        return None;
-    }
-    let values: Vec<Value> = values.iter().map(|value| json!(value)).collect();
-    Some(FieldError::new(
-        FieldErrorKind::NotSupported,
-        "dryRun",
-        Some(&Value::Array(values)),
-        "supported values: \"All\"",
-    ))
 }
 
 fn broken_manager(name: &str) -> Option<FieldError> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use rota_api::codec::Decoded;
-use rota_api::{ApiError, Change, PatchKind, Precondition, Resource, Write, owners, patch, resource};
+use rota_api::{ApiError, Change, PatchKind, Precondition, Reason, Resource, Write, owners, patch, resource};
 use rota_registry::{Caller, Effect, Written, scale};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
@@ -38,10 +38,10 @@ pub(super) async fn create(front: &Arc<Front>, mut request: Request, target: Tar
     let mut caller = caller(&request, &options);
     warnings.extend(owners::drop_repeated(&mut value, ""));
     if let Some(subresource) = target.subresource {
-        // An eviction may be a dry run by its own options as well. Source: `eviction.go`, `propagateDryRun`.
-        let own = &value["deleteOptions"]["dryRun"];
         check_place(&request.info.namespace, &value)?;
-        caller.dry_run |= kind.kind == "Eviction" && own.as_array().is_some_and(|own| !own.is_empty());
+        if kind.kind == "Eviction" {
+            caller.dry_run |= tried_eviction(&request, &value["deleteOptions"]["dryRun"])?;
+        }
         let write = Write::post(
             target.resource,
             &request.info.namespace,
@@ -63,6 +63,26 @@ pub(super) async fn create(front: &Arc<Front>, mut request: Request, target: Tar
     write.namespace.clone_from(&request.info.namespace);
     let written = write_checked(front, &request, target.resource, &caller, write).await?;
     finish(front, &request, target, &written, &answer, warnings)
+}
+
+/// True for an eviction that its own options make a dry run.
+///
+/// Errors: 500 when they and the request ask for different ones, of which only one is possible.
+///
+/// Source: kubernetes `registry/core/pod/storage/eviction.go`, `propagateDryRun`.
+fn tried_eviction(request: &Request, own: &Value) -> Result<bool, ApiError> {
+    let own = own.as_array().map_or(&[][..], Vec::as_slice);
+    let asked: Vec<&str> = request.query.all("dryRun").collect();
+    if own.is_empty() || asked.is_empty() || own.iter().eq(&asked) {
+        return Ok(!own.is_empty());
+    }
+    let own: Vec<&str> = own.iter().filter_map(Value::as_str).collect();
+    let message = format!(
+        "Non-matching dry-run options in request and content: [{}] and [{}]",
+        asked.join(" "),
+        own.join(" ")
+    );
+    Err(ApiError::new(Reason::Unknown, message))
 }
 
 /// Answers `update`.

@@ -29,6 +29,21 @@ pub(super) fn evict(session: &mut Session<'_>, write: &Write, eviction: &Value) 
         return Err(ApiError::not_found(write.resource, &write.name));
     };
     admission::check_eviction(session, &pod)?;
+    if !is_free(&pod) {
+        let budgets = budgets_of(session, &write.namespace, &pod);
+        match budgets.as_slice() {
+            [] => {}
+            [budget] if is_unhealthy_surplus(&budget.to_value(), &pod) => {}
+            [budget] => disrupt(session, budget, &pod)?,
+            _ => {
+                return Err(ApiError::new(
+                    Reason::Unknown,
+                    "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+                ));
+            }
+        }
+    }
+    // What the delete asks for is looked at by the delete: the budget was asked first.
     let (delete, options) = delete_of(write, &eviction["deleteOptions"])?;
     super::precondition::check_delete(
         write.resource,
@@ -37,19 +52,6 @@ pub(super) fn evict(session: &mut Session<'_>, write: &Write, eviction: &Value) 
         text(&pod, "uid"),
         session.revision(place),
     )?;
-    if !is_free(&pod) {
-        let budgets = budgets_of(session, &write.namespace, &pod);
-        match budgets.as_slice() {
-            [] => {}
-            [budget] if is_unhealthy_surplus(&budget.to_value(), &pod) => {}
-            [budget] => disrupt(session, budget, &pod)?,
-            _ => {
-                return Err(ApiError::internal(
-                    "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
-                ));
-            }
-        }
-    }
     let now = whole_seconds(session.now);
     let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
         "message": "Eviction API: evicting"});
