@@ -118,6 +118,26 @@ fn subdomain(text: &str, unit: &str) -> Vec<String> {
     wrong
 }
 
+/// A domain name of which the first label is any (RFC 1123): at most 253 characters.
+pub fn wildcard_subdomain(text: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if text.len() > SUBDOMAIN_MAX {
+        wrong.push(too_long(SUBDOMAIN_MAX, "characters"));
+    }
+    if !text
+        .strip_prefix("*.")
+        .is_some_and(|rest| rest.split('.').all(is_dns_label_form))
+    {
+        wrong.push(pattern_message(
+            "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of \
+             lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character",
+            r"\*\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
+            &["*.example.com"],
+        ));
+    }
+    wrong
+}
+
 /// A domain name whose first label may start with an underscore, as setting-based FQDNs allow.
 pub fn dns_subdomain_with_underscore(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();

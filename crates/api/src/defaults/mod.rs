@@ -53,6 +53,7 @@ const RULES: &[(&str, Rule)] = &[
     ("Service", network::service),
     ("Endpoints", network::endpoints),
     ("EndpointSlice", network::endpoint_slice),
+    ("IngressClass", network::ingress_class),
     ("NetworkPolicy", network::policy),
     ("RoleBinding", core::role_binding),
     ("ClusterRoleBinding", core::role_binding),

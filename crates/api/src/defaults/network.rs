@@ -71,6 +71,13 @@ pub(super) fn endpoint_slice(object: &mut Value) {
     }
 }
 
+/// An `IngressClass`: its parameters are of the whole cluster.
+pub(super) fn ingress_class(object: &mut Value) {
+    if let Some(parameters) = object_mut(ensure_object(object, "spec"), "parameters") {
+        default_to(parameters, "scope", "Cluster");
+    }
+}
+
 /// A `NetworkPolicy`: it is about what comes in, and about what goes out if it says anything of that.
 pub(super) fn policy(object: &mut Value) {
     let spec = ensure_object(object, "spec");

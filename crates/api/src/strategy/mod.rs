@@ -47,6 +47,8 @@ enum Generation {
     First,
     /// Counts changes of `spec`.
     Spec,
+    /// Left to its author at the create, and counts changes of `spec` from there on.
+    SpecLater,
     /// Counts changes of these fields of the object.
     Fields(&'static [&'static str]),
 }
@@ -168,6 +170,7 @@ static STRATEGIES: &[Strategy] = &[
         update: claim::update,
         ..plain("PersistentVolumeClaim", Generation::Free, Status::Own)
     },
+    plain("CSIDriver", Generation::SpecLater, Status::None),
     plain("VolumeAttachment", Generation::Free, Status::Own),
 ];
 
@@ -180,7 +183,7 @@ pub fn prepare_create(resource: &'static Resource, value: &mut Value) {
     let Some(strategy) = strategy_of(resource) else {
         return;
     };
-    if strategy.generation != Generation::Free {
+    if !matches!(strategy.generation, Generation::Free | Generation::SpecLater) {
         set(ensure_object(value, "metadata"), "generation", 1);
     }
     if strategy.status == Status::Own {
@@ -233,7 +236,7 @@ fn counts_up(resource: &'static Resource, strategy: &Strategy, new: &Value, old:
         Generation::Spec if strategy.kind == "Deployment" => {
             changed("spec") || !semantically_equal(&new["metadata"]["annotations"], &old["metadata"]["annotations"])
         }
-        Generation::Spec => changed("spec"),
+        Generation::Spec | Generation::SpecLater => changed("spec"),
         Generation::Fields(fields) => {
             let labels = strategy.kind == "EndpointSlice"
                 && !semantically_equal(&new["metadata"]["labels"], &old["metadata"]["labels"]);

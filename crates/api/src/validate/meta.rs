@@ -116,6 +116,31 @@ fn common(metadata: &Cursor<'_>, errors: &mut Errors) {
     owners(&metadata.at("ownerReferences"), errors);
 }
 
+/// A domain and a path, as in `acme.io/foo`.
+pub(super) fn domain_prefixed_path(at: &Cursor<'_>, errors: &mut Errors) {
+    const FORM: &str = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+    let text = at.text();
+    if text.is_empty() {
+        errors.required(at, "");
+        return;
+    }
+    let (host, path) = match text.split_once('/') {
+        Some((host, path)) if !host.is_empty() && !path.is_empty() => (host, path),
+        _ => {
+            errors.invalid(at, FORM);
+            return;
+        }
+    };
+    for complaint in names::dns_subdomain(host) {
+        errors.invalid_as(at, host, complaint);
+    }
+    let in_path = |c: char| c.is_ascii_alphanumeric() || "/-._~%!$&'()*+,;=:".contains(c);
+    if !path.chars().all(in_path) {
+        let detail = names::pattern_message("Invalid path", r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+", &[]);
+        errors.invalid_as(at, path, detail);
+    }
+}
+
 /// Labels: keys are qualified names, values label values.
 pub(super) fn labels(at: &Cursor<'_>, errors: &mut Errors) {
     for (key, value) in at.members() {

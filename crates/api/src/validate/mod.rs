@@ -62,6 +62,11 @@ pub fn create(resource: &'static Resource, value: &Value, checks: &Checks) -> Ve
         _ => {
             meta::create(&object, resource, &mut errors);
             rules(resource, &object, &mut errors);
+            match resource.kind {
+                "Ingress" => traffic::class_of_new_ingress(&object, &mut errors),
+                "VolumeAttachment" => storage_class::new_attachment(&object, &mut errors),
+                _ => {}
+            }
         }
     }
     if errors.is_empty() {
@@ -136,12 +141,15 @@ fn update_object(
                 meta::create(new, resource, errors);
                 rules(resource, new, errors);
             }
-            if resource.kind != "LimitRange" {
+            if !matches!(resource.kind, "LimitRange" | "CSINode" | "VolumeAttachment") {
                 meta::update(new, old, errors);
+            }
+            if first_of(resource) == Order::RulesWithin {
+                rules(resource, new, errors);
             }
             changes(resource, new, old, errors);
             match first_of(resource) {
-                Order::Rules => {}
+                Order::Rules | Order::RulesWithin => {}
                 Order::Change => rules(resource, new, errors),
                 Order::ChangeThenAll => {
                     meta::create(new, resource, errors);
@@ -157,6 +165,8 @@ fn update_object(
 enum Order {
     /// As a new object first, then as a change.
     Rules,
+    /// The change of its metadata, the rules that hold at any time, the rest of the change.
+    RulesWithin,
     /// As a change, then the rules that hold at any time.
     Change,
     /// As a change, then in full as a new object.
@@ -166,10 +176,18 @@ enum Order {
 fn first_of(resource: &Resource) -> Order {
     match resource.kind {
         "Role" | "ClusterRole" | "RoleBinding" | "ClusterRoleBinding" | "RuntimeClass" | "StorageClass"
-        | "PersistentVolume" | "LimitRange" | "EndpointSlice" => Order::Rules,
-        "ConfigMap" | "Secret" | "ServiceAccount" | "Service" | "Endpoints" | "PersistentVolumeClaim" => {
-            Order::ChangeThenAll
-        }
+        | "PersistentVolume" | "LimitRange" | "EndpointSlice" | "CSINode" | "CSIStorageCapacity"
+        | "VolumeAttachment" => Order::Rules,
+        "CSIDriver" => Order::RulesWithin,
+        "ConfigMap"
+        | "Secret"
+        | "ServiceAccount"
+        | "Service"
+        | "Endpoints"
+        | "PersistentVolumeClaim"
+        | "Ingress"
+        | "IngressClass"
+        | "VolumeAttributesClass" => Order::ChangeThenAll,
         _ => Order::Change,
     }
 }
@@ -203,6 +221,7 @@ fn rules(resource: &'static Resource, object: &Cursor<'_>, errors: &mut Errors) 
         "CertificateSigningRequest" => certificates::request(object, errors),
         "NetworkPolicy" => traffic::policy(object, errors),
         "Ingress" => traffic::ingress(object, errors),
+        "IngressClass" => traffic::class(object, errors),
         _ => {}
     }
 }
@@ -225,6 +244,11 @@ fn changes(resource: &'static Resource, new: &Cursor<'_>, old: &Cursor<'_>, erro
         "PersistentVolume" => storage::volume_change(new, old, errors),
         "PersistentVolumeClaim" => storage::claim_change(new, old, errors),
         "StorageClass" => storage_class::class_change(new, old, errors),
+        "CSIDriver" => storage_class::driver_change(new, old, errors),
+        "CSINode" => storage_class::node_change(new, old, errors),
+        "IngressClass" => {
+            errors.check_immutable(&new.at("spec").at("controller"), &old.at("spec").at("controller"));
+        }
         "VolumeAttachment" => storage_class::attachment_change(new, old, errors),
         "VolumeAttributesClass" => storage_class::attributes_class_change(new, old, errors),
         "CSIStorageCapacity" => storage_class::storage_capacity_change(new, old, errors),
@@ -246,6 +270,7 @@ fn update_status(resource: &'static Resource, new: &Cursor<'_>, old: &Cursor<'_>
             meta::update(new, old, errors);
             match kind {
                 "Service" => service::status(new, errors),
+                "Ingress" => traffic::ingress_status(new, errors),
                 "Namespace" => core::namespace_status(new, errors),
                 "Node" => node::node_change(new, old, errors),
                 "ResourceQuota" => quota::quota_status(new, errors),

@@ -45,16 +45,36 @@ pub(super) fn ip(at: &Cursor<'_>, errors: &mut Errors) {
 
 /// A range of addresses.
 pub(super) fn cidr(at: &Cursor<'_>, errors: &mut Errors) {
-    let good = at.text().trim().split_once('/').is_some_and(|(address, bits)| {
-        let most = match parse_ip(address) {
-            Some(IpAddr::V4(_)) => 32,
-            Some(IpAddr::V6(_)) => 128,
-            None => return false,
-        };
-        bits.parse::<u8>().is_ok_and(|bits| bits <= most)
-    });
-    if !good {
+    if Range::parse(at.text()).is_none() {
         errors.invalid_as(at, at.text(), CIDR_FORM);
+    }
+}
+
+/// All addresses that begin alike.
+pub(super) struct Range {
+    address: IpAddr,
+    /// How many bits they share.
+    bits: u8,
+}
+
+impl Range {
+    /// Reads a range such as `10.0.0.0/8`; an address in it stands for its beginning.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (address, bits) = text.trim().split_once('/')?;
+        let address = parse_ip(address)?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.parse().ok().filter(|bits| *bits <= most)?;
+        Some(Self { address, bits })
+    }
+
+    /// True when the other range is a part of this one.
+    pub(super) fn is_wider_than(&self, other: &Self) -> bool {
+        let differing = match (self.address, other.address) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+            (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+            _ => return false,
+        };
+        self.bits < other.bits && differing >= self.bits.into()
     }
 }
 

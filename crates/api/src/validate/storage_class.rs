@@ -8,6 +8,15 @@ use super::cursor::{Cursor, Errors, IMMUTABLE};
 use super::{meta, pod};
 use crate::names;
 use crate::quantity::Quantity;
+use crate::value::semantically_equal;
+
+/// How often a driver may at most be asked how many volumes a node can have.
+const ALLOCATABLE_UPDATE_SECS_MIN: i64 = 10;
+/// The longest name that a driver may give to a node. Unit: bytes.
+const NODE_ID_BYTES_MAX: usize = 192;
+/// What an attachment may tell, and the longest message of a failed one. Unit: bytes.
+const ATTACHED_BYTES_MAX: usize = 256 * 1024;
+const ERROR_BYTES_MAX: usize = 1024;
 
 /// A StorageClass.
 pub(super) fn class(class: &Cursor<'_>, errors: &mut Errors) {
@@ -142,8 +151,7 @@ pub(super) fn class_change(new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Erro
 
 /// A CSIDriver.
 pub(super) fn driver(driver: &Cursor<'_>, errors: &mut Errors) {
-    let (metadata, spec) = (driver.at("metadata"), driver.at("spec"));
-    pod::csi_driver_name(&metadata.at("name"), errors);
+    let spec = driver.at("spec");
     let policy = spec.at("fsGroupPolicy");
     if policy.is_set() {
         errors.check_one_of(&policy, &["File", "None", "ReadWriteOnceWithFSType"]);
@@ -155,6 +163,27 @@ pub(super) fn driver(driver: &Cursor<'_>, errors: &mut Errors) {
             errors.unsupported_as(&modes, mode.text().into(), &["Persistent", "Ephemeral"]);
         }
     }
+    let period = spec.at("nodeAllocatableUpdatePeriodSeconds");
+    if period.integer().is_some_and(|secs| secs < ALLOCATABLE_UPDATE_SECS_MIN) {
+        let detail = format!("must be greater than or equal to {ALLOCATABLE_UPDATE_SECS_MIN} seconds");
+        errors.invalid(&period, detail);
+    }
+    let in_secrets = spec.at("serviceAccountTokenInSecrets");
+    if in_secrets.is_set() && spec.at("tokenRequests").is_empty() {
+        let detail = "serviceAccountTokenInSecrets is set but no tokenRequests are specified";
+        errors.invalid(&in_secrets, detail);
+    }
+}
+
+/// A changed CSIDriver: how volumes come to pods, and for how long they are there, stays.
+pub(super) fn driver_change(new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Errors) {
+    let (new, old) = (new.at("spec"), old.at("spec"));
+    let attach = new.at("attachRequired");
+    if !attach.same_as(&old.at("attachRequired")) {
+        // Upstream names the field so.
+        errors.invalid_as(&new.at("attachedRequired"), attach.value.clone(), IMMUTABLE);
+    }
+    errors.check_immutable(&new.at("volumeLifecycleModes"), &old.at("volumeLifecycleModes"));
 }
 
 /// The tokens that a driver wants to be given with each volume.
@@ -188,18 +217,51 @@ pub(super) fn node(node: &Cursor<'_>, errors: &mut Errors) {
         pod::csi_driver_name(&name, errors);
         if id.is_empty() {
             errors.required(&id, "");
+        } else if id.text().len() > NODE_ID_BYTES_MAX {
+            errors.invalid(&id, format!("must be {NODE_ID_BYTES_MAX} characters or less"));
         }
         let allocatable = driver.at("allocatable");
         errors.check_not_negative(&allocatable.at("count"));
-        let mut keys = BTreeSet::new();
-        for key in driver.at("topologyKeys").items() {
-            if !keys.insert(key.text().to_owned()) {
-                errors.duplicate(&key);
-            }
-            errors.complaints(&key, names::qualified_name(key.text()));
-        }
         if !seen.insert(name.text().to_owned()) {
             errors.duplicate(&name);
+        }
+        let mut keys = BTreeSet::new();
+        for key in driver.at("topologyKeys").items() {
+            // Upstream names the driver, not the key.
+            let key = key.text();
+            if key.is_empty() {
+                errors.required(&driver, "");
+            }
+            if !keys.insert(key.to_owned()) {
+                errors.duplicate_as(&driver, key);
+            }
+            for complaint in names::qualified_name(key) {
+                errors.invalid_as(&driver, key, complaint);
+            }
+        }
+    }
+}
+
+/// A changed CSINode: what a driver said when it came stays, but for how many volumes the node can have.
+pub(super) fn node_change(new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Errors) {
+    let said = |driver: &Cursor<'_>| {
+        let mut driver = driver.value.clone();
+        if let Some(fields) = driver.as_object_mut() {
+            fields.remove("allocatable");
+        }
+        driver
+    };
+    let (new, old) = (new.at("spec"), old.at("spec"));
+    let drivers = new.at("drivers");
+    for before in old.at("drivers").items() {
+        for after in drivers
+            .items()
+            .filter(|after| after.at("name").same_as(&before.at("name")))
+        {
+            let (before, after) = (said(&before), said(&after));
+            if !semantically_equal(&before, &after) {
+                errors.invalid_as(&drivers, after, IMMUTABLE);
+            }
         }
     }
 }
@@ -207,7 +269,10 @@ pub(super) fn node(node: &Cursor<'_>, errors: &mut Errors) {
 /// A VolumeAttachment.
 pub(super) fn attachment(attachment: &Cursor<'_>, errors: &mut Errors) {
     let spec = attachment.at("spec");
-    pod::csi_driver_name(&spec.at("attacher"), errors);
+    let attacher = spec.at("attacher");
+    if attacher.is_empty() {
+        errors.required(&attacher, "");
+    }
     let (source, node) = (spec.at("source"), spec.at("nodeName"));
     let (named, inline) = (source.at("persistentVolumeName"), source.at("inlineVolumeSpec"));
     match (named.is_set(), inline.is_set()) {
@@ -219,13 +284,41 @@ pub(super) fn attachment(attachment: &Cursor<'_>, errors: &mut Errors) {
             &source,
             "must specify exactly one of inlineVolumeSpec and persistentVolumeName",
         ),
-        (true, false) => errors.complaints(&named, names::dns_subdomain(named.text())),
-        (false, true) => {}
+        (true, false) if named.is_empty() => errors.required(&named, "must specify non empty persistentVolumeName"),
+        (true, false) | (false, true) => {}
     }
-    if node.is_empty() {
-        errors.required(&node, "");
-    } else {
-        errors.complaints(&node, names::dns_subdomain(node.text()));
+    for complaint in names::dns_subdomain(node.text()) {
+        errors.invalid_as(&node, node.text(), complaint);
+    }
+    let status = attachment.at("status");
+    let metadata = status.at("attachmentMetadata");
+    let bytes: usize = metadata
+        .members()
+        .map(|(key, value)| key.len() + value.text().len())
+        .sum();
+    if bytes > ATTACHED_BYTES_MAX {
+        errors.too_long(&metadata, ATTACHED_BYTES_MAX);
+    }
+    for error in [status.at("attachError"), status.at("detachError")] {
+        let (message, code) = (error.at("message"), error.at("errorCode"));
+        if message.text().len() > ERROR_BYTES_MAX {
+            // Upstream tells the limit of the metadata here.
+            errors.too_long(&message, ATTACHED_BYTES_MAX);
+        }
+        if code.integer().is_some_and(|code| code < 0) {
+            errors.invalid(&code, "must be between 0 and 2147483647, inclusive");
+        }
+    }
+}
+
+/// A new VolumeAttachment names its driver and its volume as they may be named.
+pub(super) fn new_attachment(attachment: &Cursor<'_>, errors: &mut Errors) {
+    let spec = attachment.at("spec");
+    pod::csi_driver_name(&spec.at("attacher"), errors);
+    let source = spec.at("source");
+    let named = source.at("persistentVolumeName");
+    if named.is_set() {
+        errors.complaints(&named, names::dns_subdomain(named.text()));
     }
 }
 
@@ -355,6 +448,51 @@ mod tests {
             node,
             &json!({"spec": {"drivers": drivers}}),
             &["spec.drivers[0].allocatable.count: Invalid value: -1: must be greater than or equal to 0"],
+        );
+    }
+
+    fn changed(rule: fn(&Cursor<'_>, &Cursor<'_>, &mut Errors), new: &Value, old: &Value) -> Vec<String> {
+        let mut errors = Errors::default();
+        rule(&Cursor::root(new), &Cursor::root(old), &mut errors);
+        errors.into_list().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn how_a_driver_attaches_volumes_stays() {
+        let driver = |attach: bool, republish: bool| json!({"spec": {"attachRequired": attach, "requiresRepublish": republish, "volumeLifecycleModes": ["Persistent"]}});
+        assert_eq!(
+            changed(driver_change, &driver(true, true), &driver(true, false)),
+            [""; 0]
+        );
+        assert_eq!(
+            changed(driver_change, &driver(false, false), &driver(true, false)),
+            ["spec.attachedRequired: Invalid value: false: field is immutable"]
+        );
+    }
+
+    #[test]
+    fn a_driver_says_the_same_of_a_node_but_how_many_volumes_it_can_have() {
+        let node = |id: &str, count: i64| json!({"spec": {"drivers": [{"name": "d", "nodeID": id, "allocatable": {"count": count}}]}});
+        assert_eq!(changed(node_change, &node("a", 5), &node("a", 3)), [""; 0]);
+        let [told] = &changed(node_change, &node("b", 3), &node("a", 3))[..] else {
+            panic!("one thing is wrong");
+        };
+        assert!(
+            told.starts_with("spec.drivers: Invalid value: ") && told.ends_with(": field is immutable"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn tokens_go_into_secrets_only_where_some_are_asked_for() {
+        check(
+            super::driver,
+            &json!({"spec": {"serviceAccountTokenInSecrets": true, "nodeAllocatableUpdatePeriodSeconds": 9}}),
+            &[
+                "spec.nodeAllocatableUpdatePeriodSeconds: Invalid value: 9: must be greater than or equal to 10 seconds",
+                "spec.serviceAccountTokenInSecrets: Invalid value: true: serviceAccountTokenInSecrets is set but no \
+                 tokenRequests are specified",
+            ],
         );
     }
 }

@@ -162,33 +162,9 @@ fn managed_by(at: &Cursor<'_>, errors: &mut Errors) {
     if !at.is_set() {
         return;
     }
-    domain_prefixed_path(at, errors);
+    meta::domain_prefixed_path(at, errors);
     if at.text().len() > MANAGED_BY_BYTES_MAX {
         errors.too_long(at, MANAGED_BY_BYTES_MAX);
-    }
-}
-
-fn domain_prefixed_path(at: &Cursor<'_>, errors: &mut Errors) {
-    const FORM: &str = "must be a domain-prefixed path (such as \"acme.io/foo\")";
-    let text = at.text();
-    if text.is_empty() {
-        errors.required(at, "");
-        return;
-    }
-    let (host, path) = match text.split_once('/') {
-        Some((host, path)) if !host.is_empty() && !path.is_empty() => (host, path),
-        _ => {
-            errors.invalid(at, FORM);
-            return;
-        }
-    };
-    for complaint in names::dns_subdomain(host) {
-        errors.invalid_as(at, host, complaint);
-    }
-    let in_path = |c: char| c.is_ascii_alphanumeric() || "/-._~%!$&'()*+,;=:".contains(c);
-    if !path.chars().all(in_path) {
-        let detail = names::pattern_message("Invalid path", r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+", &[]);
-        errors.invalid_as(at, path, detail);
     }
 }
 
