@@ -62,7 +62,7 @@ pub struct Kubectl {
 
 impl Kubectl {
     /// The kubectl of `$KUBECTL`, else of `PATH`. `home` is where it may keep its caches.
-    pub(crate) fn new(kubeconfig: &Path, home: &Path) -> Self {
+    pub fn new(kubeconfig: &Path, home: &Path) -> Self {
         Self {
             program: own_kubectl(),
             kubeconfig: kubeconfig.to_owned(),

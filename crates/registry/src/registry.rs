@@ -145,6 +145,11 @@ impl Registry {
         self.store.failure()
     }
 
+    /// Waits until nothing can be stored any more, and says why.
+    pub async fn store_failed(&self) -> Arc<str> {
+        self.store.failed().await
+    }
+
     /// How many watches of a kind are open.
     pub fn watchers(&self, resource: &'static Resource) -> usize {
         self.cache.watchers(resource.stored())

@@ -15,16 +15,17 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::index::{Index, Pending};
 use crate::port::{
-    Commit, CommitError, CommitFuture, KeyValue, Observer, Op, Page, RangeQuery, ReadError, Revision, Store, Txn,
+    Commit, CommitError, CommitFuture, FailureFuture, KeyValue, Observer, Op, Page, RangeQuery, ReadError, Revision,
+    Store, Txn,
 };
 
 /// The format this version writes, and the newest it reads.
@@ -42,6 +43,8 @@ const BATCH_BYTES_MAX: usize = 16 << 20;
 const OBJECTS: TableDefinition<'_, &[u8], (u64, u64, &[u8])> = TableDefinition::new("objects");
 const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
 const REVISION: &str = "revision";
+/// What is said of a store whose writer is gone without having said why.
+const WRITER_ENDED: &str = "its writer has ended";
 
 /// A data directory cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +92,7 @@ pub struct DurableStore {
     requests: Mutex<Option<Sender<Request>>>,
     writer: Option<JoinHandle<()>>,
     /// Set once, by the writer, when it cannot write any more.
-    failure: Arc<OnceLock<Arc<str>>>,
+    failure: watch::Receiver<Option<Arc<str>>>,
 }
 
 type Outcome = Result<Revision, CommitError>;
@@ -119,21 +122,26 @@ impl DurableStore {
                 },
                 other => unreadable(other.into()),
             })?;
-        let index = Arc::new(RwLock::new(load(&database).map_err(unreadable)?));
+        let index = load(&database).map_err(unreadable)?;
+        Self::start(database, index).map_err(|source| OpenError::Directory {
+            path: directory.to_owned(),
+            source,
+        })
+    }
+
+    /// Starts the writer of a database whose state was loaded.
+    fn start(database: Database, index: Index) -> io::Result<Self> {
+        let index = Arc::new(RwLock::new(index));
         let (requests, waiting) = channel();
-        let failure = Arc::new(OnceLock::new());
+        let (failed, failure) = watch::channel(None);
         let writer = Writer {
             database,
             index: Arc::clone(&index),
-            failure: Arc::clone(&failure),
+            failure: failed,
         };
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || writer.run(&waiting))
-            .map_err(|source| OpenError::Directory {
-                path: directory.to_owned(),
-                source,
-            })?;
+            .spawn(move || writer.run(&waiting))?;
         Ok(Self {
             index,
             requests: Mutex::new(Some(requests)),
@@ -163,7 +171,7 @@ impl Store for DurableStore {
         Box::pin(async move {
             match answered.await {
                 Ok(result) => result,
-                Err(_) => Err(CommitError::Failed("its writer has ended".into())),
+                Err(_) => Err(CommitError::Failed(WRITER_ENDED.into())),
             }
         })
     }
@@ -193,7 +201,18 @@ impl Store for DurableStore {
     }
 
     fn failure(&self) -> Option<Arc<str>> {
-        self.failure.get().cloned()
+        self.failure.borrow().clone()
+    }
+
+    fn failed(&self) -> FailureFuture {
+        let mut failure = self.failure.clone();
+        Box::pin(async move {
+            match failure.wait_for(Option::is_some).await.as_deref() {
+                Ok(Some(why)) => Arc::clone(why),
+                // The store was dropped, or its writer has ended; only the latter can be seen from here.
+                _ => WRITER_ENDED.into(),
+            }
+        })
     }
 }
 
@@ -213,7 +232,7 @@ struct Writer {
     database: Database,
     index: Arc<RwLock<Index>>,
     /// Why nothing can be written any more.
-    failure: Arc<OnceLock<Arc<str>>>,
+    failure: watch::Sender<Option<Arc<str>>>,
 }
 
 /// The outcome of each transaction of a batch before the sync, in order.
@@ -241,18 +260,21 @@ impl Writer {
 
     fn write(&self, requests: Vec<Request>) {
         let batch = self.resolve(requests);
-        if self.failure.get().is_none()
+        let mut failure = self.failure.borrow().clone();
+        if failure.is_none()
             && !batch.commits.is_empty()
             && let Err(error) = self.sync(&batch.commits)
         {
             tracing::error!(%error, "the store cannot write any more");
-            let _ = self.failure.set(error.to_string().into());
+            failure = Some(error.to_string().into());
         }
-        if let Some(failure) = self.failure.get() {
+        if let Some(failure) = failure {
             for (answer, _) in batch.answers {
                 // Nobody waits for an answer that cannot be delivered.
-                let _ = answer.send(Err(CommitError::Failed(Arc::clone(failure))));
+                let _ = answer.send(Err(CommitError::Failed(Arc::clone(&failure))));
             }
+            // Told after the answers: whoever ends the process because of it should find them on their way.
+            self.failure.send_replace(Some(failure));
             return;
         }
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
@@ -381,4 +403,98 @@ fn size(txn: &Txn) -> usize {
             Op::Delete { .. } => 0,
         })
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use redb::StorageBackend;
+    use redb::backends::InMemoryBackend;
+
+    use super::*;
+
+    /// A disk that can become full, and outlives the stores on it.
+    #[derive(Clone, Debug, Default)]
+    struct Disk {
+        bytes: Arc<InMemoryBackend>,
+        is_full: Arc<AtomicBool>,
+    }
+
+    impl Disk {
+        fn room(&self) -> io::Result<()> {
+            match self.is_full.load(Ordering::SeqCst) {
+                true => Err(io::ErrorKind::StorageFull.into()),
+                false => Ok(()),
+            }
+        }
+
+        fn open(&self) -> DurableStore {
+            let database = Database::builder()
+                .create_with_backend(self.clone())
+                .expect("a database");
+            let index = load(&database).expect("a readable database");
+            DurableStore::start(database, index).expect("a thread")
+        }
+    }
+
+    impl StorageBackend for Disk {
+        fn len(&self) -> io::Result<u64> {
+            self.bytes.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.bytes.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.room()?;
+            self.bytes.set_len(len)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            self.room()?;
+            self.bytes.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.room()?;
+            self.bytes.write(offset, data)
+        }
+    }
+
+    fn put(key: &'static str) -> Txn {
+        Txn {
+            compares: Vec::new(),
+            ops: vec![Op::Put {
+                key: key.into(),
+                value: "v".into(),
+                attachment: None,
+            }],
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_ends_writing_and_takes_nothing_that_was_acknowledged() {
+        let disk = Disk::default();
+        let store = disk.open();
+        store.commit(put("a")).await.expect("there is room");
+        assert_eq!(store.failure(), None);
+
+        disk.is_full.store(true, Ordering::SeqCst);
+        let refused = store.commit(put("b")).await.expect_err("there is no room");
+        assert!(matches!(refused, CommitError::Failed(_)), "{refused}");
+        let why = store.failed().await;
+        assert_eq!(store.failure(), Some(why));
+
+        // Room that is found later does not help: what the failed commit left behind is known after a restart only.
+        disk.is_full.store(false, Ordering::SeqCst);
+        store.commit(put("c")).await.expect_err("the store has failed for good");
+        assert!(store.get(b"a").is_some() && store.get(b"b").is_none());
+        drop(store);
+
+        let store = disk.open();
+        assert!(store.get(b"a").is_some() && store.get(b"c").is_none());
+        store.commit(put("d")).await.expect("there is room again");
+    }
 }

@@ -15,6 +15,6 @@ pub mod port;
 pub use durable::{DurableStore, OpenError};
 pub use memory::MemoryStore;
 pub use port::{
-    Attachment, Change, Commit, CommitError, CommitFuture, Compare, KeyValue, Observer, Op, Page, RangeQuery,
-    ReadError, Revision, Store, Txn,
+    Attachment, Change, Commit, CommitError, CommitFuture, Compare, FailureFuture, KeyValue, Observer, Op, Page,
+    RangeQuery, ReadError, Revision, Store, Txn,
 };

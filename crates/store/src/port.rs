@@ -23,6 +23,9 @@ pub type Attachment = Arc<dyn Any + Send + Sync>;
 /// The outcome of a commit, once it is known.
 pub type CommitFuture = Pin<Box<dyn Future<Output = Result<Revision, CommitError>> + Send>>;
 
+/// Resolves once nothing can be written any more, to the reason.
+pub type FailureFuture = Pin<Box<dyn Future<Output = Arc<str>> + Send>>;
+
 /// A transaction: changes that are made together if all comparisons hold, or not at all.
 #[derive(Debug, Default)]
 pub struct Txn {
@@ -242,5 +245,10 @@ pub trait Store: Send + Sync + 'static {
     /// fail has nothing to say.
     fn failure(&self) -> Option<Arc<str>> {
         None
+    }
+
+    /// Waits until nothing can be written any more, and says why; forever with an engine that cannot fail.
+    fn failed(&self) -> FailureFuture {
+        Box::pin(std::future::pending())
     }
 }

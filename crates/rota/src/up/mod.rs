@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rota_agent::env::ApiServerAddress;
 use rota_agent::tokens::{ClusterTokens, Tokens};
 use rota_api::Timestamp;
@@ -70,9 +70,9 @@ pub(crate) async fn command(args: UpArgs) -> Result<ExitCode> {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
-        () = running.failed() => {
+        why = running.failed() => {
             running.stop().await?;
-            bail!("a part of the cluster stopped; the log above says why");
+            return Err(why);
         }
     }
     running.stop().await?;
@@ -109,6 +109,7 @@ fn announce(running: &Running, took: Duration, as_json: bool) {
 /// A cluster that runs in this process.
 pub(crate) struct Running {
     data: DataDir,
+    registry: Arc<Registry>,
     kubeconfig: PathBuf,
     server: String,
     /// What other machines join with; `None` where they cannot reach the server.
@@ -217,6 +218,7 @@ impl Running {
 
         let mut running = Self {
             data,
+            registry: Arc::clone(&registry),
             kubeconfig,
             join_token: Some(join_token).filter(|_| !address.ip().is_loopback()),
             server: url,
@@ -270,9 +272,16 @@ impl Running {
         &self.kubeconfig
     }
 
-    /// Waits until a part stops that should not.
-    async fn failed(&self) {
-        self.failed.cancelled().await;
+    /// Waits until the cluster cannot go on, and says why.
+    async fn failed(&self) -> anyhow::Error {
+        tokio::select! {
+            () = self.failed.cancelled() => anyhow!("a part of the cluster stopped; the log above says why"),
+            why = self.registry.store_failed() => anyhow!(
+                "nothing can be stored in {} any more: {why}; everything that was acknowledged is there: make room or mend \
+                 the disk, then start again",
+                self.data.store().display()
+            ),
+        }
     }
 
     /// Stops everything. Containers go on running, except those of an ephemeral cluster.
