@@ -10,6 +10,7 @@ use futures::{StreamExt, stream};
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::case::{Case, Step};
@@ -108,13 +109,21 @@ async fn one(clients: &Clients, case: &Case, namespace: &str) -> Outcome {
     }
     for (at, step) in case.steps.iter().enumerate() {
         if let Some(seconds) = step.pause_s {
-            tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+            pause(Duration::from_secs_f64(seconds)).await;
         }
         if let Err(why) = running.step(step).await {
             return Outcome::Failed(format!("step {at} {} {}: {why}", step.method, step.path));
         }
     }
     Outcome::Passed
+}
+
+/// Waits for so long, and for the next second to begin: times in objects are whole seconds, and steps that were recorded one
+/// right after the other fell into one.
+async fn pause(length: Duration) {
+    tokio::time::sleep(length).await;
+    let past = Duration::from_nanos(Timestamp::now().subsec_nanosecond().unsigned_abs().into());
+    tokio::time::sleep(Duration::from_secs(1).saturating_sub(past)).await;
 }
 
 impl Running<'_> {
