@@ -130,8 +130,10 @@ fn find(served: Served, method: &Method, info: &RequestInfo) -> Result<Target, A
     let named_create = info.verb == "create" && subresource.is_none() && !info.name.is_empty();
     let across_namespaces = unplaced && !matches!(info.verb.as_str(), "list" | "watch");
     let nameless = info.name.is_empty() && matches!(info.verb.as_str(), "update" | "patch");
-    if *method == Method::HEAD || !verbs.contains(&info.verb.as_str()) || named_create || across_namespaces || nameless
-    {
+    // What asks for the head of an answer, or for what can be asked, is for the one behind the proxy.
+    let is_passed_on = info.subresource == "proxy" && matches!(*method, Method::HEAD | Method::OPTIONS);
+    let is_served = is_passed_on || (*method != Method::HEAD && verbs.contains(&info.verb.as_str()));
+    if !is_served || named_create || across_namespaces || nameless {
         return Err(method_not_allowed());
     }
     check_name(&info.name)?;

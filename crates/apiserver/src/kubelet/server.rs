@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
@@ -42,13 +42,27 @@ pub struct NodeEndpoint {
     listener: TcpListener,
     address: SocketAddr,
     tls: TlsAcceptor,
-    shared: Arc<Shared>,
+    api: Arc<NodeApi>,
 }
 
-struct Shared {
-    node: String,
-    nodes: Arc<dyn NodeAccess>,
-    ending: CancellationToken,
+/// What a node answers, whoever listens for it.
+pub(crate) struct NodeApi {
+    /// The node's name.
+    pub(crate) node: String,
+    /// Reaches its containers.
+    pub(crate) nodes: Arc<dyn NodeAccess>,
+    /// Cancelled when what is open is to end.
+    pub(crate) ending: CancellationToken,
+}
+
+/// What is asked of a node.
+pub(crate) struct Asked<'a> {
+    /// Without the escapes of URLs.
+    pub(crate) path: &'a str,
+    pub(crate) query: &'a Query,
+    pub(crate) headers: &'a HeaderMap,
+    /// The connection itself, once the reply has switched protocols.
+    pub(crate) upgrade: Option<OnUpgrade>,
 }
 
 impl NodeEndpoint {
@@ -79,7 +93,7 @@ impl NodeEndpoint {
             address: listener.local_addr().map_err(failed)?,
             listener,
             tls: TlsAcceptor::from(Arc::new(tls::server(identity, ca_pem, tls::Clients::Known)?)),
-            shared: Arc::new(Shared {
+            api: Arc::new(NodeApi {
                 node,
                 nodes,
                 ending: CancellationToken::new(),
@@ -103,7 +117,7 @@ impl NodeEndpoint {
             };
             match accepted {
                 Ok((socket, _)) => {
-                    connections.spawn(connect(socket, self.tls.clone(), Arc::clone(&self.shared)));
+                    connections.spawn(connect(socket, self.tls.clone(), Arc::clone(&self.api)));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -111,11 +125,11 @@ impl NodeEndpoint {
                 }
             }
         }
-        self.shared.ending.cancel();
+        self.api.ending.cancel();
     }
 }
 
-async fn connect(socket: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>) {
+async fn connect(socket: TcpStream, tls: TlsAcceptor, api: Arc<NodeApi>) {
     let _ = socket.set_nodelay(true);
     let Ok(Ok(stream)) = tokio::time::timeout(HEAD_TIMEOUT, tls.accept(socket)).await else {
         return;
@@ -126,8 +140,8 @@ async fn connect(socket: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>) {
         .and_then(|certificate| certificate::user(certificate));
     let is_api_server = user.is_some_and(|user| user.name == API_SERVER);
     let service = service_fn(move |request: http::Request<Incoming>| {
-        let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(answer(&shared, is_api_server, request).await) }
+        let api = Arc::clone(&api);
+        async move { Ok::<_, Infallible>(answer(&api, is_api_server, request).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -139,7 +153,7 @@ async fn connect(socket: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>) {
     }
 }
 
-async fn answer(shared: &Shared, is_api_server: bool, mut request: http::Request<Incoming>) -> Reply {
+async fn answer(api: &NodeApi, is_api_server: bool, mut request: http::Request<Incoming>) -> Reply {
     if !is_api_server {
         return reply::text(StatusCode::FORBIDDEN, "only the API server may ask\n");
     }
@@ -148,31 +162,13 @@ async fn answer(shared: &Shared, is_api_server: bool, mut request: http::Request
     let Some(path) = unescape(request.uri().path(), false) else {
         return reply::text(StatusCode::BAD_REQUEST, "the path is not valid UTF-8\n");
     };
-    let words: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let answered = match words.as_slice() {
-        ["healthz"] => Ok(reply::text(StatusCode::OK, "ok")),
-        ["containerLogs", namespace, pod, container] => {
-            let container = shared.container(namespace, pod, "", container);
-            shared.log(&container, &query).await
-        }
-        [verb @ ("exec" | "attach"), namespace, pod, rest @ ..] => {
-            let switch = shared.switch(&request, upgrade);
-            let (uid, container) = match rest {
-                [container] => ("", *container),
-                [uid, container] => (*uid, *container),
-                _ => return not_found(),
-            };
-            let container = shared.container(namespace, pod, uid, container);
-            serve::session(switch, container, session_options(&query), *verb == "attach").await
-        }
-        ["portForward", namespace, pod, uid @ ..] if uid.len() < 2 => {
-            let switch = shared.switch(&request, upgrade);
-            let container = shared.container(namespace, pod, uid.first().unwrap_or(&""), "");
-            serve::asked_ports(query.all("port")).and_then(|asked| serve::ports(switch, container, &asked))
-        }
-        _ => return not_found(),
+    let asked = Asked {
+        path: &path,
+        query: &query,
+        headers: request.headers(),
+        upgrade,
     };
-    answered.unwrap_or_else(|error| refuse(&error))
+    api.answer(asked).await
 }
 
 fn not_found() -> Reply {
@@ -196,7 +192,42 @@ fn session_options(query: &Query) -> SessionOptions {
     }
 }
 
-impl Shared {
+impl NodeApi {
+    /// Answers a request of somebody who may ask.
+    pub(crate) async fn answer(&self, mut asked: Asked<'_>) -> Reply {
+        let query = asked.query;
+        let words: Vec<&str> = asked.path.trim_matches('/').split('/').collect();
+        let answered = match words.as_slice() {
+            ["healthz"] => Ok(reply::text(StatusCode::OK, "ok")),
+            ["containerLogs", namespace, pod, container] => {
+                let container = self.container(namespace, pod, "", container);
+                self.log(&container, query).await
+            }
+            [verb @ ("exec" | "attach"), namespace, pod, rest @ ..] => {
+                let (uid, container) = match rest {
+                    [container] => ("", *container),
+                    [uid, container] => (*uid, *container),
+                    _ => return not_found(),
+                };
+                let container = self.container(namespace, pod, uid, container);
+                serve::session(
+                    self.switch(&mut asked),
+                    container,
+                    session_options(query),
+                    *verb == "attach",
+                )
+                .await
+            }
+            ["portForward", namespace, pod, uid @ ..] if uid.len() < 2 => {
+                let container = self.container(namespace, pod, uid.first().unwrap_or(&""), "");
+                serve::asked_ports(query.all("port"))
+                    .and_then(|ports| serve::ports(self.switch(&mut asked), container, &ports))
+            }
+            _ => return not_found(),
+        };
+        answered.unwrap_or_else(|error| refuse(&error))
+    }
+
     fn container(&self, namespace: &str, pod: &str, uid: &str, container: &str) -> ContainerRef {
         ContainerRef {
             node: self.node.clone(),
@@ -207,10 +238,10 @@ impl Shared {
         }
     }
 
-    fn switch<'a>(&self, request: &'a http::Request<Incoming>, upgrade: Option<OnUpgrade>) -> Switch<'a> {
+    fn switch<'a>(&self, asked: &mut Asked<'a>) -> Switch<'a> {
         Switch {
-            headers: request.headers(),
-            upgrade,
+            headers: asked.headers,
+            upgrade: asked.upgrade.take(),
             nodes: Arc::clone(&self.nodes),
             ending: self.ending.clone(),
         }

@@ -95,6 +95,22 @@ pub(crate) fn client_of_anybody(identity: &Identity) -> Result<Arc<ClientConfig>
     Ok(Arc::new(config))
 }
 
+/// A client without identity, which believes every server.
+///
+/// Errors: TLS cannot be set up.
+pub(crate) fn client_without_identity() -> Result<Arc<ClientConfig>, BindError> {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(broken)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Believing {
+            provider: provider(),
+            who: Who::Anybody,
+        }))
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
 /// A client without identity, which believes servers of the one authority whose certificate has that SHA-256 fingerprint.
 ///
 /// Errors: TLS cannot be set up.

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use rota_api::Write;
 use rota_api::validate::Checks;
 use rota_apiserver::node_access::NoNodes;
-use rota_apiserver::{Config, Identity, Pki, Server, authorization};
+use rota_apiserver::{Config, Identity, NodeAccess, Pki, Server, authorization};
 use rota_registry::{Caller, Env, Registry, Settings, bootstrap};
 use rota_store::MemoryStore;
 use rustls::pki_types::pem::PemObject;
@@ -56,6 +56,15 @@ impl World {
 
     /// A server set up as `change` says.
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start(change, Arc::new(NoNodes)).await
+    }
+
+    /// A server that reaches what runs on nodes through `nodes`.
+    pub async fn reaching(nodes: Arc<dyn NodeAccess>) -> Self {
+        Self::start(|_| {}, nodes).await
+    }
+
+    async fn start(change: impl FnOnce(&mut Config), nodes: Arc<dyn NodeAccess>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let pki = Arc::new(Pki::open(directory.path(), Timestamp::now()).unwrap());
         let settings = Settings::new(Checks {
@@ -67,9 +76,7 @@ impl World {
         authorization::bootstrap::ensure(&registry).await.unwrap();
         let mut config = Config::new(SocketAddr::from(([127, 0, 0, 1], 0)), Arc::clone(&pki));
         change(&mut config);
-        let server = Server::bind(config, Arc::clone(&registry), Arc::new(NoNodes))
-            .await
-            .unwrap();
+        let server = Server::bind(config, Arc::clone(&registry), nodes).await.unwrap();
         let address = server.address();
         let stop = CancellationToken::new();
         tokio::spawn(server.run(stop.clone()));
