@@ -83,8 +83,13 @@ impl Wanted<'_> {
 
     fn mounts(&self, environment: &Environment) -> Result<Vec<Mount>, String> {
         let mut mounts = Vec::new();
+        let mut filled = Vec::new();
         for mount in self.container.volume_mounts.iter().flatten() {
-            mounts.push(self.mount(mount, environment)?);
+            let made = self.mount(mount, environment)?;
+            if volumes::is_read_only(self.pod, &mount.name) && made.source.is_dir() {
+                filled.push((made.target.clone(), made.source.clone()));
+            }
+            mounts.push(made);
         }
         let uid = self.pod.metadata.uid.as_deref().unwrap_or_default();
         let etc = self.context.paths.etc(uid);
@@ -100,6 +105,15 @@ impl Wanted<'_> {
                     target,
                     ..Mount::default()
                 });
+            }
+        }
+        // Inside, no place can be made in what is only read.
+        for (target, source) in &filled {
+            for mount in &mounts {
+                if let Ok(below) = mount.target.strip_prefix(target) {
+                    volumes::make_place(source, below, mount.source.is_dir())
+                        .map_err(|error| format!("make a place for {}: {error}", mount.target.display()))?;
+                }
             }
         }
         // What is mounted below another mount comes after it, in whatever order the pod lists them.

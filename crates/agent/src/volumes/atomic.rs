@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use super::payload::Payload;
 
@@ -128,11 +128,13 @@ fn link_names(directory: &Path, payload: &Payload) -> io::Result<()> {
         }
     }
     for entry in fs::read_dir(directory)? {
-        let name = entry?.file_name();
-        let is_ours = name
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_wanted = name
             .to_str()
             .is_some_and(|name| names.contains(name) || name.starts_with(".."));
-        if !is_ours {
+        // What is no link is a place on which something else is mounted.
+        if !is_wanted && entry.file_type()?.is_symlink() {
             remove_if_there(&directory.join(name))?;
         }
     }
@@ -142,8 +144,9 @@ fn link_names(directory: &Path, payload: &Payload) -> io::Result<()> {
 fn remove_stale(directory: &Path, generation: &str) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        let name: PathBuf = entry.file_name().into();
-        let is_stale = entry.file_type()?.is_dir() && name != Path::new(generation);
+        let name = entry.file_name();
+        let is_generation = name.to_str().is_some_and(|name| name.starts_with(".."));
+        let is_stale = is_generation && entry.file_type()?.is_dir() && name != generation;
         if is_stale {
             fs::remove_dir_all(entry.path())?;
         }
@@ -190,6 +193,19 @@ mod tests {
         write(&directory, &payload(&[("a", "3"), ("c", "4")]), None).unwrap();
         assert_eq!(names(&directory), ["..2", "..data", "a", "c"]);
         assert_eq!(fs::read_to_string(directory.join("a")).unwrap(), "3");
+    }
+
+    #[test]
+    fn a_place_on_which_something_else_is_mounted_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("v");
+        write(&directory, &payload(&[("a", "1")]), None).unwrap();
+        for (place, is_directory) in [("deep/er", true), ("file", false), ("a", false), ("../out", true)] {
+            crate::volumes::make_place(&directory, Path::new(place), is_directory).unwrap();
+        }
+        write(&directory, &payload(&[("b", "2")]), None).unwrap();
+        assert_eq!(names(&directory), ["..2", "..data", "b", "deep", "file"]);
+        assert!(directory.join("deep/er").is_dir() && !root.path().join("out").exists());
     }
 
     #[test]

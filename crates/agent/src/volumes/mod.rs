@@ -16,7 +16,7 @@ mod payload;
 mod sub_path;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rota_api::Timestamp;
 use rota_api::k8s::api::core::v1::{EmptyDirVolumeSource, HostPathVolumeSource, Pod, Volume};
@@ -123,6 +123,25 @@ pub(crate) fn is_read_only(pod: &Pod, name: &str) -> bool {
             || volume.downward_api.is_some()
             || volume.projected.is_some()
     })
+}
+
+/// Makes the place in a volume of the node's files on which something else is mounted. What is there already stays.
+/// Source: kubernetes `pkg/volume/util/nested_volumes.go`.
+pub(crate) fn make_place(volume: &Path, below: &Path, is_directory: bool) -> io::Result<()> {
+    let is_plain = below
+        .components()
+        .all(|component| matches!(component, Component::Normal(_)));
+    let place = volume.join(below);
+    if !is_plain || place.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    if is_directory {
+        return std::fs::create_dir_all(place);
+    }
+    if let Some(parent) = place.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    std::fs::File::create_new(place).map(drop)
 }
 
 /// True when a pod's volumes tell its containers of the pod itself, and there is something else to tell than before.

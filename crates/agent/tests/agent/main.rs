@@ -516,6 +516,12 @@ async fn a_mount_below_another_comes_after_it_and_configuration_is_only_read() {
         .collect();
     let expected = [("/outer", true), ("/dw", true), ("/e", false), ("/outer/inner", false)];
     assert_eq!(all, expected);
+    let outer = spec
+        .mounts
+        .iter()
+        .find(|mount| mount.target.ends_with("outer"))
+        .unwrap();
+    assert!(outer.source.join("inner").is_dir(), "there is a place for it");
 }
 
 #[tokio::test]
