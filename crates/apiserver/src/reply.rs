@@ -3,6 +3,7 @@
 //! Objects are written from their shared bytes wherever the client wants JSON as it is stored; only other encodings and
 //! forms decode.
 
+use std::collections::HashSet;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -99,12 +100,9 @@ pub(crate) fn error(error: &ApiError, answer: &Answer) -> Reply {
 
 /// Adds `Warning` headers: each text once; if all of them are too much, each is shortened, and as many are sent as fit.
 pub(crate) fn warn(reply: &mut Reply, warnings: &[impl AsRef<str>]) {
-    let mut texts: Vec<&str> = Vec::new();
-    for warning in warnings.iter().map(AsRef::as_ref) {
-        if !warning.is_empty() && !texts.contains(&warning) {
-            texts.push(warning);
-        }
-    }
+    let mut seen = HashSet::new();
+    let texts = warnings.iter().map(AsRef::as_ref);
+    let mut texts: Vec<&str> = texts.filter(|text| !text.is_empty() && seen.insert(*text)).collect();
     let size = |text: &str| text.chars().count();
     if texts.iter().map(|text| size(text)).sum::<usize>() > WARNINGS_SIZE_MAX {
         let mut left = WARNINGS_SIZE_MAX;

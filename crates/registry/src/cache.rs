@@ -12,7 +12,7 @@ use rota_api::object::Encoded;
 use rota_api::{ApiError, Object, Resource, Revision, resource};
 use rota_store::{Commit, KeyValue, Observer};
 
-use crate::hub::{Change, Event, Hub};
+use crate::hub::{Arriving, Change, Event, Hub};
 use crate::key;
 use crate::select::{Interest, Selection};
 
@@ -195,7 +195,7 @@ impl Cache {
 pub(crate) struct Started {
     pub(crate) id: u64,
     pub(crate) backlog: VecDeque<Event>,
-    pub(crate) live: tokio::sync::mpsc::Receiver<Event>,
+    pub(crate) live: Arriving,
     /// The latest revision that `backlog` accounts for.
     pub(crate) revision: Revision,
 }

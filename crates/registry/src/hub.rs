@@ -6,6 +6,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use rota_api::{Object, Revision};
@@ -15,6 +17,9 @@ use crate::select::{Interest, Selection};
 
 /// How many events may wait for a watcher before it is cut off. Memory is taken only for what waits.
 const BUFFER_EVENTS_MAX: usize = 16_384;
+/// How much may wait for it: each event keeps a state of an object alive that nobody else may want any more. One event may always
+/// wait. Unit: bytes of encoded objects.
+const BUFFER_BYTES_MAX: usize = 64 << 20;
 
 /// What happened to a selected object.
 #[derive(Clone, Debug)]
@@ -32,6 +37,16 @@ pub enum Event {
         /// True for the one bookmark behind the initial state.
         initial_events_end: bool,
     },
+}
+
+impl Event {
+    /// The size of the object, in bytes as it is encoded.
+    fn size(&self) -> usize {
+        match self {
+            Self::Added(object) | Self::Modified(object) | Self::Deleted(object) => object.encoded().json.len(),
+            Self::Bookmark { .. } => 0,
+        }
+    }
 }
 
 /// A change of one object, before selection.
@@ -85,6 +100,47 @@ struct Watcher {
     /// Nothing up to this revision is sent: the watcher asked for what comes after it.
     from: Revision,
     events: mpsc::Sender<Event>,
+    /// How many bytes wait.
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Watcher {
+    /// Hands an event over; false when too much waits already.
+    fn send(&self, event: Event) -> bool {
+        let size = event.size();
+        let before = self.waiting.fetch_add(size, Ordering::Relaxed);
+        (before == 0 || before + size <= BUFFER_BYTES_MAX) && self.events.try_send(event).is_ok()
+    }
+}
+
+/// Where the events of a watcher arrive.
+pub(crate) struct Arriving {
+    events: mpsc::Receiver<Event>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Arriving {
+    /// The next event; `None` once the watcher was cut off and everything before that was taken.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.events.poll_recv(context).map(|event| self.taken(event))
+    }
+
+    /// The next event if there is one already.
+    pub(crate) fn try_next(&mut self) -> Option<Event> {
+        let event = self.events.try_recv().ok();
+        self.taken(event)
+    }
+
+    /// True when nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    fn taken(&self, event: Option<Event>) -> Option<Event> {
+        let size = event.as_ref().map_or(0, Event::size);
+        self.waiting.fetch_sub(size, Ordering::Relaxed);
+        event
+    }
 }
 
 /// The watchers of one kind.
@@ -100,13 +156,13 @@ pub(crate) struct Hub {
 
 impl Hub {
     /// Adds a watcher; returns its number and where its events arrive.
-    pub(crate) fn add(
-        &mut self,
-        selection: Selection,
-        interest: Interest,
-        from: Revision,
-    ) -> (u64, mpsc::Receiver<Event>) {
+    pub(crate) fn add(&mut self, selection: Selection, interest: Interest, from: Revision) -> (u64, Arriving) {
         let (events, arriving) = mpsc::channel(BUFFER_EVENTS_MAX);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let arriving = Arriving {
+            events: arriving,
+            waiting: Arc::clone(&waiting),
+        };
         let id = self.next;
         self.next += 1;
         self.places(&interest).push(id);
@@ -117,6 +173,7 @@ impl Hub {
                 interest,
                 from,
                 events,
+                waiting,
             },
         );
         (id, arriving)
@@ -168,7 +225,7 @@ impl Hub {
                 continue;
             }
             if let Some(event) = change.seen_by(&watcher.selection)
-                && watcher.events.try_send(event).is_err()
+                && !watcher.send(event)
             {
                 slow.push(*id);
             }

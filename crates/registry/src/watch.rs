@@ -9,10 +9,9 @@ use std::task::{Context, Poll};
 
 use futures::Stream;
 use rota_api::{ApiError, FieldError, Resource, Revision};
-use tokio::sync::mpsc;
 
 use crate::cache::{Cache, Started};
-use crate::hub::Event;
+use crate::hub::{Arriving, Event};
 use crate::list::{forbidden, invalid_options, not_supported, parse_version};
 use crate::select::Selection;
 use crate::view;
@@ -88,7 +87,7 @@ pub struct Watch {
     cache: Arc<Cache>,
     id: u64,
     backlog: VecDeque<Event>,
-    live: mpsc::Receiver<Event>,
+    live: Arriving,
     /// Everything up to here was delivered.
     seen: Revision,
     /// What `seen` becomes when the backlog is through.
@@ -133,7 +132,7 @@ impl Watch {
 
     /// The next event if there is one already.
     pub fn try_next(&mut self) -> Option<Event> {
-        let event = self.backlog.pop_front().or_else(|| self.live.try_recv().ok())?;
+        let event = self.backlog.pop_front().or_else(|| self.live.try_next())?;
         Some(self.show(event))
     }
 
@@ -154,7 +153,7 @@ impl Watch {
         if let Some(event) = self.backlog.pop_front() {
             return Poll::Ready(Some(self.show(event)));
         }
-        self.live.poll_recv(context).map(|event| event.map(|e| self.show(e)))
+        self.live.poll(context).map(|event| event.map(|e| self.show(e)))
     }
 
     fn show(&mut self, event: Event) -> Event {

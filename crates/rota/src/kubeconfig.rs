@@ -2,16 +2,30 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use rota_cluster::RemoteCluster;
 use serde_json::Value;
+
+/// Reads a kubeconfig.
+///
+/// Errors: there is none, or it cannot be read as one.
+pub(crate) fn read(file: &Path) -> Result<Kubeconfig> {
+    let read = || {
+        let bytes = std::fs::read(file)?;
+        let Ok(_) = std::str::from_utf8(&bytes) else {
+            bail!("it is not written in UTF-8 (a shell of Windows writes UTF-16, for one): save it as UTF-8");
+        };
+        Ok(Kubeconfig::read_from(file)?)
+    };
+    read().with_context(|| format!("reading kubeconfig {}", file.display()))
+}
 
 /// The cluster of a kubeconfig's current context.
 ///
 /// Errors: the file cannot be read or used, or the server does not answer.
 pub(crate) async fn connect(file: &Path) -> Result<RemoteCluster> {
-    let kubeconfig = Kubeconfig::read_from(file).with_context(|| format!("reading kubeconfig {}", file.display()))?;
+    let kubeconfig = read(file)?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .with_context(|| format!("using kubeconfig {}", file.display()))?;

@@ -13,6 +13,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -74,6 +75,20 @@ pub enum OpenError {
         /// The format found.
         found: String,
     },
+    /// There was a database, and it is gone.
+    #[error(
+        "the database {path} is missing or empty, although there was one: restore it, or delete the whole data directory to begin anew"
+    )]
+    Lost {
+        /// The file that should be there.
+        path: PathBuf,
+    },
+    /// The database is damaged so that not even the damage can be told.
+    #[error("the database in {path} is damaged: restore it from a copy")]
+    Damaged {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The database is damaged or cannot be read.
     #[error("the database in {path} cannot be read")]
     Database {
@@ -105,10 +120,32 @@ struct Request {
 impl DurableStore {
     /// Opens the store in `directory`, which is made if it does not exist.
     ///
-    /// Errors: the directory cannot be used, is in use, or was written by a newer version.
+    /// Errors: the directory cannot be used, is in use, was written by a newer version, or its database is lost or damaged.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, OpenError> {
         let directory = directory.as_ref();
-        prepare(directory)?;
+        let is_new = prepare(directory)?;
+        let file = directory.join(DATABASE_FILE);
+        if !is_new && fs::metadata(&file).map_or(0, |file| file.len()) == 0 {
+            return Err(OpenError::Lost { path: file });
+        }
+        // Damage of a page can make the database panic where it should refuse.
+        let opened = catch_unwind(AssertUnwindSafe(|| Self::open_database(directory)));
+        let (database, index) = opened.unwrap_or_else(|_| {
+            Err(OpenError::Damaged {
+                path: directory.to_owned(),
+            })
+        })?;
+        let unusable = |source| OpenError::Directory {
+            path: directory.to_owned(),
+            source,
+        };
+        if is_new {
+            write_stamp(directory, &directory.join(FORMAT_FILE)).map_err(unusable)?;
+        }
+        Self::start(database, index).map_err(unusable)
+    }
+
+    fn open_database(directory: &Path) -> Result<(Database, Index), OpenError> {
         let unreadable = |error: redb::Error| OpenError::Database {
             path: directory.to_owned(),
             source: Box::new(error),
@@ -123,10 +160,7 @@ impl DurableStore {
                 other => unreadable(other.into()),
             })?;
         let index = load(&database).map_err(unreadable)?;
-        Self::start(database, index).map_err(|source| OpenError::Directory {
-            path: directory.to_owned(),
-            source,
-        })
+        Ok((database, index))
     }
 
     /// Starts the writer of a database whose state was loaded.
@@ -336,8 +370,9 @@ impl Writer {
     }
 }
 
-/// Makes the directory, or checks that this version may use it.
-fn prepare(directory: &Path) -> Result<(), OpenError> {
+/// Makes the directory, or checks that this version may use it. True when there never was a database in it: the stamp is written
+/// once the first one is there.
+fn prepare(directory: &Path) -> Result<bool, OpenError> {
     let unusable = |path: &Path| {
         let path = path.to_owned();
         move |source| OpenError::Directory { path, source }
@@ -346,15 +381,13 @@ fn prepare(directory: &Path) -> Result<(), OpenError> {
     let stamp = directory.join(FORMAT_FILE);
     match fs::read_to_string(&stamp) {
         Ok(found) => match found.trim().parse::<u32>() {
-            Ok(format) if format <= FORMAT => Ok(()),
+            Ok(format) if format <= FORMAT => Ok(false),
             _ => Err(OpenError::Newer {
                 path: directory.to_owned(),
                 found: found.trim().to_owned(),
             }),
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            write_stamp(directory, &stamp).map_err(unusable(&stamp))
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(unusable(&stamp)(error)),
     }
 }

@@ -88,6 +88,19 @@ async fn child_that_writes_until_it_is_killed() {
 }
 
 #[test]
+fn a_database_that_is_gone_is_not_taken_for_a_new_one() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path()));
+    let file = directory.path().join("store.redb");
+    let is_refused = || matches!(DurableStore::open(directory.path()), Err(OpenError::Lost { .. }));
+    std::fs::write(&file, b"").unwrap();
+    assert!(is_refused(), "it is empty");
+    std::fs::remove_file(&file).unwrap();
+    assert!(is_refused(), "it is missing");
+    assert!(!file.exists(), "nothing is made in its place");
+}
+
+#[test]
 fn every_acknowledged_write_survives_a_kill() {
     let directory = tempfile::tempdir().unwrap();
     let mut acknowledged = 0;

@@ -110,8 +110,7 @@ async fn config(args: &ControllersArgs) -> Result<(kube::Config, String)> {
     };
     let (kubeconfig, from) = if let Some(file) = &args.kubeconfig {
         let from = format!("kubeconfig {}", file.display());
-        let read = Kubeconfig::read_from(file).with_context(|| format!("reading {from}"))?;
-        (Some(read), from)
+        (Some(crate::kubeconfig::read(file)?), from)
     } else {
         let read = Kubeconfig::from_env().context("reading the kubeconfig of $KUBECONFIG")?;
         (read, "the kubeconfig of $KUBECONFIG".to_owned())

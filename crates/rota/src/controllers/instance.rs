@@ -154,7 +154,8 @@ impl ControllersArgs {
             bail!("--leader-elect-lease-duration must be longer than --leader-elect-renew-deadline");
         }
         // As upstream has it: a retry that is spread by a fifth must still fit.
-        if self.leader_elect_renew_deadline <= self.leader_elect_retry_period * 6 / 5 {
+        let spread = self.leader_elect_retry_period.checked_mul(6).map(|spread| spread / 5);
+        if spread.is_none_or(|spread| self.leader_elect_renew_deadline <= spread) {
             bail!("--leader-elect-renew-deadline must be longer than 1.2 times --leader-elect-retry-period");
         }
         if self.leader_elect_lease_duration < Duration::from_secs(1) {

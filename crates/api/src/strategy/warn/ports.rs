@@ -7,6 +7,9 @@ use serde_json::Value;
 use super::pod::containers;
 use crate::value::{integer, list, text};
 
+/// So many warnings of a pod are looked for: more than fit into the head of a reply, where each is a line.
+const SAID_MAX: usize = 1000;
+
 /// Ports that share a name, or a number and a protocol.
 pub(super) fn overlapping(spec: &Value, prefix: &str, said: &mut Vec<String>) {
     let mut by_name: BTreeMap<&str, String> = BTreeMap::new();
@@ -34,6 +37,9 @@ pub(super) fn overlapping(spec: &Value, prefix: &str, said: &mut Vec<String>) {
             );
             let others = by_number.entry(number).or_default();
             for (other_path, other) in others.iter() {
+                if said.len() >= SAID_MAX {
+                    return;
+                }
                 if let Some(how) = conflict(port, other) {
                     said.push(format!("{path}: {how} port definition with {other_path}"));
                 }
