@@ -22,7 +22,7 @@ const CPU_SHARES_MIN: u64 = 2;
 /// Largest weight on v1.
 const CPU_SHARES_MAX: u64 = 262_144;
 /// How often the removal of a group is tried while its last processes are being reaped.
-const REMOVE_TRIES_MAX: u32 = 50;
+const REMOVE_TRIES_MAX: u32 = 200;
 
 /// One mounted hierarchy.
 #[derive(Clone, Debug)]
