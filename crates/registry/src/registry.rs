@@ -134,6 +134,7 @@ impl Registry {
                 self.reach(revision).await?;
                 None
             }
+            Begin::Now => Some(self.revision()),
             Begin::After(revision) => Some(revision),
         };
         let started = self.cache.watch(resource.stored(), request.selection.clone(), from)?;

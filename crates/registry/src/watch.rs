@@ -42,6 +42,8 @@ pub struct WatchOptions {
 pub(crate) enum Begin {
     /// With the present state, once it is at least at this revision.
     Initial(Revision),
+    /// With what happens from now on.
+    Now,
     /// Behind this revision.
     After(Revision),
 }
@@ -65,10 +67,11 @@ impl Request {
         let selection = Selection::parse(resource, options.namespace.as_deref(), &options.labels, &options.fields)?;
         let revision = parse_version(&options.resource_version)
             .map_err(|error| ApiError::bad_request(format!("invalid resource version: {error}")))?;
-        let begin = if options.send_initial_events == Some(true) || revision == Revision(0) {
-            Begin::Initial(revision)
-        } else {
-            Begin::After(revision)
+        let begin = match options.send_initial_events {
+            Some(true) => Begin::Initial(revision),
+            Some(false) if revision == Revision(0) => Begin::Now,
+            None if revision == Revision(0) => Begin::Initial(revision),
+            Some(false) | None => Begin::After(revision),
         };
         Ok(Self {
             selection,
@@ -112,6 +115,7 @@ impl Watch {
                 }
                 Revision(0)
             }
+            Begin::Now => revision,
             Begin::After(revision) => revision,
         };
         Self {

@@ -331,3 +331,20 @@ async fn a_registry_comes_back_with_what_its_store_kept() {
     assert_eq!(after.to_value(), before.to_value());
     assert_eq!(registry.revision(), before.revision());
 }
+
+#[tokio::test]
+async fn a_watch_that_does_not_want_the_present_state_sees_what_happens_from_now_on() {
+    let world = world_with(&["a"]).await;
+    for version in ["", "0"] {
+        let options = WatchOptions {
+            resource_version: version.to_owned(),
+            resource_version_match: "NotOlderThan".to_owned(),
+            send_initial_events: Some(false),
+            ..WatchOptions::default()
+        };
+        let mut watch = world.watch(resource::CONFIG_MAPS, options).await;
+        let name = format!("new{version}");
+        world.create(resource::CONFIG_MAPS, labelled(&name, "1")).await;
+        assert_eq!(seen(&mut watch), [format!("+{name}")]);
+    }
+}

@@ -21,10 +21,10 @@ use wire::{Content, Fields, put_bytes};
 /// What every enveloped object begins with.
 pub const MAGIC: [u8; 4] = *b"k8s\0";
 
-/// The kind that is sent without an `apiVersion`.
+/// The package of the kinds that are sent without an `apiVersion`.
 ///
 /// Source: `apiserver/pkg/endpoints/discovery/util.go`, `stripVersionEncoder`.
-const UNVERSIONED: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.APIVersions";
+const UNVERSIONED: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 /// Why a text is no object in protobuf, or an object has no such form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,11 +64,12 @@ pub fn encode(value: &Value) -> Result<Vec<u8>, ProtobufError> {
     let text = |field: &str| value[field].as_str().unwrap_or_default();
     let (api_version, kind) = (text("apiVersion"), text("kind"));
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    // The list of the versions of the core group belongs to none of them.
+    // What is told of the core group's versions and of their resources belongs to none of them.
     let unversioned = || {
-        schema()
-            .id(UNVERSIONED)
-            .filter(|_| api_version.is_empty() && kind == "APIVersions")
+        let is_known = api_version.is_empty() && matches!(kind, "APIVersions" | "APIResourceList");
+        is_known
+            .then(|| schema().id(&format!("{UNVERSIONED}.{kind}")))
+            .flatten()
     };
     let id = schema()
         .by_kind(group, version, kind)

@@ -129,6 +129,17 @@ fn a_watch_frame_is_a_length_and_an_event() {
 }
 
 #[test]
+fn the_resources_of_the_core_group_are_sent_without_a_version_of_their_own() {
+    let resources = crate::discovery::resources(crate::resource::Served::default(), "", "v1").expect("it is served");
+    let bytes = encode(&resources).expect("it has a form");
+    let read = decode("io.k8s.apimachinery.pkg.apis.meta.v1.APIResourceList", &bytes).expect("it is one");
+    assert_eq!(
+        read["resources"].as_array().map(Vec::len),
+        resources["resources"].as_array().map(Vec::len)
+    );
+}
+
+#[test]
 fn the_versions_of_the_core_group_are_sent_without_a_version_of_their_own() {
     let versions = crate::discovery::versions(crate::resource::Served::default(), "h:1");
     let bytes = encode(&versions).expect("it has a form");
