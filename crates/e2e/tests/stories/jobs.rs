@@ -117,7 +117,7 @@ fn a_deadline_stops_a_hanging_job_and_its_running_pods() {
     let cluster = Cluster::start(&[], &[Image::Busybox]);
     let hang = job(
         "hang",
-        r#""activeDeadlineSeconds":4,"parallelism":2,"#,
+        r#""activeDeadlineSeconds":10,"parallelism":2,"#,
         "Never",
         "sleep 1000",
     );
