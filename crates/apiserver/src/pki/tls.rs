@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 
 use super::Identity;
 use crate::server::BindError;
@@ -78,18 +79,23 @@ pub(crate) fn client(ca_pem: &str, identity: &Identity) -> Result<Arc<ClientConf
     Ok(Arc::new(config))
 }
 
-/// A client with that identity, which believes every server.
-///
-/// Errors: a certificate or key cannot be read.
-pub(crate) fn client_of_anybody(identity: &Identity) -> Result<Arc<ClientConfig>, BindError> {
-    let config = ClientConfig::builder_with_provider(provider())
+/// The beginning of a client that believes every server.
+fn believing_anybody() -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, BindError> {
+    Ok(ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(broken)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Believing {
             provider: provider(),
             who: Who::Anybody,
-        }))
+        })))
+}
+
+/// A client with that identity, which believes every server.
+///
+/// Errors: a certificate or key cannot be read.
+pub(crate) fn client_of_anybody(identity: &Identity) -> Result<Arc<ClientConfig>, BindError> {
+    let config = believing_anybody()?
         .with_client_auth_cert(vec![certificate(&identity.certificate_pem)?], key(identity)?)
         .map_err(broken)?;
     Ok(Arc::new(config))
@@ -99,15 +105,7 @@ pub(crate) fn client_of_anybody(identity: &Identity) -> Result<Arc<ClientConfig>
 ///
 /// Errors: TLS cannot be set up.
 pub(crate) fn client_without_identity() -> Result<Arc<ClientConfig>, BindError> {
-    let config = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(broken)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Believing {
-            provider: provider(),
-            who: Who::Anybody,
-        }))
-        .with_no_client_auth();
+    let config = believing_anybody()?.with_no_client_auth();
     Ok(Arc::new(config))
 }
 
