@@ -68,7 +68,7 @@ pub(crate) async fn command(args: &DownArgs) -> Result<ExitCode> {
 fn said(removed: Removed) -> String {
     let count = |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
     let pods = match removed.sandboxes {
-        0 => "no pods ran".to_owned(),
+        0 => "no pod was running".to_owned(),
         number => format!("{} stopped", count(number, "pod", "pods")),
     };
     match removed.memory_volumes {
@@ -92,7 +92,7 @@ mod tests {
                 memory_volumes,
             })
         };
-        assert_eq!(said(0, 0), "no pods ran");
+        assert_eq!(said(0, 0), "no pod was running");
         assert_eq!(said(1, 0), "1 pod stopped");
         assert_eq!(said(3, 2), "3 pods stopped, 2 volumes in memory emptied");
     }
