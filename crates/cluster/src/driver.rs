@@ -47,7 +47,7 @@ const KEYS_PER_TURN_MAX: usize = 512;
 /// more to do by then: pods that end meanwhile are counted with one write instead of two.
 const REST_PART: u32 = 2;
 /// The longest such rest.
-const REST_MAX: Duration = Duration::from_millis(100);
+const REST_MAX: Duration = Duration::from_millis(250);
 
 /// Runs `controllers` on `cluster` until `stop`.
 ///
