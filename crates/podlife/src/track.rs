@@ -174,6 +174,10 @@ impl Track {
 
     /// Takes in a run that has ended; it may never have been seen running.
     pub(crate) fn ended(&mut self, run: Run) {
+        if self.run.as_ref().is_some_and(|known| known.attempt < run.attempt) {
+            // The run for which room was made is there, if only to end at once.
+            self.is_replaced = false;
+        }
         self.next_attempt = self.next_attempt.max(run.attempt + 1);
         self.start = Start::Idle;
         self.stopping = None;

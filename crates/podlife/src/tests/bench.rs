@@ -20,7 +20,7 @@ pub(super) struct Bench {
     running: BTreeMap<String, Run>,
     /// Actions by their first word that are never answered.
     pub(super) hangs: BTreeSet<&'static str>,
-    /// What a start of a container leads to, once.
+    /// What each start of a container leads to.
     pub(super) start_failures: BTreeMap<String, StartFailure>,
     pub(super) missing_images: bool,
     lines: Vec<String>,
@@ -148,7 +148,7 @@ impl Bench {
                 sandbox,
             } => {
                 let word = format!("start {container} {attempt}");
-                if let Some(failure) = self.start_failures.remove(container) {
+                if let Some(failure) = self.start_failures.get(container).cloned() {
                     let (container, attempt) = (container.clone(), *attempt);
                     return (
                         word,

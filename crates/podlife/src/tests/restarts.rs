@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::bench::{Bench, at, pod};
-use crate::{Input, ProbeKind, ProbeVerdict};
+use crate::{Input, ProbeKind, ProbeVerdict, StartFailure};
 
 #[test]
 fn the_first_restart_is_immediate_and_the_next_waits() {
@@ -62,6 +62,21 @@ fn a_container_with_another_image_is_started_again_with_it_whatever_its_pod_says
         assert_eq!(bench.told(), "Running, c+ running x1", "{policy}");
         // What it is restarted with is the image it has: it stays, and ends as its policy says.
         bench.until(10).check("");
+    }
+}
+
+#[test]
+fn a_container_that_cannot_be_started_with_its_new_image_waits_or_ends_as_its_policy_says() {
+    for (policy, told) in [
+        ("Always", "Running, c CrashLoopBackOff x2"),
+        ("Never", "Failed, c exit 128 StartError x1"),
+    ] {
+        let mut bench = Bench::new(json!({"restartPolicy": policy}));
+        bench.settle();
+        let failure = StartFailure::Run("exec: no such file".to_owned());
+        bench.start_failures.insert("c".to_owned(), failure);
+        bench.set_image("j").until(5);
+        assert_eq!(bench.told(), told, "{policy}");
     }
 }
 
