@@ -1,13 +1,12 @@
 //! Bodies: what replies are made of, and how request bodies are read within their limit.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::Stream;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use rota_api::{ApiError, Reason};
 
 /// The largest request body that is read. Unit: bytes.
@@ -19,6 +18,8 @@ pub(crate) enum Body {
     Whole(Option<Bytes>),
     /// Pieces, each sent as soon as it is there.
     Stream(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
+    /// What somebody else answers. Where that breaks off, so does the reply: nobody shall take a part for the whole.
+    PassedOn(Incoming),
 }
 
 impl Body {
@@ -41,26 +42,32 @@ impl<T: Into<Bytes>> From<T> for Body {
 
 impl HttpBody for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = hyper::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Stream(pieces) => pieces
                 .as_mut()
                 .poll_next(context)
                 .map(|piece| piece.map(|piece| Ok(Frame::data(piece)))),
+            Self::PassedOn(body) => Pin::new(body).poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(None))
+        match self {
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Stream(_) => false,
+            Self::PassedOn(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             Self::Stream(_) => SizeHint::default(),
+            Self::PassedOn(body) => body.size_hint(),
         }
     }
 }

@@ -23,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
-/// Nodes in whose pods a web server listens on every port, on 8443 over TLS.
+/// Nodes in whose pods a web server listens on every port, on 8443 over TLS; on 81 it breaks off, on 82 nobody listens.
 struct Web(Identity);
 
 impl Web {
@@ -94,7 +94,18 @@ impl NodeAccess for Web {
     }
 
     async fn port_forward(&self, _: &ContainerRef, port: u16) -> Result<Box<dyn Connection>, ApiError> {
-        let (ours, theirs) = tokio::io::duplex(1024);
+        if port == 82 {
+            return Err(ApiError::internal("connection refused"));
+        }
+        let (mut ours, theirs) = tokio::io::duplex(1024);
+        if port == 81 {
+            tokio::spawn(async move {
+                let _ = ours.read(&mut [0; 1024]).await;
+                let part = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n";
+                let _ = ours.write_all(part.as_bytes()).await;
+            });
+            return Ok(Box::new(theirs));
+        }
         let tls = (port == 8443).then(|| self.tls());
         tokio::spawn(async move {
             let connection: Box<dyn Connection> = match tls {
@@ -155,6 +166,27 @@ async fn what_listens_over_tls_is_reached_by_its_scheme() {
     assert!(answer.code == 200 && answer.body.contains("GET / host=x"), "{answer:?}");
     let answer = get(&world, &format!("{PODS}/https:p:80/proxy/")).await;
     assert_eq!(answer.status()["reason"], "ServiceUnavailable", "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_not_passed_on_as_a_whole_one() {
+    let world = world().await;
+    let answer = get(&world, &format!("{PODS}/p:81/proxy/")).await;
+    assert_eq!(answer.code, 200, "{answer:?}");
+    assert!(
+        !answer.body.contains("\r\n0\r\n"),
+        "the last chunk says that it is whole: {answer:?}"
+    );
+}
+
+#[tokio::test]
+async fn where_nobody_listens_the_service_is_unavailable() {
+    let world = world().await;
+    let answer = get(&world, &format!("{PODS}/p:82/proxy/")).await;
+    assert_eq!(
+        (answer.code, &answer.status()["reason"]),
+        (503, &json!("ServiceUnavailable"))
+    );
 }
 
 #[tokio::test]

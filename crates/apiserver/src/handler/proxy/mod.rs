@@ -14,14 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION,
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, StatusCode, Uri};
-use http_body_util::{BodyDataStream, Either, Empty};
+use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use rota_api::{ApiError, Reason, Resource, resource};
@@ -100,7 +99,12 @@ pub(super) async fn handle(
     if container.node.is_empty() {
         return Err(unreachable("the pod is on no node"));
     }
-    let connection = front.nodes.port_forward(&container, port).await?;
+    let connection = front.nodes.port_forward(&container, port).await;
+    // That nobody listens is no fault of this server.
+    let connection = connection.map_err(|error| match error.reason() {
+        Reason::InternalError => unreachable(error.message()),
+        _ => error,
+    })?;
     let address = pod.to_value()["status"]["podIP"]
         .as_str()
         .and_then(|ip| ip.parse().ok());
@@ -175,9 +179,7 @@ async fn pass(
         return switch(front, &mut request, &mut answer);
     }
     let (parts, body) = answer.into_parts();
-    // An answer that breaks off ends where it does.
-    let pieces = BodyDataStream::new(body).take_while(|piece| std::future::ready(piece.is_ok()));
-    let mut reply = Reply::new(Body::stream(pieces.filter_map(|piece| std::future::ready(piece.ok()))));
+    let mut reply = Reply::new(Body::PassedOn(body));
     *reply.status_mut() = parts.status;
     let mut headers = passed_on(&parts.headers);
     for name in OF_ORIGINS {

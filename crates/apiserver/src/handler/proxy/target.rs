@@ -155,6 +155,8 @@ pub(super) fn of_node(front: &Front, asked: &Asked<'_>) -> Result<Option<NodePor
 
 /// True for addresses that may lead to another machine. Source: kubernetes `apimachinery/pkg/util/proxy`, `isProxyableIP`.
 fn is_of_others(address: &IpAddr) -> bool {
+    // An IPv4 address may be written as an IPv6 one.
+    let address = address.to_canonical();
     let is_link_local = match address {
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
