@@ -125,6 +125,7 @@ impl Front {
             .and_then(|id| id.to_str().ok())
             .map(str::to_owned);
         let accepts = parts.headers.clone();
+        let tells_of_write = !parts.method.is_safe();
         let info = RequestInfo::parse(&parts.method, parts.uri.path(), &query);
         let labels = self.metrics.begin(info.as_ref());
         let answered = match info {
@@ -151,7 +152,7 @@ impl Front {
         reply::set(&mut reply, AUDIT_ID, &audit_id.unwrap_or_else(|| self.random_uuid()));
         self.metrics.end(&labels, reply.status());
         self.outgoing
-            .hold(reply::compress(reply, &accepts), &connection)
+            .hold(reply::compress(reply, &accepts), tells_of_write, &connection)
             .unwrap_or_else(|error| reply::error(&error, &for_errors))
     }
 

@@ -43,7 +43,7 @@ impl Connection {
 /// A body that gives its part of the budget back when the last of it was sent.
 struct Held {
     bytes: Bytes,
-    _room: OwnedSemaphorePermit,
+    _room: Option<OwnedSemaphorePermit>,
     _taken: oneshot::Sender<()>,
 }
 
@@ -64,23 +64,29 @@ impl Outgoing {
         }
     }
 
-    /// Counts a large reply until it was sent.
+    /// Counts a large reply until it was sent. What tells of something done goes out, room or not: whoever is refused tries again.
     ///
     /// Errors: 429, too much is under way.
-    pub(crate) fn hold(&self, mut reply: Reply, connection: &Arc<Connection>) -> Result<Reply, ApiError> {
+    pub(crate) fn hold(
+        &self,
+        mut reply: Reply,
+        tells_of_write: bool,
+        connection: &Arc<Connection>,
+    ) -> Result<Reply, ApiError> {
         let bytes = match reply.body_mut() {
             Body::Whole(Some(bytes)) if bytes.len() >= LARGE => std::mem::take(bytes),
             _ => return Ok(reply),
         };
         // One that is larger than the budget goes alone.
         let units = u32::try_from(bytes.len() / UNIT).unwrap_or(u32::MAX).min(self.units);
-        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(units) else {
+        let room = Arc::clone(&self.room).try_acquire_many_owned(units).ok();
+        if room.is_none() && !tells_of_write {
             return Err(ApiError::new(
                 Reason::TooManyRequests,
                 "too many replies wait for their clients to take them, please try again later",
             )
             .with_details(json!({"retryAfterSeconds": 1})));
-        };
+        }
         let (taken, is_taken) = oneshot::channel::<()>();
         let (connection, timeout) = (Arc::clone(connection), self.timeout);
         tokio::spawn(async move {
@@ -111,16 +117,18 @@ mod tests {
     async fn a_connection_that_does_not_take_its_reply_in_time_is_known_and_gives_the_room_back() {
         let outgoing = Outgoing::new(1 << 20, Duration::from_millis(1));
         let connection = Arc::new(Connection::default());
-        let held = outgoing.hold(reply(1 << 20), &connection).expect("there is room");
+        let held = outgoing
+            .hold(reply(1 << 20), false, &connection)
+            .expect("there is room");
         connection.stuck().await;
-        let refused = outgoing.hold(reply(LARGE), &connection).map(drop);
+        let refused = outgoing.hold(reply(LARGE), false, &connection).map(drop);
         assert_eq!(refused.unwrap_err().code(), 429);
         assert!(
-            outgoing.hold(reply(LARGE - 1), &connection).is_ok(),
+            outgoing.hold(reply(LARGE - 1), false, &connection).is_ok(),
             "small ones do not count"
         );
         drop(held);
-        let larger = outgoing.hold(reply(2 << 20), &connection);
+        let larger = outgoing.hold(reply(2 << 20), false, &connection);
         assert!(larger.is_ok(), "one that is larger than all of the room goes alone");
     }
 }
