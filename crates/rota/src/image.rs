@@ -1,5 +1,6 @@
 //! `rota image`: the images of a data directory.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -22,11 +23,19 @@ pub(crate) async fn command(args: ImageArgs) -> Result<ExitCode> {
     }
     let novelty = Novelty::of(&args.data_dir);
     let done = perform(&args).await;
-    if let (Err(_), Some(novelty)) = (&done, novelty) {
+    if let (Err(_), Some(novelty)) = (&done, novelty)
+        && holds_no_image(&args.data_dir)
+    {
         // The first error is the one to tell.
         let _ = novelty.undo();
     }
     done
+}
+
+/// True unless another import, which found the directory there, has put something into it. The host's own programs are always there.
+fn holds_no_image(data_dir: &Path) -> bool {
+    let images = Store::open(&data_dir.join("images")).and_then(|store| store.list());
+    images.is_ok_and(|images| images.len() <= 1)
 }
 
 async fn perform(args: &ImageArgs) -> Result<ExitCode> {
