@@ -192,12 +192,16 @@ impl AgentHandle {
         self.context.runtime.exec(&id, spec).await.map_err(ApiError::internal)
     }
 
-    /// Reaches the streams of a running container.
+    /// Reaches the streams of a running container, its input only with `stdin`.
     ///
     /// Errors: as for `exec`.
-    pub async fn attach(&self, uid: &str, container: &str) -> Result<Streams, ApiError> {
+    pub async fn attach(&self, uid: &str, container: &str, stdin: bool) -> Result<Streams, ApiError> {
         let id = self.running(uid, container)?;
-        self.context.runtime.attach(&id).await.map_err(ApiError::internal)
+        self.context
+            .runtime
+            .attach(&id, stdin)
+            .await
+            .map_err(ApiError::internal)
     }
 
     /// Connects to a port of a pod.

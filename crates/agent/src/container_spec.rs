@@ -126,6 +126,7 @@ impl Wanted<'_> {
             .ok_or_else(|| format!("volume {:?} does not exist", mount.name))?;
         let expression = mount.sub_path_expr.as_deref().map(|text| environment.expand(text));
         let sub_path = mount.sub_path.clone().or(expression).filter(|path| !path.is_empty());
+        let is_part = sub_path.is_some();
         let source = match sub_path {
             Some(sub_path) => volumes::resolve_sub_path(&source, &sub_path)
                 .map_err(|error| format!("failed to prepare subPath for volumeMount {:?}: {error}", mount.name))?,
@@ -136,6 +137,7 @@ impl Wanted<'_> {
             target: PathBuf::from(&mount.mount_path),
             read_only: mount.read_only == Some(true) || volumes::is_read_only(self.pod, &mount.name),
             propagation: mount.mount_propagation.clone().unwrap_or_default(),
+            is_part,
         })
     }
 

@@ -59,7 +59,6 @@ async fn try_register(context: &Context) -> Result<Arc<Object>, ApiError> {
 
 /// Keeps the node alive for ever. `ready` is told once the cluster knows that the node is Ready.
 pub(crate) async fn keep_alive(context: Arc<Context>, node: Arc<Object>, ready: tokio::sync::watch::Sender<bool>) {
-    let uid = node.meta().uid.clone();
     let mut known = node;
     let mut reported: Option<Timestamp> = None;
     let (sender, mut changes) = mpsc::channel(CHANGES_MAX);
@@ -86,6 +85,8 @@ pub(crate) async fn keep_alive(context: Arc<Context>, node: Arc<Object>, ready: 
             }
         };
         let now = context.now();
+        // Somebody may have deleted the Node and made it again.
+        let uid = known.meta().uid.clone();
         if is_renewal && let Err(error) = renew(&context, &uid, now).await {
             warn!(%error, "renewing the lease of the node failed");
         }

@@ -120,6 +120,9 @@ pub struct Mount {
     pub read_only: bool,
     /// `None`, `HostToContainer` or `Bidirectional`; empty is `None`.
     pub propagation: String,
+    /// The source lies inside of a volume, where containers may put links in its place at any time.
+    #[serde(default)]
+    pub is_part: bool,
 }
 
 /// Who a container runs as and what it may do.
@@ -337,8 +340,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// Starts a process in a running container.
     async fn exec(&self, container: &str, spec: &ExecSpec) -> Result<Streams, RuntimeError>;
 
-    /// Reaches the streams of a running container.
-    async fn attach(&self, container: &str) -> Result<Streams, RuntimeError>;
+    /// Reaches the streams of a running container; with `stdin` also its input, which a client ends by ending its own.
+    async fn attach(&self, container: &str, stdin: bool) -> Result<Streams, RuntimeError>;
 
     /// Connects to a port inside a sandbox's network.
     async fn connect(&self, sandbox: &str, port: u16) -> Result<tokio::net::TcpStream, RuntimeError>;

@@ -206,7 +206,7 @@ impl Job {
             Err(RuntimeError::Start(why)) => Err(StartFailure::Run(why)),
             Err(error) => {
                 if matches!(error, RuntimeError::Gone(_)) {
-                    let _ = self.outbox.send(Message::Input(Input::SandboxStopped));
+                    let _ = self.outbox.send(Message::SandboxLost(sandbox.to_owned()));
                 }
                 Err(StartFailure::Create(error.to_string()))
             }
@@ -263,7 +263,14 @@ impl Job {
         };
         let mut containers = sandboxes.into_iter().flat_map(|sandbox| sandbox.containers);
         match containers.find(|container| container.id == bare_id(id)) {
-            Some(container) => Some(Message::Exit(container)),
+            Some(container) if matches!(container.phase, ContainerPhase::Exited { .. }) => {
+                Some(Message::Exit(container))
+            }
+            // Its shim is gone and its end is being recorded.
+            Some(_) => {
+                tokio::time::sleep(TAKE_DOWN_PAUSE).await;
+                Some(Message::Input(Input::StopFailed { container: name }))
+            }
             None => Some(Message::Input(Input::Lost {
                 container: name,
                 id: id.to_owned(),

@@ -48,6 +48,8 @@ pub(crate) enum Message {
     Exit(ContainerState),
     /// A sandbox is up.
     Sandbox(SandboxState),
+    /// The sandbox with this id is there no more.
+    SandboxLost(String),
     /// The answer to the status that was sent.
     Reported(Result<Written, ApiError>),
     /// The answer to the delete that confirms the end.
@@ -245,6 +247,9 @@ impl Worker {
                 }
                 input
             }
+            // Another may stand by the time that is found out.
+            Message::SandboxLost(id) if id != self.sandbox => return,
+            Message::SandboxLost(_) => return self.see(Message::Input(Input::SandboxStopped), now),
             Message::Prepared(prepared) => {
                 self.follow(&prepared);
                 Input::VolumesReady

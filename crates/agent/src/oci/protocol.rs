@@ -135,7 +135,7 @@ pub(crate) struct PodNetwork {
 }
 
 /// What a shim needs to start a container.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Start {
     /// The container's id.
     pub id: String,

@@ -351,6 +351,11 @@ impl Runtime for OciRuntime {
             self.remove_rest(&id, network).await?;
             return Err(e);
         }
+        // An earlier sandbox of the pod whose shim died is stopped by nobody. No port leads to it any more.
+        let is_lost = |old: &Arc<Sandbox>| old.record.spec.pod_uid == spec.pod_uid && !old.is_ready();
+        for old in self.state.all().iter().filter(|old| is_lost(old)) {
+            self.give_back(old);
+        }
         Ok(sandbox.state())
     }
 
@@ -471,7 +476,7 @@ impl Runtime for OciRuntime {
         .await
     }
 
-    async fn attach(&self, container: &str) -> Result<Streams, RuntimeError> {
+    async fn attach(&self, container: &str, stdin: bool) -> Result<Streams, RuntimeError> {
         let (sandbox, _) = self.running(container)?;
         let stream = connect(&sandbox.dir)
             .await
@@ -483,7 +488,7 @@ impl Runtime for OciRuntime {
             stream,
             request,
             Wanted {
-                stdin: true,
+                stdin,
                 tty: false,
                 kill_when_left: false,
             },

@@ -36,12 +36,18 @@ pub(crate) async fn open(mut stream: UnixStream, request: Request, wanted: Wante
     let (resize, sizes) = mpsc::channel(4);
     let (mut exited, exit) = oneshot::channel();
     let (reader, writer) = stream.into_split();
-    let sender = tokio::spawn(send_input(writer, wanted.stdin.then_some(stdin_inner), sizes));
+    let mut sender = tokio::spawn(send_input(writer, wanted.stdin.then_some(stdin_inner), sizes));
     tokio::spawn(async move {
         let code = tokio::select! {
             code = deliver_output(reader, frames, stdout_inner, stderr_inner) => code,
-            // The connection is closed, which is what the shim goes by.
-            () = exited.closed(), if wanted.kill_when_left => None,
+            // Nobody waits any more. What was said to it last is still handed on; then the connection is closed, which is what
+            // the shim goes by.
+            () = exited.closed() => {
+                if !wanted.kill_when_left {
+                    let _ = (&mut sender).await;
+                }
+                None
+            }
         };
         sender.abort();
         if let Some(code) = code {
@@ -80,7 +86,7 @@ async fn send_input(
     mut writer: tokio::net::unix::OwnedWriteHalf,
     mut stdin: Option<DuplexStream>,
     mut sizes: mpsc::Receiver<(u16, u16)>,
-) -> io::Result<()> {
+) -> io::Result<tokio::net::unix::OwnedWriteHalf> {
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut resizable = true;
     while stdin.is_some() || resizable {
@@ -100,10 +106,8 @@ async fn send_input(
         }
         writer.write_all(&bytes).await?;
     }
-    // Held until the process has ended: closing the connection would be read as nobody listening any more.
-    std::future::pending::<()>().await;
-    drop(writer);
-    Ok(())
+    // To be held until the process has ended: closing the connection would be read as nobody listening any more.
+    Ok(writer)
 }
 
 async fn read_some(stdin: &mut Option<DuplexStream>, buffer: &mut [u8]) -> io::Result<usize> {

@@ -232,7 +232,7 @@ impl Runtime for Scripted {
         Err(RuntimeError::Gone(container.to_owned()))
     }
 
-    async fn attach(&self, container: &str) -> Result<Streams, RuntimeError> {
+    async fn attach(&self, container: &str, _: bool) -> Result<Streams, RuntimeError> {
         Err(RuntimeError::Gone(container.to_owned()))
     }
 

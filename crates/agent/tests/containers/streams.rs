@@ -8,12 +8,15 @@ use crate::fixture::{Node, PATIENCE, collect, tests};
 tests![
     a_process_is_started_in_a_running_container,
     a_process_reads_what_it_is_sent,
+    a_process_that_reads_late_gets_all_the_same_what_it_is_sent,
+    a_process_that_was_left_ends_when_it_speaks,
     a_process_can_have_a_terminal,
     a_process_that_cannot_start_says_why,
     a_container_ends_however_often_a_process_could_not_be_started_in_it,
     a_process_that_is_to_end_when_left_leaves_nothing_behind,
     a_container_is_attached_to,
     input_ends_with_the_first_client_only_where_it_is_to,
+    input_does_not_end_with_who_only_looks_on,
 ];
 
 fn exec(args: &[&str]) -> ExecSpec {
@@ -118,6 +121,46 @@ async fn a_process_reads_what_it_is_sent() {
     assert_eq!((out.trim(), code), ("1048576", 0));
 }
 
+async fn a_process_that_reads_late_gets_all_the_same_what_it_is_sent() {
+    let node = Node::new().await;
+    let pod = node.sandbox("pod-1").await;
+    let state = pod.shell("main", "exec sleep 1000").await;
+    let script = "until [ -e /go ]; do sleep 0.02; done; wc -c";
+    let spec = ExecSpec {
+        stdin: true,
+        ..exec(&["sh", "-c", script])
+    };
+    let mut streams = node.runtime.exec(&state.id, &spec).await.expect("exec");
+    let mut stdin = streams.stdin.take().expect("stdin");
+    let send = async {
+        stdin.write_all(&vec![b'x'; 24 << 20]).await.expect("write");
+        stdin.shutdown().await.expect("close");
+    };
+    let go = async {
+        let streams = node.runtime.exec(&state.id, &exec(&["touch", "/go"])).await;
+        collect(streams.expect("exec")).await
+    };
+    tokio::join!(send, go);
+    let (out, _, code) = collect(streams).await;
+    assert_eq!((out.trim(), code), ("25165824", 0));
+}
+
+async fn a_process_that_was_left_ends_when_it_speaks() {
+    let node = Node::new().await;
+    let pod = node.sandbox("pod-1").await;
+    let state = pod.shell("main", "exec sleep 1000").await;
+    let streams = node.runtime.exec(&state.id, &exec(&["yes", "8765"])).await;
+    let mut streams = streams.expect("exec");
+    let mut word = [0; 5];
+    let stdout = streams.stdout.as_mut().expect("stdout");
+    stdout.read_exact(&mut word).await.expect("a word");
+    drop(streams);
+    let gone = async { while count(&node, &state.id, "8765").await > 0 {} };
+    tokio::time::timeout(PATIENCE, gone)
+        .await
+        .expect("nobody listens to it");
+}
+
 async fn a_process_can_have_a_terminal() {
     let node = Node::new().await;
     let pod = node.sandbox("pod-1").await;
@@ -174,7 +217,7 @@ async fn a_container_is_attached_to() {
         ..pod.spec("main", &["sh", "-c", "read line; echo got $line; exit 6"])
     };
     let state = pod.start(spec).await.expect("start");
-    let mut streams = node.runtime.attach(&state.id).await.expect("attach");
+    let mut streams = node.runtime.attach(&state.id, true).await.expect("attach");
     streams
         .stdin
         .as_mut()
@@ -209,7 +252,7 @@ async fn input_ends_with_the_first_client_only_where_it_is_to() {
         )
     };
     let attach_and_say = async |id: &str, line: &[u8]| {
-        let mut streams = node.runtime.attach(id).await.expect("attach");
+        let mut streams = node.runtime.attach(id, true).await.expect("attach");
         let mut stdin = streams.stdin.take().expect("stdin");
         stdin.write_all(line).await.expect("write");
         stdin.shutdown().await.expect("shutdown");
@@ -227,4 +270,23 @@ async fn input_ends_with_the_first_client_only_where_it_is_to() {
     let once = pod.start(spec("once", true)).await.expect("start");
     attach_and_say(&once.id, b"first\n").await;
     assert_eq!(node.ended(&once.id).await.code, 7);
+}
+
+async fn input_does_not_end_with_who_only_looks_on() {
+    let node = Node::new().await;
+    let pod = node.sandbox("pod-1").await;
+    let spec = ContainerSpec {
+        stdin: true,
+        stdin_once: true,
+        ..pod.spec("main", &["sh", "-c", "echo up; read line; echo got $line; exit 6"])
+    };
+    let state = pod.start(spec).await.expect("start");
+    let onlooker = node.runtime.attach(&state.id, false).await.expect("attach");
+    assert!(onlooker.stdin.is_none());
+    drop(onlooker);
+    let mut streams = node.runtime.attach(&state.id, true).await.expect("attach");
+    let mut stdin = streams.stdin.take().expect("stdin");
+    stdin.write_all(b"this\n").await.expect("write");
+    assert_eq!(node.ended(&state.id).await.code, 6);
+    assert_eq!(node.log("main"), "up\ngot this");
 }

@@ -138,22 +138,14 @@ impl NodeAccess for LocalNodes {
         };
         let (agent, uid) = self.find(container)?;
         let streams = agent.exec(&uid, &container.container, &spec).await?;
-        Ok(session(streams, &options))
+        Ok(session(streams, &options, |code| code))
     }
 
     async fn attach(&self, container: &ContainerRef, options: SessionOptions) -> Result<Session, ApiError> {
         let (agent, uid) = self.find(container)?;
-        let streams = agent.attach(&uid, &container.container).await?;
-        let mut session = session(streams, &options);
+        let streams = agent.attach(&uid, &container.container, options.stdin).await?;
         // Who looked on learns that it is over; how the container ended is its status's to tell, as with a kubelet.
-        let (sender, over) = oneshot::channel();
-        let exit = std::mem::replace(&mut session.exit, over);
-        tokio::spawn(async move {
-            if let Ok(outcome) = exit.await {
-                let _ = sender.send(outcome.map(|_| 0));
-            }
-        });
-        Ok(session)
+        Ok(session(streams, &options, |_| 0))
     }
 
     async fn port_forward(&self, container: &ContainerRef, port: u16) -> Result<Box<dyn Connection>, ApiError> {
@@ -162,8 +154,8 @@ impl NodeAccess for LocalNodes {
     }
 }
 
-/// Connects the streams of a process to a session.
-fn session(streams: Streams, options: &SessionOptions) -> Session {
+/// Connects the streams of a process to a session, which is told `told` of its exit code.
+fn session(streams: Streams, options: &SessionOptions, told: fn(i32) -> i32) -> Session {
     let (output_sender, output) = mpsc::channel(PIECES_MAX);
     if let Some(stdout) = streams.stdout.filter(|_| options.stdout) {
         tokio::spawn(read(stdout, output_sender.clone(), Output::Stdout));
@@ -171,7 +163,7 @@ fn session(streams: Streams, options: &SessionOptions) -> Session {
     if let Some(stderr) = streams.stderr.filter(|_| options.stderr) {
         tokio::spawn(read(stderr, output_sender, Output::Stderr));
     }
-    let stdin = streams.stdin.filter(|_| options.stdin).map(|stdin| {
+    let stdin = streams.stdin.map(|stdin| {
         let (sender, pieces) = mpsc::channel(PIECES_MAX);
         tokio::spawn(write(pieces, stdin));
         sender
@@ -187,14 +179,15 @@ fn session(streams: Streams, options: &SessionOptions) -> Session {
         });
         sender
     });
-    let (exit_sender, exit) = oneshot::channel();
+    let (mut exit_sender, exit) = oneshot::channel();
     tokio::spawn(async move {
-        let code = streams
-            .exit
-            .await
-            .map_err(|_| ApiError::internal("the container's supervisor went away"));
-        // A client that has gone away does not want to know.
-        let _ = exit_sender.send(code);
+        let ended = tokio::select! {
+            ended = streams.exit => ended,
+            // A client that has gone away does not want to know; dropping the rest lets go of the process.
+            () = exit_sender.closed() => return,
+        };
+        let code = ended.map_err(|_| ApiError::internal("the container's supervisor went away"));
+        let _ = exit_sender.send(code.map(told));
     });
     Session {
         stdin,

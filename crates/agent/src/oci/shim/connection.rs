@@ -12,6 +12,9 @@ const PENDING_BYTES_SOFT_MAX: usize = 256 * 1024;
 /// Output waiting for a reader above which the reader is given up.
 const PENDING_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// Pieces read from one connection before the others get their turn.
+const PIECES_PER_TURN_MAX: usize = 16;
+
 /// A connection.
 pub(crate) struct Connection {
     /// Its socket, not blocking.
@@ -49,14 +52,17 @@ impl Connection {
 
     /// Queues stream data.
     pub(super) fn send_bytes(&mut self, kind: FrameKind, bytes: &[u8]) {
+        if self.broken {
+            return;
+        }
         put_frame(&mut self.pending, kind, bytes);
         self.flush();
     }
 
-    /// Reads what has arrived.
+    /// Reads what has arrived, or some of it.
     pub(super) fn receive(&mut self) {
         let mut buffer = [0; 16 * 1024];
-        loop {
+        for _ in 0..PIECES_PER_TURN_MAX {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return self.broken = true,
                 Ok(n) => self.frames.push(&buffer[..n]),

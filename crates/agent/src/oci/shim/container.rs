@@ -118,6 +118,15 @@ impl Context<'_> {
         if let (PidNamespace::Own, Some(target)) = (&around.pids, target) {
             around.pids = PidNamespace::of(target);
         }
+        let held = rootfs::HeldParts::of(&start.spec.mounts, &bundle.join("parts"))
+            .map_err(|e| Failure::node("holding a part of a volume", e))?;
+        let start = &Start {
+            spec: crate::runtime::ContainerSpec {
+                mounts: held.mounts.clone(),
+                ..start.spec.clone()
+            },
+            ..start.clone()
+        };
         write_json(&bundle.join("config.json"), &spec::document(start, &around))
             .map_err(|e| Failure::node("writing the bundle", e))?;
 

@@ -13,7 +13,9 @@ use rustix::termios::Winsize;
 
 use super::log::Stream;
 
-/// Standard input waiting for a process above which the shim drops the rest.
+/// Standard input waiting for a process above which the shim reads no more of it.
+const STDIN_PENDING_BYTES_SOFT_MAX: usize = 256 * 1024;
+/// Above which it drops the rest: several clients may give the input of one process, and one may close while much is on its way.
 const STDIN_PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What a process is to the shim.
@@ -143,16 +145,24 @@ impl Process {
                 // End of input on a terminal is a character.
                 let _ = rustix::io::write(terminal, &[4]);
             }
-        } else if self.stdin_pending.len() + bytes.len() <= STDIN_PENDING_BYTES_MAX {
+        } else if self.stdin().is_some() && self.stdin_pending.len() + bytes.len() <= STDIN_PENDING_BYTES_MAX {
             self.stdin_pending.extend(bytes);
         }
         self.flush_stdin();
     }
 
+    /// Whether so much input waits that no more should be read.
+    pub(super) fn is_full(&self) -> bool {
+        self.stdin_pending.len() > STDIN_PENDING_BYTES_SOFT_MAX && self.wants_stdin().is_some()
+    }
+
+    fn stdin(&self) -> Option<&OwnedFd> {
+        self.streams.stdin.as_ref().or(self.streams.terminal.as_ref())
+    }
+
     /// Where standard input is written, while something waits to be.
     pub(super) fn wants_stdin(&self) -> Option<&OwnedFd> {
-        let fd = self.streams.stdin.as_ref().or(self.streams.terminal.as_ref());
-        fd.filter(|_| !self.stdin_pending.is_empty())
+        self.stdin().filter(|_| !self.stdin_pending.is_empty())
     }
 
     /// Writes what standard input will take.

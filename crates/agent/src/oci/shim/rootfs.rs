@@ -15,6 +15,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, mknodat, op
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind_recursive, mount_remount, unmount};
 
 use crate::oci::protocol::RootSource;
+use crate::runtime::Mount;
 
 /// Top-level directories of the host that `rota.dev/host` shows.
 const HOST_DIRS: [&str; 9] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "opt"];
@@ -53,6 +54,55 @@ pub(crate) fn assemble(source: &RootSource, private: &Path, root: &Path) -> io::
 /// Takes a root apart again. Lazy: a file still open in it does not matter, nobody else sees the mount.
 pub(crate) fn disassemble(root: &Path) {
     let _ = unmount(root, UnmountFlags::DETACH);
+}
+
+/// Parts of volumes, held where no container can put a link in their place until they have been mounted.
+pub(crate) struct HeldParts {
+    /// All mounts, with the parts where they are held.
+    pub(super) mounts: Vec<Mount>,
+    places: Vec<PathBuf>,
+}
+
+impl HeldParts {
+    /// Binds each part by a handle to a place below `dir`.
+    ///
+    /// Errors: a link is on the way to it by now, or it cannot be mounted.
+    pub(super) fn of(mounts: &[Mount], dir: &Path) -> io::Result<Self> {
+        let mut held = Self {
+            mounts: mounts.to_vec(),
+            places: Vec::new(),
+        };
+        for (index, part) in held.mounts.iter_mut().enumerate().filter(|(_, mount)| mount.is_part) {
+            // The agent named it without links.
+            let found = openat2(
+                CWD,
+                &part.source,
+                OFlags::PATH | OFlags::CLOEXEC,
+                Mode::empty(),
+                ResolveFlags::NO_SYMLINKS,
+            )?;
+            fs::create_dir_all(dir)?;
+            let place = dir.join(index.to_string());
+            if FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) == FileType::Directory {
+                fs::create_dir(&place)?;
+            } else {
+                fs::File::create_new(&place)?;
+            }
+            held.places.push(place.clone());
+            mount_bind_recursive(format!("/proc/self/fd/{}", found.as_raw_fd()), &place)?;
+            part.source = place;
+        }
+        Ok(held)
+    }
+}
+
+impl Drop for HeldParts {
+    /// The container has them by now, or never will. They are let go of before anything is deleted around them.
+    fn drop(&mut self) {
+        for place in &self.places {
+            let _ = unmount(place, UnmountFlags::DETACH);
+        }
+    }
 }
 
 /// Makes a directory in a root, with its parents; links in the root never lead out of it.

@@ -29,6 +29,8 @@ use crate::runtime::ContainerPhase;
 
 /// Chunks read from one stream before the others get their turn.
 const CHUNKS_PER_TURN_MAX: usize = 16;
+/// Chunks read of what a process had said when it ended: as much as a pipe can hold. Whoever it left behind may write for ever.
+const CHUNKS_AT_END_MAX: usize = (1 << 20) / CHUNK_BYTES;
 
 /// What a descriptor in the poll set belongs to.
 #[derive(Clone, Copy, Debug)]
@@ -134,8 +136,13 @@ impl Server {
             } else {
                 PollFlags::empty()
             };
+            let read = if self.has_room_for_input(connection) {
+                PollFlags::IN
+            } else {
+                PollFlags::empty()
+            };
             tokens.push(Token::Connection(*key));
-            fds.push(PollFd::new(&connection.stream, PollFlags::IN | write));
+            fds.push(PollFd::new(&connection.stream, read | write));
         }
         for (key, process) in &self.processes {
             tokens.push(Token::Exit(*key));
@@ -174,6 +181,12 @@ impl Server {
             Role::First => true,
             Role::Additional { connection, .. } => self.connections.get(&connection).is_none_or(|c| !c.is_full()),
         }
+    }
+
+    /// What a connection has for a process that does not read is left in the kernel. That it was closed is seen all the same.
+    fn has_room_for_input(&self, connection: &Connection) -> bool {
+        let process = connection.process.and_then(|key| self.processes.get(&key));
+        process.is_none_or(|process| !process.is_full())
     }
 
     fn react(&mut self, token: Token, events: PollFlags) {
@@ -342,7 +355,8 @@ impl Server {
         } = started;
         let mut process = Process::new(start.id.clone(), Role::First, pid, streams)
             .map_err(|e| Failure::node("watching the container", e))?;
-        process.stdin_stays = !start.spec.stdin_once;
+        // The next client goes on with a terminal. Source: containerd `internal/cri/io/container_io.go` (`Attach`).
+        process.stdin_stays = !start.spec.stdin_once || start.spec.tty;
         self.processes.insert(key, process);
         let state = record.state.clone();
         let stop_signal = signal(&start.stop_signal).unwrap_or(Signal::TERM);
@@ -512,7 +526,7 @@ impl Server {
 
     fn drain(&mut self, key: u64) {
         for stream in [Stream::Stdout, Stream::Stderr] {
-            self.relay(key, stream, usize::MAX);
+            self.relay(key, stream, CHUNKS_AT_END_MAX);
         }
     }
 
