@@ -102,7 +102,7 @@ pub fn apply(
     }
     take_removed(&mut managers, &difference);
     if !set.is_empty() {
-        let is_news = live.is_none() || !difference.is_empty();
+        let is_news = live != Some(&merged);
         managers.0.insert(id, since(set, last, is_news, writer));
     }
     last_applied::keep_up(&mut merged, config, writer.manager);
@@ -132,7 +132,9 @@ pub fn track(schema_type: &str, old: Option<&Value>, mut new: Value, writer: &Wr
     let had = last.as_ref().map(|l| l.fields.clone()).unwrap_or_default();
     let set = had.minus(&difference.removed).union(difference.changed());
     if !set.is_empty() {
-        managers.0.insert(id, since(set, last, !difference.is_empty(), writer));
+        managers
+            .0
+            .insert(id, since(set, last, !difference.changed().is_empty(), writer));
     }
     managers.cap();
     write(&mut new, &managers);
@@ -258,8 +260,11 @@ fn take_removed(managers: &mut Managers, difference: &Comparison) {
     }
 }
 
-/// The entry of the writer. Its time is that of the last write that changed the object: an entry that began with one that
-/// changed nothing has none.
+/// The entry of the writer. Its time is that of the last write that was news: an entry that began with one that was none has
+/// no time. An apply is news when the object, the order of its lists included, is not what it was; any other write is when it
+/// added or changed a field, and not when it only removed some.
+///
+/// Source: `apimachinery/pkg/util/managedfields/internal/managedfieldsupdater.go`.
 fn since(fields: Fields, last: Option<Ownership>, is_change: bool, writer: &Writer<'_>) -> Ownership {
     let time = match is_change {
         true => writer.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),

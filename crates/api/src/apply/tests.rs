@@ -346,3 +346,96 @@ fn an_empty_list_of_managers_begins_the_record_anew() {
     let tracked = track(schema_type, Some(&live), decoded.value, &writer("n"));
     assert_eq!(tracked["metadata"]["managedFields"], Value::Null);
 }
+
+/// When the manager's entry says that it last wrote.
+fn time_of<'a>(object: &'a Value, manager: &str) -> Option<&'a str> {
+    let entries = object["metadata"]["managedFields"].as_array()?;
+    entries.iter().find(|entry| entry["manager"] == manager)?["time"].as_str()
+}
+
+fn at(manager: &'static str, second: i64) -> Writer<'static> {
+    Writer {
+        now: Timestamp::from_second(second).expect("a small number"),
+        ..writer(manager)
+    }
+}
+
+#[test]
+fn an_apply_is_news_when_it_creates_or_reorders() {
+    let schema_type = resource::CONFIG_MAPS.schema;
+    let of = |finalizers: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "finalizers": finalizers}, "data": {}});
+    let live = apply(schema_type, None, &of(json!(["x/a", "x/b"])), &at("m", 1), false).expect("applied");
+    assert_eq!(time_of(&live, "m"), Some("1970-01-01T00:00:01Z"));
+    let live = apply(schema_type, Some(&live), &of(json!(["x/a", "x/b"])), &at("m", 2), false).expect("applied");
+    assert_eq!(time_of(&live, "m"), Some("1970-01-01T00:00:01Z"), "nothing is new");
+    let live = apply(schema_type, Some(&live), &of(json!(["x/b", "x/a"])), &at("m", 3), false).expect("applied");
+    assert_eq!(time_of(&live, "m"), Some("1970-01-01T00:00:03Z"));
+}
+
+#[test]
+fn an_update_that_only_removes_fields_leaves_the_time_of_its_entry() {
+    let schema_type = resource::CONFIG_MAPS.schema;
+    let of = |data: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "data": data});
+    let live = track(schema_type, None, of(json!({"a": "1", "b": "2"})), &at("m", 1));
+    let mut less = live.clone();
+    less["data"] = json!({"a": "1"});
+    let live = track(schema_type, Some(&live), less.clone(), &at("m", 2));
+    assert_eq!(time_of(&live, "m"), Some("1970-01-01T00:00:01Z"));
+    let mut other = live.clone();
+    other["data"] = json!({"a": "3"});
+    let live = track(schema_type, Some(&live), other, &at("m", 3));
+    assert_eq!(time_of(&live, "m"), Some("1970-01-01T00:00:03Z"));
+}
+
+#[test]
+fn several_elements_with_one_key_are_one_whole() {
+    let schema_type = resource::SERVICES.schema;
+    let of = |ports: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": ports}});
+    let udp = json!({"port": 80, "protocol": "UDP"});
+    let live = apply(
+        schema_type,
+        None,
+        &of(json!([{"port": 80, "protocol": "TCP"}, udp])),
+        &writer("m"),
+        false,
+    )
+    .expect("applied");
+    let mut twice = live.clone();
+    twice["spec"]["ports"] = json!([{"port": 80, "protocol": "UDP", "name": "u"}, udp]);
+    let live = track(schema_type, Some(&live), twice, &writer("n"));
+    let port = r#"k:{"port":80,"protocol":"UDP"}"#;
+    let owned = |manager: &str| {
+        let entries = live["metadata"]["managedFields"].as_array().into_iter().flatten();
+        let entry = entries.into_iter().find(|entry| entry["manager"] == manager)?;
+        Some(entry["fieldsV1"]["f:spec"]["f:ports"][port].clone())
+    };
+    assert_eq!(owned("n"), Some(json!({})), "who made a second one owns the whole");
+    let config = of(json!([{"port": 80, "protocol": "UDP", "targetPort": 81}]));
+    let live = apply(schema_type, Some(&live), &config, &writer("k"), true).expect("applied");
+    assert_eq!(
+        live["spec"]["ports"],
+        json!([{"port": 80, "protocol": "UDP", "targetPort": 81}]),
+        "what is applied comes in the place of all of them"
+    );
+}
+
+#[test]
+fn the_port_of_a_backend_has_one_owner() {
+    let schema_type = resource::INGRESSES.schema;
+    let of = |port: Value| {
+        let backend = json!({"service": {"name": "s", "port": port}});
+        json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "i"}, "spec": {"defaultBackend": backend}})
+    };
+    let writer = Writer {
+        api_version: "networking.k8s.io/v1",
+        ..writer("m")
+    };
+    let live = apply(schema_type, None, &of(json!({"number": 80})), &writer, false).expect("applied");
+    let service = &live["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:defaultBackend"]["f:service"];
+    assert_eq!(service["f:port"], json!({}));
+    let live = apply(schema_type, Some(&live), &of(json!({"name": "http"})), &writer, false).expect("applied");
+    assert_eq!(
+        live["spec"]["defaultBackend"]["service"]["port"],
+        json!({"name": "http"})
+    );
+}

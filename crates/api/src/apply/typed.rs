@@ -148,11 +148,6 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    /// True when nothing differs.
-    pub(super) fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
-    }
-
     /// What is new or different.
     pub(super) fn changed(&self) -> Fields {
         self.added.clone().union(self.modified.clone())
@@ -175,29 +170,49 @@ pub(super) fn compare(form: Form, old: Option<&Value>, new: Option<&Value>) -> C
         }
         return result;
     }
-    let (old_members, new_members) = (old_members.unwrap_or_default(), new_members.unwrap_or_default());
-    let (old_by_name, new_by_name) = (by_name(&old_members), by_name(&new_members));
-    for (name, form, value) in &old_members {
-        let other = new_by_name.get(name.as_str()).copied();
-        note(&mut result, name, compare(*form, Some(value), other));
+    let mut members: BTreeMap<&str, (Form, Vec<&Value>, Vec<&Value>)> = BTreeMap::new();
+    for (name, form, value) in old_members.iter().flatten() {
+        members
+            .entry(name)
+            .or_insert((*form, Vec::new(), Vec::new()))
+            .1
+            .push(value);
     }
-    for (name, form, value) in &new_members {
-        if !old_by_name.contains_key(name.as_str()) {
-            note(&mut result, name, compare(*form, None, Some(value)));
-        }
+    for (name, form, value) in new_members.iter().flatten() {
+        members
+            .entry(name)
+            .or_insert((*form, Vec::new(), Vec::new()))
+            .2
+            .push(value);
+    }
+    for (name, (form, old, new)) in members {
+        note(&mut result, name, compare_member(form, &old, &new));
     }
     result.added.owned = old.is_none();
     result.removed.owned = new.is_none();
     result
 }
 
-/// Finds members by name; of several with the same name, the first.
-fn by_name<'a>(members: &'a [(String, Form, &'a Value)]) -> BTreeMap<&'a str, &'a Value> {
-    members
-        .iter()
-        .rev()
-        .map(|(name, _, value)| (name.as_str(), *value))
-        .collect()
+/// How a member differs. A list may hold several elements of one name: these are compared as one whole that is there or not.
+fn compare_member(form: Form, old: &[&Value], new: &[&Value]) -> Comparison {
+    let mut result = match (old, new) {
+        ([] | [_], [] | [_]) => return compare(form, old.first().copied(), new.first().copied()),
+        ([_, _, ..], [_, _, ..]) => Comparison::default(),
+        ([_, _, ..], new) => new
+            .first()
+            .map(|new| compare(form, None, Some(new)))
+            .unwrap_or_default(),
+        (old, _) => old
+            .first()
+            .map(|old| compare(form, Some(old), None))
+            .unwrap_or_default(),
+    };
+    match (old.len() > 1, new.len() > 1) {
+        (true, true) => result.modified.owned = old != new,
+        (true, false) => result.removed.owned = true,
+        (false, _) => result.added.owned = true,
+    }
+    result
 }
 
 fn note(result: &mut Comparison, name: &str, inner: Comparison) {
@@ -244,11 +259,17 @@ pub(super) fn merge(form: Form, live: Option<&Value>, config: &Value) -> Value {
 
 /// Elements that only the live list has keep their place; those of the configuration come in its order.
 ///
+/// Of several live elements of one name none is the one that the configuration means: they go, and its own comes.
+///
 /// Both lists are walked at once. Of the elements that both have, the configuration says which comes next; a live one that is not
 /// the next is passed over, and comes where the configuration has it.
 fn merge_list(live: &[(String, Form, &Value)], config: &[(String, Form, &Value)]) -> Value {
     let wanted: BTreeSet<&str> = config.iter().map(|(name, _, _)| name.as_str()).collect();
-    let live_by_name = by_name(live);
+    let mut live_by_name: BTreeMap<&str, Option<&Value>> = BTreeMap::new();
+    for (name, _, value) in live {
+        let only = live_by_name.entry(name.as_str());
+        only.and_modify(|only| *only = None).or_insert(Some(value));
+    }
     let is_shared = |(name, _, _): &&(String, Form, &Value)| live_by_name.contains_key(name.as_str());
     let mut shared = config
         .iter()
@@ -279,7 +300,7 @@ fn merge_list(live: &[(String, Form, &Value)], config: &[(String, Form, &Value)]
         let Some((name, form, value)) = config.next() else {
             break;
         };
-        merged.push(merge(*form, live_by_name.get(name.as_str()).copied(), value));
+        merged.push(merge(*form, live_by_name.get(name.as_str()).copied().flatten(), value));
         done.insert(name);
         shared.next_if(|next| *next == name.as_str());
     }
