@@ -2,7 +2,7 @@
 //!
 //! A quantity is a number with at most nine decimal places and the family of suffixes it was written in. Values compare by
 //! number; [`Quantity`]'s `Display` is the text that is stored and served, which is the author's own spelling where upstream
-//! keeps it. Units are not known here: what `1` means is up to the resource's name.
+//! keeps it. Decimal numbers beyond 8e28 are kept by their text only, and count as 8e28. Units are not known here: what `1` means is up to the resource's name.
 //!
 //! Source: `spec/api.md` §2.9 (value formats), `spec/daemonset.md` §16.2; kubernetes
 //! `apimachinery/pkg/api/resource/{quantity,suffix}.go`.
@@ -14,8 +14,10 @@ use std::str::FromStr;
 use serde_json::Value;
 
 const NANOS: i128 = 1_000_000_000;
-/// The largest amount that is kept; larger ones are cut down to it.
-const MAX: i128 = i64::MAX as i128 * NANOS;
+/// What larger amounts count as. The sum of two fits into an `i128`.
+const MAX: i128 = 80_000_000_000_000_000_000_000_000_000 * NANOS;
+/// The largest amount with a binary suffix; larger ones are cut down to it.
+const MAX_BINARY: i128 = i64::MAX as i128 * NANOS;
 /// Decimal digits beyond which every non-zero number exceeds [`MAX`].
 const DIGITS_MAX: usize = 40;
 
@@ -105,7 +107,11 @@ impl Quantity {
         let (scale, bits, format) = interpret(parts.suffix)?;
         let digits = parts.whole.len() + parts.fraction.len();
         let magnitude = magnitude(&parts, scale, bits);
-        let spelling = keeps_spelling(&parts, digits, scale, bits, format).then(|| text.to_owned());
+        let spelling = if keeps_spelling(&parts, digits, scale, bits, format) {
+            Some(text.to_owned())
+        } else {
+            (magnitude == MAX).then(|| huge_text(&parts, scale))
+        };
         let format = if format == Format::BinarySi && (1..NANOS).contains(&magnitude) {
             Format::DecimalSi
         } else {
@@ -177,7 +183,8 @@ impl Quantity {
     /// The least amount of whole thousandths that is not less.
     #[must_use]
     pub fn rounded_up_to_millis(&self) -> Self {
-        Self::from_nanos(ceil(self.nanos, NANOS / 1000) * (NANOS / 1000), self.format)
+        let away_from_zero = self.nanos.signum() * ceil(self.nanos.abs(), NANOS / 1000);
+        Self::from_nanos(away_from_zero.saturating_mul(NANOS / 1000), self.format)
     }
 
     /// The family of suffixes.
@@ -298,10 +305,14 @@ fn interpret(suffix: &str) -> Result<(i32, u32, Format), QuantityError> {
         .and_then(|e| e.parse().ok())
         .ok_or(QuantityError::Suffix)?;
     // Beyond this every number is zero, the least or the largest amount, whatever its digits.
-    Ok((exponent.clamp(-10_000, 10_000) as i32, 0, Format::DecimalExponent))
+    Ok((
+        exponent.clamp(-1_000_000_000, 1_000_000_000) as i32,
+        0,
+        Format::DecimalExponent,
+    ))
 }
 
-/// The absolute value in nanos, rounded up, cut down to [`MAX`].
+/// The absolute value in nanos, rounded up, cut down to what its format can hold.
 fn magnitude(parts: &Parts<'_>, scale: i32, bits: u32) -> i128 {
     let digits: Vec<u8> = parts
         .whole
@@ -315,11 +326,14 @@ fn magnitude(parts: &Parts<'_>, scale: i32, bits: u32) -> i128 {
     }
     // The number is digits × 10^point.
     let point = i64::from(scale) - parts.fraction.len() as i64 + 9;
-    if digits.len() as i64 + point > DIGITS_MAX as i64 {
-        return MAX;
+    if bits > 0 && digits.len() as i64 + point > DIGITS_MAX as i64 {
+        return MAX_BINARY;
     }
     if bits > 0 {
         return binary_magnitude(&digits, point, bits);
+    }
+    if digits.len() as i64 + point > DIGITS_MAX as i64 {
+        return MAX;
     }
     if digits.len() as i64 + point <= 0 {
         return 1;
@@ -364,14 +378,11 @@ fn binary_magnitude(digits: &[u8], point: i64, bits: u32) -> i128 {
     if limbs[..dropped].iter().any(|limb| *limb != 0) {
         value = value.saturating_add(1);
     }
-    value.min(MAX)
+    value.min(MAX_BINARY)
 }
 
 /// Whether upstream's fast path reads the text, and so keeps the spelling (`spec/daemonset.md` §16.2).
 fn keeps_spelling(parts: &Parts<'_>, digits: usize, scale: i32, bits: u32, format: Format) -> bool {
-    if parts.whole == "0" && parts.fraction.is_empty() && parts.suffix.is_empty() {
-        return true;
-    }
     if format == Format::BinarySi {
         let room = 14_usize.saturating_sub(bits as usize * 3 / 10);
         let last_three = parts
@@ -386,6 +397,22 @@ fn keeps_spelling(parts: &Parts<'_>, digits: usize, scale: i32, bits: u32, forma
     let scale = scale - parts.fraction.len() as i32;
     let number = [parts.whole, parts.fraction].concat();
     digits <= 18 && scale >= -9 && scale % 3 == 0 && !number.ends_with("000") && !number.starts_with('0')
+}
+
+/// The canonical text of a decimal number that is only known by its digits.
+fn huge_text(parts: &Parts<'_>, scale: i32) -> String {
+    let digits = [parts.whole, parts.fraction].concat();
+    let digits = digits.trim_start_matches('0');
+    let number = digits.trim_end_matches('0');
+    let mut exponent = i64::from(scale) - parts.fraction.len() as i64 + (digits.len() - number.len()) as i64;
+    let surplus = exponent.rem_euclid(3);
+    exponent -= surplus;
+    let sign = if parts.negative { "-" } else { "" };
+    let zeros = "0".repeat(usize::try_from(surplus).unwrap_or_default());
+    match exponent {
+        0 => format!("{sign}{number}{zeros}"),
+        exponent => format!("{sign}{number}{zeros}e{exponent}"),
+    }
 }
 
 fn decimal_text(nanos: i128, suffix: impl Fn(i32) -> String) -> String {
@@ -436,12 +463,25 @@ mod tests {
             ("100Mi", "100Mi"),
             ("0", "0"),
             ("0Ki", "0"),
+            ("-0", "0"),
+            ("00", "0"),
+            (".", "0"),
+            ("-", "0"),
             ("1e3", "1e3"),
             ("1000e0", "1e3"),
             ("0.1n", "1n"),
             ("1023", "1023"),
             ("1Ei", "1Ei"),
-            ("99999999999999999999", "9223372036854775807"),
+            ("99999999999999999999", "99999999999999999999"),
+            ("18446744073709551616", "18446744073709551616"),
+            ("10E", "10E"),
+            ("5000E", "5e21"),
+            ("9223372036854775807G", "9223372036854775807G"),
+            ("16Ei", "9223372036854775807"),
+            ("1e100", "10e99"),
+            ("1e99", "1e99"),
+            ("-1e99", "-1e99"),
+            ("12.000000000001e-3", "12000001e-9"),
             ("1.5", "1500m"),
             ("+5", "+5"),
             ("-1500m", "-1500m"),
@@ -473,6 +513,10 @@ mod tests {
         assert_eq!(quantity("1001m").units(), 2);
         assert_eq!(quantity("100u").millis(), 1);
         assert_eq!(quantity("0.5Ki").units(), 512);
+        assert!(quantity("10E") > quantity("9E"));
+        assert!(quantity("1e27") < quantity("1e99"));
+        assert_eq!(quantity("1e99").units(), i64::MAX);
+        assert_eq!(quantity("9E").plus(&quantity("9E")).to_string(), "18E");
         assert_eq!(quantity("1Gi").plus(&quantity("512Mi")).to_string(), "1536Mi");
     }
 }

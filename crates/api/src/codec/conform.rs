@@ -19,7 +19,7 @@ use super::node::Node;
 use super::{Decoded, FieldValidation, time};
 use crate::quantity::Quantity;
 use crate::strategy::TEMPLATE_GENERATION;
-use crate::table::{Presence, Schema, Shape, Target, Type, schema};
+use crate::table::{Presence, Schema, Shape, Target, Type, embedded_in, schema};
 
 /// How many unknown and repeated members are reported at most.
 const REPORTS_MAX: usize = 100;
@@ -142,8 +142,12 @@ fn is_empty(value: &Value) -> bool {
 
 /// One step from the document's root to the place the walk is at.
 enum Step {
-    /// A field of the type `owner`.
-    Field { owner: &'static str, name: &'static str },
+    /// A field of the type `owner`, perhaps of a struct that upstream embeds in it.
+    Field {
+        owner: &'static str,
+        embedded: Option<&'static str>,
+        name: &'static str,
+    },
     /// An element of a list.
     Index(usize),
     /// A member of a map.
@@ -172,15 +176,15 @@ impl Walk {
             (Target::String, Node::String(text)) => Some(Value::String(text)),
             (Target::Bytes, Node::String(text)) => self.bytes(text),
             (Target::Bool, Node::Bool(value)) => Some(Value::Bool(value)),
-            (Target::Int32, Node::Number(n)) => match n.as_i64().map(i32::try_from) {
+            (Target::Int32, Node::Number(n)) => match n.integer().map(i32::try_from) {
                 Some(Ok(value)) => Some(value.into()),
-                _ => self.refuse(&format!("number {n}"), target),
+                _ => self.refuse(&format!("number {}", n.text()), target),
             },
-            (Target::Int64, Node::Number(n)) => match n.as_i64() {
+            (Target::Int64, Node::Number(n)) => match n.integer() {
                 Some(value) => Some(value.into()),
-                None => self.refuse(&format!("number {n}"), target),
+                None => self.refuse(&format!("number {}", n.text()), target),
             },
-            (Target::Double, Node::Number(n)) => Some(Value::Number(n)),
+            (Target::Double, Node::Number(n)) => Some(Value::Number(n.into_number())),
             (_, node) => self.refuse(node.kind(), target),
         }
     }
@@ -192,10 +196,10 @@ impl Walk {
             (Shape::Quantity, node) => {
                 let text = match node {
                     Node::String(text) => text,
-                    Node::Number(n) => n.to_string(),
+                    Node::Number(n) => n.text(),
                     Node::Null | Node::Bool(_) | Node::List(_) | Node::Map(_) => return self.note(QUANTITY_FORM),
                 };
-                match Quantity::parse(&text) {
+                match Quantity::parse(text.trim()) {
                     Ok(quantity) => Some(Value::String(quantity.to_string())),
                     Err(error) => self.note(&error.to_string()),
                 }
@@ -224,6 +228,10 @@ impl Walk {
             }
             self.path.push(Step::Field {
                 owner: of.short_name(),
+                embedded: field
+                    .proto
+                    .filter(|proto| proto.inside > 0)
+                    .and_then(|_| embedded_in(of.name)),
                 name: field.name,
             });
             match self.value(node, &field.target) {
@@ -274,14 +282,16 @@ impl Walk {
     /// Amounts in a list of resources are counted in thousandths, rounded up; other values stay as they are.
     fn in_thousandths(&self, value: Value, element: &Target) -> Value {
         match (element, value) {
-            (Target::Type(id), Value::String(text)) if self.schema[*id].shape == Shape::Quantity => {
-                match Quantity::parse(&text) {
-                    Ok(quantity) if !quantity.is_whole_millis() => quantity.rounded_up_to_millis().to_string().into(),
-                    _ => Value::String(text),
-                }
-            }
+            (target, Value::String(text)) if self.is_quantity(target) => match Quantity::parse(&text) {
+                Ok(quantity) if !quantity.is_whole_millis() => quantity.rounded_up_to_millis().to_string().into(),
+                _ => Value::String(text),
+            },
             (_, value) => value,
         }
+    }
+
+    fn is_quantity(&self, target: &Target) -> bool {
+        matches!(target, Target::Type(id) if self.schema[*id].shape == Shape::Quantity)
     }
 
     /// What a null stands for where something must stand: in lists and maps.
@@ -327,14 +337,16 @@ impl Walk {
     fn instant(&mut self, text: &str, canonical: Option<String>, form: &str) -> Option<Value> {
         match canonical {
             Some(text) => Some(Value::String(text)),
-            None => self.note(&format!(
-                "parsing time {text:?} as {form:?}: cannot parse {text:?} as \"2006\""
-            )),
+            None => self.note(&time::complaint(text, form)),
         }
     }
 
     fn refuse(&mut self, what: &str, target: &Target) -> Option<Value> {
-        let name = self.go_name(target);
+        let name = match (target, self.path.last()) {
+            (Target::String, Some(Step::Field { name: "uid", .. })) => "types.UID".to_owned(),
+            (Target::Map(amount), _) if self.is_quantity(amount) => "v1.ResourceList".to_owned(),
+            _ => self.go_name(target),
+        };
         self.refuse_as(what, &name)
     }
 
@@ -343,10 +355,11 @@ impl Walk {
             let names: Vec<&str> = self
                 .path
                 .iter()
-                .filter_map(|step| match step {
-                    Step::Field { name, .. } => Some(*name),
-                    Step::Index(_) | Step::Key(_) => None,
+                .flat_map(|step| match step {
+                    Step::Field { embedded, name, .. } => [*embedded, Some(*name)],
+                    Step::Index(_) | Step::Key(_) => [None, None],
                 })
+                .flatten()
                 .collect();
             let owner = self.path.iter().rev().find_map(|step| match step {
                 Step::Field { owner, .. } => Some(*owner),

@@ -132,6 +132,10 @@ impl Unrecognized {
     }
 }
 
+/// What upstream reads first of a body, as messages show it.
+const META: &str =
+    r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+
 /// Reads the text of a body.
 ///
 /// Errors: it is no such text, or does not say what it is in a way that can be understood.
@@ -143,8 +147,10 @@ pub fn open(body: &[u8], format: Format) -> Result<Opened<'_>, Unrecognized> {
     let undecided =
         |why: &dyn fmt::Display| unrecognized(format!("couldn't get version/kind; json parse error: {why}"));
     let (node, repeated) = match format {
-        Format::Json => node::from_json(body).map(|node| (node, Vec::new())),
-        Format::Yaml => yaml::read(body),
+        Format::Json => syntax::read(body)
+            .map(|node| (node, Vec::new()))
+            .map_err(|error| undecided(&error))?,
+        Format::Yaml => yaml::read(body).map_err(|error| unrecognized(error.to_string()))?,
         Format::Protobuf => {
             let envelope = protobuf::open(body).map_err(|error| unrecognized(error.to_string()))?;
             return Ok(Opened {
@@ -153,8 +159,13 @@ pub fn open(body: &[u8], format: Format) -> Result<Opened<'_>, Unrecognized> {
                 content: Content::Message(envelope.raw),
             });
         }
+    };
+    if !matches!(node, node::Node::Map(_) | node::Node::Null) {
+        return Err(undecided(&format!(
+            "json: cannot unmarshal {} into Go value of type {META}",
+            node.kind()
+        )));
     }
-    .map_err(|error| undecided(&error))?;
     let said = |field: &str| {
         let text = node.said(field);
         text.map_err(|found| {
@@ -256,7 +267,7 @@ pub struct Document {
 pub fn read(body: &[u8], format: Format) -> Result<Document, SyntaxError> {
     match format {
         Format::Json => {
-            let node = node::from_json(body)?;
+            let node = syntax::read(body).map_err(SyntaxError)?;
             let mut repeated = Vec::new();
             node.repeated(&mut String::new(), &mut repeated);
             Ok(Document {
@@ -265,7 +276,8 @@ pub fn read(body: &[u8], format: Format) -> Result<Document, SyntaxError> {
             })
         }
         Format::Yaml => {
-            let (node, repeated) = yaml::read(body)?;
+            let (node, repeated) = yaml::read(body)
+                .map_err(|SyntaxError(why)| SyntaxError(format!("error converting YAML to JSON: {why}")))?;
             Ok(Document {
                 value: node.into_value(),
                 repeated,

@@ -3,20 +3,14 @@
 //! Values of `serde_json` sort members and keep the last of equal keys; reports about unknown and duplicate fields need
 //! to know better. What a document means is not known here.
 
-use std::borrow::Cow;
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
-
-use super::{SyntaxError, json_complaint};
 
 /// A node of a document.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Node {
     Null,
     Bool(bool),
-    Number(Number),
+    Number(Numeral),
     String(String),
     List(Vec<Node>),
     Map(Vec<(String, Node)>),
@@ -34,65 +28,74 @@ impl Node {
     }
 }
 
-/// Reads JSON. Its depth is bounded by the parser. Bytes and escapes that are no characters are read as U+FFFD.
-pub(super) fn from_json(body: &[u8]) -> Result<Node, SyntaxError> {
-    let text = repaired(body);
-    // What is JSON all the same goes beyond the limits of the parser.
-    serde_json::from_slice(&text)
-        .map_err(|error| SyntaxError(json_complaint(body).unwrap_or_else(|| error.to_string())))
+/// A number, and how it was written.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Numeral {
+    number: Number,
+    /// The spelling, where it is not the usual one of the number.
+    written: Option<Box<str>>,
 }
 
-/// The text with each byte that is part of no character, and each escaped half of a pair without its other half, replaced.
-fn repaired(body: &[u8]) -> Cow<'_, [u8]> {
-    let valid = match std::str::from_utf8(body) {
-        Ok(_) => Cow::Borrowed(body),
-        Err(_) => Cow::Owned(with_characters_only(body)),
-    };
-    if !valid.windows(3).any(|part| matches!(part, [b'\\', b'u', b'd' | b'D'])) {
-        return valid;
+impl Numeral {
+    /// Reads a number as it stands in JSON. What is larger than any is the largest one.
+    pub(super) fn read(text: &str) -> Self {
+        let is_whole = !text.contains(['.', 'e', 'E']);
+        let integer = || -> Option<Number> {
+            let unsigned = text.parse::<u64>().map(Number::from);
+            unsigned.or_else(|_| text.parse::<i64>().map(Number::from)).ok()
+        };
+        let number = match is_whole.then(integer).flatten() {
+            Some(number) => number,
+            None => {
+                let float = text.parse::<f64>().unwrap_or_default().clamp(f64::MIN, f64::MAX);
+                Number::from_f64(float).unwrap_or_else(|| 0.into())
+            }
+        };
+        let written = (number.is_f64() || text == "-0").then(|| text.into());
+        Self { number, written }
     }
-    Cow::Owned(with_whole_pairs(&valid))
-}
 
-fn with_characters_only(body: &[u8]) -> Vec<u8> {
-    let mut text = Vec::with_capacity(body.len() + 8);
-    for chunk in body.utf8_chunks() {
-        text.extend_from_slice(chunk.valid().as_bytes());
-        for _ in chunk.invalid() {
-            text.extend_from_slice("\u{fffd}".as_bytes());
+    /// The text of the number: as it was written, or else as upstream writes it.
+    pub(super) fn text(&self) -> String {
+        match (&self.written, self.number.as_f64()) {
+            (Some(text), _) => text.to_string(),
+            (None, Some(float)) if self.number.is_f64() => float_text(float),
+            (None, _) => self.number.to_string(),
         }
     }
-    text
-}
 
-fn with_whole_pairs(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, behind)) = rest.split_first() {
-        let mut length = 1;
-        if *first == b'\\' {
-            length = match (escaped(rest), rest.get(6..).and_then(escaped)) {
-                (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
-                (Some(0xd800..=0xdfff), _) => {
-                    out.extend_from_slice(br"\ufffd");
-                    rest = &rest[6..];
-                    continue;
-                }
-                _ => 1 + usize::from(!behind.is_empty()),
-            };
+    /// The integer that the text says. One with a fraction or an exponent is none, whatever its value.
+    pub(super) fn integer(&self) -> Option<i64> {
+        match (&self.written, self.number.is_f64()) {
+            (None, false) => self.number.as_i64(),
+            _ => self.text().parse().ok(),
         }
-        out.extend_from_slice(&rest[..length]);
-        rest = &rest[length..];
     }
-    out
+
+    /// The number.
+    pub(super) fn into_number(self) -> Number {
+        self.number
+    }
 }
 
-/// The number in an escape such as `\u00e9` at the beginning of the text.
-fn escaped(text: &[u8]) -> Option<u16> {
-    let digits = text.strip_prefix(br"\u")?.get(..4)?;
-    let all_hex = digits.iter().all(u8::is_ascii_hexdigit);
-    let digits = std::str::from_utf8(digits).ok().filter(|_| all_hex)?;
-    u16::from_str_radix(digits, 16).ok()
+impl From<Number> for Numeral {
+    fn from(number: Number) -> Self {
+        Self { number, written: None }
+    }
+}
+
+/// A number that is not known to be whole, as Go's `encoding/json` writes it: with an exponent only where it is very large or very
+/// small.
+fn float_text(float: f64) -> String {
+    let magnitude = float.abs();
+    if magnitude == 0.0 || (1e-6..1e21).contains(&magnitude) {
+        return float.to_string();
+    }
+    let text = format!("{float:e}");
+    match text.split_once('e') {
+        Some((digits, exponent)) if !exponent.starts_with('-') => format!("{digits}e+{exponent}"),
+        _ => text,
+    }
 }
 
 impl Node {
@@ -127,7 +130,7 @@ impl Node {
         match self {
             Self::Null => Value::Null,
             Self::Bool(b) => Value::Bool(b),
-            Self::Number(n) => Value::Number(n),
+            Self::Number(n) => Value::Number(n.into_number()),
             Self::String(s) => Value::String(s),
             Self::List(items) => Value::Array(items.into_iter().map(Self::into_value).collect()),
             Self::Map(members) => Value::Object(members.into_iter().map(|(k, v)| (k, v.into_value())).collect()),
@@ -169,70 +172,10 @@ impl From<Value> for Node {
         match value {
             Value::Null => Self::Null,
             Value::Bool(b) => Self::Bool(b),
-            Value::Number(n) => Self::Number(n),
+            Value::Number(n) => Self::Number(n.into()),
             Value::String(s) => Self::String(s),
             Value::Array(items) => Self::List(items.into_iter().map(Self::from).collect()),
             Value::Object(members) => Self::Map(members.into_iter().map(|(k, v)| (k, Self::from(v))).collect()),
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NodeVisitor)
-    }
-}
-
-struct NodeVisitor;
-
-impl<'de> Visitor<'de> for NodeVisitor {
-    type Value = Node;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Node, E> {
-        Ok(Node::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
-        Ok(Node::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
-        Ok(Node::Number(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
-        Ok(Node::Number(value.into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
-        Ok(Number::from_f64(value).map_or(Node::Null, Node::Number))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
-        Ok(Node::String(value.to_owned()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Node, E> {
-        Ok(Node::String(value))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = access.next_element()? {
-            items.push(item);
-        }
-        Ok(Node::List(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
-        let mut members = Vec::new();
-        while let Some(member) = access.next_entry()? {
-            members.push(member);
-        }
-        Ok(Node::Map(members))
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn resolve(text: &str) -> Option<Node> {
         ".nan" | ".NaN" | ".NAN" | ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" | "-.inf" | "-.Inf"
         | "-.INF" => return None,
         other => match number(other) {
-            Some(number) => Node::Number(number),
+            Some(number) => Node::Number(number.into()),
             None => Node::String(other.to_owned()),
         },
     })

@@ -272,3 +272,91 @@ fn what_is_written_as_yaml_reads_back() {
     let ours: Value = serde_saphyr::from_str(&text).expect("another reader reads it too");
     assert_eq!(ours, value);
 }
+
+#[test]
+fn amounts_given_as_numbers_are_read_as_they_are_written() {
+    let stored = |amount: &str, format: Format| {
+        let body = format!(r#"{{"spec":{{"containers":[{{"resources":{{"limits":{{"x.io/a":{amount}}}}}}}]}}}}"#);
+        let decoded = accepted(POD, &body, format);
+        decoded.value["spec"]["containers"][0]["resources"]["limits"]["x.io/a"].clone()
+    };
+    for (written, served) in [
+        ("1e3", "1e3"),
+        ("5e18", "5e18"),
+        ("650e17", "65e18"),
+        ("9223372036854775807.123", "9223372036854775807123m"),
+        ("18446744073709551616", "18446744073709551616"),
+        ("1.50", "1500m"),
+        ("\" 1 \"", "1"),
+    ] {
+        assert_eq!(stored(written, Format::Json), served, "{written}");
+    }
+    // YAML says numbers, not texts.
+    assert_eq!(stored("1e3", Format::Yaml), "1k");
+    assert_eq!(stored("5e18", Format::Yaml), "5E");
+}
+
+#[test]
+fn integers_may_be_minus_zero_but_have_no_exponent() {
+    let decoded = accepted(JOB, r#"{"spec":{"backoffLimit":-0}}"#, Format::Json);
+    assert_eq!(decoded.value["spec"]["backoffLimit"], json!(0));
+    let said = refused(
+        JOB,
+        r#"{"spec":{"backoffLimit":1e1}}"#,
+        Format::Json,
+        FieldValidation::Warn,
+    );
+    assert!(
+        said.ends_with("cannot unmarshal number 1e1 into Go struct field JobSpec.spec.backoffLimit of type int32"),
+        "{said}"
+    );
+}
+
+#[test]
+fn places_in_embedded_structs_and_named_types_are_called_as_upstream_calls_them() {
+    let check = |container: &str, expected: &str| {
+        let body = format!(r#"{{"spec":{{"containers":[{container}]}}}}"#);
+        let said = refused(POD, &body, Format::Json, FieldValidation::Warn);
+        assert!(said.ends_with(expected), "{said}");
+    };
+    check(
+        r#"{"livenessProbe":{"httpGet":{"port":8e1}}}"#,
+        "number 8e1 into Go struct field HTTPGetAction.spec.containers.livenessProbe.ProbeHandler.httpGet.port of type int32",
+    );
+    check(
+        r#"{"resources":{"limits":[]}}"#,
+        "array into Go struct field ResourceRequirements.spec.containers.resources.limits of type v1.ResourceList",
+    );
+    let said = refused(POD, r#"{"metadata":{"uid":1}}"#, Format::Json, FieldValidation::Warn);
+    assert!(
+        said.ends_with("number into Go struct field ObjectMeta.metadata.uid of type types.UID"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_body_that_is_no_object_or_no_yaml_is_not_recognized() {
+    let begin = "the object provided is unrecognized (must be of type ConfigMap): ";
+    let check = |body: &str, format: Format, expected: &str| {
+        let said = refused(CONFIG_MAP, body, format, FieldValidation::Warn);
+        assert_eq!(said, format!("{begin}{expected}"));
+    };
+    check(
+        "[]",
+        Format::Json,
+        "couldn't get version/kind; json parse error: json: cannot unmarshal array into Go value of type struct { APIVersion \
+         string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" } (5b5d)",
+    );
+    check(
+        "a: -.inf",
+        Format::Yaml,
+        "json: unsupported value: -Inf (613a202d2e696e66)",
+    );
+    let said = refused(
+        CONFIG_MAP,
+        "metadata:\n\tname: m\n",
+        Format::Yaml,
+        FieldValidation::Warn,
+    );
+    assert!(said.starts_with(&format!("{begin}yaml: line 2: ")), "{said}");
+}

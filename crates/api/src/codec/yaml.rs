@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use granit_parser::{Event, Options, Parser, ScalarStyle, Span};
+use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span};
 
 use super::node::Node;
 use super::{DEPTH_MAX, SyntaxError, scalar};
@@ -24,7 +24,7 @@ pub(super) fn read(body: &[u8]) -> Result<(Node, Vec<String>), SyntaxError> {
     options.block_nesting_limit = DEPTH_MAX;
     options.set_emit_comments(false);
     for event in Parser::new_from_str_with_options(text, options) {
-        let (event, span) = event.map_err(|e| SyntaxError(format!("error converting YAML to JSON: yaml: {e}")))?;
+        let (event, span) = event.map_err(|error| complaint(&error))?;
         match event {
             Event::DocumentEnd | Event::StreamEnd => break,
             event => reader.event(event, &span)?,
@@ -77,11 +77,7 @@ impl Reader {
                 }
                 let plain = style == ScalarStyle::Plain && (core.is_none() || core.as_deref() != Some("str"));
                 let node = if plain {
-                    scalar::resolve(&text).ok_or_else(|| {
-                        SyntaxError(
-                            "error converting YAML to JSON: json: unsupported value: not a finite number".into(),
-                        )
-                    })?
+                    scalar::resolve(&text).ok_or_else(|| not_finite(&text))?
                 } else {
                     Node::String(text.into_owned())
                 };
@@ -91,7 +87,7 @@ impl Reader {
                 let node = self
                     .anchors
                     .get(&anchor)
-                    .ok_or_else(|| SyntaxError("error converting YAML to JSON: yaml: unknown anchor".into()))?;
+                    .ok_or_else(|| SyntaxError("yaml: unknown anchor".into()))?;
                 if depth(node) + self.open.len() > DEPTH_MAX {
                     return Err(excessive_aliasing());
                 }
@@ -126,14 +122,10 @@ impl Reader {
 
     fn start(&mut self, open: Open) -> Result<(), SyntaxError> {
         if self.expects_key() {
-            return Err(SyntaxError(
-                "error converting YAML to JSON: yaml: a map or list cannot be the key of a map".into(),
-            ));
+            return Err(SyntaxError("yaml: a map or list cannot be the key of a map".into()));
         }
         if self.open.len() >= DEPTH_MAX {
-            return Err(SyntaxError(format!(
-                "error converting YAML to JSON: yaml: exceeded max depth of {DEPTH_MAX}"
-            )));
+            return Err(SyntaxError(format!("yaml: exceeded max depth of {DEPTH_MAX}")));
         }
         self.open.push(open);
         Ok(())
@@ -196,20 +188,37 @@ impl Reader {
     }
 }
 
+/// What is wrong with the text, in the library's words. Upstream does not say that it is on the first line.
+fn complaint(error: &ScanError) -> SyntaxError {
+    let place = match error.marker().line() {
+        0 | 1 => String::new(),
+        line => format!("line {line}: "),
+    };
+    SyntaxError(format!("yaml: {place}{}", error.info()))
+}
+
+/// A number that JSON does not have.
+fn not_finite(text: &str) -> SyntaxError {
+    let number = match text.strip_prefix('-') {
+        Some(_) => "-Inf",
+        None if text.eq_ignore_ascii_case(".nan") => "NaN",
+        None => "+Inf",
+    };
+    SyntaxError(format!("json: unsupported value: {number}"))
+}
+
 fn excessive_aliasing() -> SyntaxError {
-    SyntaxError("error converting YAML to JSON: yaml: document contains excessive aliasing".into())
+    SyntaxError("yaml: document contains excessive aliasing".into())
 }
 
 /// The name of a member, from keys that need not be strings in YAML.
 fn key_text(node: Node) -> Result<String, SyntaxError> {
     match node {
         Node::String(text) => Ok(text),
-        Node::Number(number) => Ok(number.to_string()),
+        Node::Number(number) => Ok(number.text()),
         Node::Bool(value) => Ok(value.to_string()),
         Node::Null => Ok("null".to_owned()),
-        Node::List(_) | Node::Map(_) => Err(SyntaxError(
-            "error converting YAML to JSON: yaml: a map or list cannot be the key of a map".into(),
-        )),
+        Node::List(_) | Node::Map(_) => Err(SyntaxError("yaml: a map or list cannot be the key of a map".into())),
     }
 }
 

@@ -11,6 +11,7 @@ mod load;
 mod nesting;
 
 pub(crate) use equal::means_the_same;
+pub(crate) use nesting::embedded_in;
 
 use std::collections::HashMap;
 use std::ops::Index;

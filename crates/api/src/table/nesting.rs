@@ -30,6 +30,19 @@ pub(super) fn nesting_of(owner: &str, field: &str) -> Option<(u32, u32)> {
     Some((inside, number))
 }
 
+/// What upstream calls the struct that it embeds in one of these types.
+pub(crate) fn embedded_in(owner: &str) -> Option<&'static str> {
+    Some(match owner.strip_prefix("io.k8s.api.")? {
+        "core.v1.EphemeralContainer" => "EphemeralContainerCommon",
+        "core.v1.Probe" => "ProbeHandler",
+        "core.v1.Volume" => "VolumeSource",
+        "core.v1.PersistentVolumeSpec" => "PersistentVolumeSource",
+        "networking.v1.IngressRule" => "IngressRuleValue",
+        short if short.starts_with("resource.v1.") => "DeviceConfiguration",
+        _ => "LocalObjectReference",
+    })
+}
+
 // Members in the order of their numbers, from 1; an empty name is a number that is not in use.
 
 const REFERENCE: &[&str] = &["name"];
