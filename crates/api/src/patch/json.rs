@@ -8,6 +8,7 @@
 
 use serde_json::Value;
 
+use super::kind;
 use crate::{ApiError, Reason};
 
 /// How many operations a patch may have.
@@ -18,8 +19,10 @@ const COPIED_MAX: usize = 3 << 20;
 
 /// `original` changed by the operations of `patch`, all or none.
 pub(super) fn apply(original: &Value, patch: &Value) -> Result<Value, ApiError> {
-    let Value::Array(operations) = patch else {
-        return Err(ApiError::bad_request("Invalid JSON Patch"));
+    let operations = match patch {
+        Value::Array(operations) => operations.as_slice(),
+        // No operations.
+        _ => &[],
     };
     if operations.len() > OPERATIONS_MAX {
         return Err(ApiError::new(
@@ -49,6 +52,23 @@ pub(super) fn report_members(patch: &Value, reports: &mut Vec<String>) {
         let unknown = members.filter(|(name, _)| !matches!(name.as_str(), "op" | "path" | "from" | "value"));
         reports.extend(unknown.map(|(name, _)| format!("json patch unknown field \"[{index}].{name}\"")));
     }
+}
+
+/// What of the operations is of a type that no operation has.
+pub(super) fn misfit(patch: &Value) -> Option<String> {
+    patch.as_array().into_iter().flatten().find_map(|operation| {
+        let Value::Object(members) = operation else {
+            return (!operation.is_null())
+                .then(|| format!("{} into Go value of type handlers.jsonPatchOp", kind(operation)));
+        };
+        members.iter().find_map(|(name, value)| {
+            let is_text = matches!(name.as_str(), "op" | "path" | "from");
+            (is_text && !value.is_string() && !value.is_null()).then(|| {
+                let kind = kind(value);
+                format!("{kind} into Go struct field jsonPatchOp.{name} of type string")
+            })
+        })
+    })
 }
 
 /// Upstream's answer to every operation that cannot be done: it does not say which one.
@@ -114,10 +134,6 @@ fn index(part: &str, length: usize) -> Option<usize> {
 }
 
 fn add(document: &mut Value, path: &str, value: Value) -> Option<()> {
-    if path.is_empty() {
-        *document = value;
-        return Some(());
-    }
     match locate(document, path)? {
         (Value::Object(members), name) => drop(members.insert(name, value)),
         (Value::Array(items), part) => {

@@ -34,20 +34,28 @@ pub fn read(kind: PatchKind, body: &[u8]) -> Result<Document, ApiError> {
     if kind == PatchKind::Json {
         json::report_members(&document.value, &mut document.repeated);
     }
-    let have = match &document.value {
-        Value::Object(_) if kind != PatchKind::Json => return Ok(document),
-        Value::Array(_) if kind == PatchKind::Json => return Ok(document),
+    let misfit = match &document.value {
+        Value::Object(_) if kind != PatchKind::Json => None,
+        Value::Array(_) | Value::Null if kind == PatchKind::Json => json::misfit(&document.value),
         Value::Null if kind == PatchKind::Merge => return Err(ApiError::bad_request("Invalid JSON Patch")),
+        other => Some(format!("{} into Go value of type {wanted}", self::kind(other))),
+    };
+    match misfit {
+        None => Ok(document),
+        Some(what) => Err(ApiError::bad_request(format!("{said}json: cannot unmarshal {what}"))),
+    }
+}
+
+/// What messages of upstream's language runtime call a value of this kind.
+fn kind(value: &Value) -> &'static str {
+    match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",
         Value::Number(_) => "number",
         Value::String(_) => "string",
         Value::Array(_) => "array",
         Value::Object(_) => "object",
-    };
-    Err(ApiError::bad_request(format!(
-        "{said}json: cannot unmarshal {have} into Go value of type {wanted}"
-    )))
+    }
 }
 
 /// Applies a patch document to an object. `schema_type` matters to strategic merge only.

@@ -173,15 +173,14 @@ impl Merger {
                 None => plain.push(item),
                 Some((_, Some("replace"))) => replace = true,
                 Some((_, Some("delete"))) => {
-                    let Some(id) = item.get(merge_key) else {
-                        return Err(fault(format!(
-                            "map: {item} does not contain declared merge key: {merge_key}"
-                        )));
-                    };
-                    original.retain(|have| have.get(merge_key) != Some(id));
+                    check_key(item, merge_key)?;
+                    original.retain(|have| have.get(merge_key) != item.get(merge_key));
                 }
                 Some((_, Some("merge"))) => return Err(fault("merging lists cannot yet be specified in the patch")),
-                Some((directive, _)) => return Err(fault(format!("unknown patch type: {directive}"))),
+                Some((directive, _)) => {
+                    let (directive, item) = (shown(directive), shown(item));
+                    return Err(fault(format!("unknown patch type: {directive} in map: {item}")));
+                }
             }
         }
         if replace {
@@ -192,12 +191,10 @@ impl Merger {
             _ => Inside::Unknown,
         };
         for item in plain.iter().copied() {
-            let (Value::Object(patch), Some(id)) = (item, item.get(merge_key)) else {
-                return Err(fault(format!(
-                    "map: {item} does not contain declared merge key: {merge_key}"
-                )));
-            };
-            let found = original.iter_mut().find(|have| have.get(merge_key) == Some(id));
+            check_key(item, merge_key)?;
+            let Value::Object(patch) = item else { continue };
+            let id = patch.get(merge_key);
+            let found = original.iter_mut().find(|have| have.get(merge_key) == id);
             match found {
                 Some(have) => {
                     let Value::Object(map) = have.take() else { continue };
@@ -218,11 +215,25 @@ impl Merger {
         order: &Value,
         inside: Inside,
     ) -> Result<(), ApiError> {
-        let field = self.field(inside, name);
-        let merge_key = field.and_then(|f| f.patch.merge_key);
         let Value::Array(order) = order else {
-            return Err(ApiError::bad_request("invalid patch format of setElementOrder list"));
+            return Err(misplaced("[]interface {}", order));
         };
+        let field = self.field(inside, name);
+        match inside {
+            Inside::Type(id) if field.is_none() => {
+                let of = self.schema[id].short_name();
+                return Err(fault(format!(
+                    "unable to find api field in struct {of} for the json field {name:?}"
+                )));
+            }
+            Inside::Values(_) => {
+                return Err(fault(
+                    "merging an object in json but data type is not struct, instead is: map",
+                ));
+            }
+            Inside::Type(_) | Inside::Unknown => {}
+        }
+        let merge_key = field.and_then(|f| f.patch.merge_key);
         let changes = match patch.get(name) {
             Some(Value::Array(items)) => items.as_slice(),
             Some(Value::Null) => {
@@ -231,11 +242,16 @@ impl Merger {
             }
             _ => &[],
         };
+        if let Some(key) = merge_key {
+            for item in changes.iter().chain(order) {
+                check_keyed(item, key)?;
+            }
+        }
         if !agrees(changes, order, merge_key) {
             return Err(fault(format!(
                 "The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n",
-                Value::from(changes),
-                Value::from(order.as_slice())
+                shown(&Value::from(changes)),
+                shown(&Value::from(order.as_slice()))
             )));
         }
         let server = match original.remove(name) {
@@ -262,8 +278,8 @@ fn replaced(directive: &Value, patch: &Map<String, Value>) -> Result<Map<String,
         Some("delete") => Ok(Map::new()),
         _ => Err(fault(format!(
             "unknown patch type: {} in map: {}",
-            directive.as_str().unwrap_or(&directive.to_string()),
-            Value::Object(patch.clone())
+            shown(directive),
+            shown(&Value::Object(patch.clone()))
         ))),
     }
 }
@@ -319,6 +335,57 @@ fn without_directives(patch: &Value) -> Option<Value> {
         )),
         Value::Array(items) => Some(Value::Array(items.iter().filter_map(without_directives).collect())),
         scalar => Some(scalar.clone()),
+    }
+}
+
+/// Refuses an element of a list that has no key to be told by.
+fn check_key(item: &Value, merge_key: &str) -> Result<(), ApiError> {
+    let Value::Object(members) = item else {
+        return Err(misplaced("map[string]interface {}", item));
+    };
+    if members.contains_key(merge_key) {
+        return Ok(());
+    }
+    let item = shown(item);
+    Err(fault(format!(
+        "map: {item} does not contain declared merge key: {merge_key}"
+    )))
+}
+
+/// As [`check_key`], but for directives to do something with the whole list.
+fn check_keyed(item: &Value, merge_key: &str) -> Result<(), ApiError> {
+    if item.get(PATCH).is_some() {
+        return Ok(());
+    }
+    check_key(item, merge_key)
+}
+
+/// A value where another type is wanted.
+fn misplaced(wanted: &str, have: &Value) -> ApiError {
+    let have = match have {
+        Value::Null => "%!s(<nil>)",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    };
+    fault(format!("expected a {wanted}, but received a {have}"))
+}
+
+/// A value as messages of upstream's language runtime show it, such as `map[name:a ports:[80 81]]`.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(" ")),
+        Value::Object(members) => {
+            let members = members.iter().map(|(name, value)| format!("{name}:{}", shown(value)));
+            format!("map[{}]", members.collect::<Vec<_>>().join(" "))
+        }
     }
 }
 

@@ -320,5 +320,60 @@ fn texts_that_are_no_patches_are_refused() {
         "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}",
     );
     check(PatchKind::Merge, "null", "Invalid JSON Patch");
+    let operation = "error decoding patch: json: cannot unmarshal number into Go";
+    check(
+        PatchKind::Json,
+        "[1]",
+        &format!("{operation} value of type handlers.jsonPatchOp"),
+    );
+    check(
+        PatchKind::Json,
+        r#"[{"op":"add","path":1}]"#,
+        &format!("{operation} struct field jsonPatchOp.path of type string"),
+    );
     check(PatchKind::Strategic, "{", "unexpected end of JSON input");
+}
+
+#[test]
+fn a_null_has_no_operations_and_the_whole_is_not_added() {
+    let patched = |text: &str| {
+        let document = read(PatchKind::Json, text.as_bytes()).expect("a JSON patch");
+        patch(CONFIG_MAP, PatchKind::Json, &config_map(), &document.value).map_err(|error| error.code())
+    };
+    assert_eq!(patched("null"), Ok(config_map()));
+    assert_eq!(patched(r#"[{"op":"add","path":"","value":{}}]"#), Err(422));
+}
+
+#[test]
+fn directives_that_lead_nowhere_are_refused_as_a_fault_of_the_server() {
+    let refusal = |patch: Value| {
+        let error = super::patch(CONFIG_MAP, PatchKind::Strategic, &config_map(), &patch).expect_err("it is refused");
+        assert_eq!(error.code(), 500, "{error}");
+        error.message().to_owned()
+    };
+    assert_eq!(
+        refusal(json!({"metadata": {"$setElementOrder/zzz": []}})),
+        "unable to find api field in struct ObjectMeta for the json field \"zzz\""
+    );
+    assert_eq!(
+        refusal(json!({"data": {"$setElementOrder/zzz": []}})),
+        "merging an object in json but data type is not struct, instead is: map"
+    );
+    assert_eq!(
+        refusal(json!({"metadata": {"$setElementOrder/finalizers": null}})),
+        "expected a []interface {}, but received a %!s(<nil>)"
+    );
+    let owners = |order: Value| json!({"metadata": {"$setElementOrder/ownerReferences": order, "ownerReferences": [{"uid": "u"}]}});
+    assert_eq!(
+        refusal(owners(json!([{"uid": "u"}, {"name": "n", "x": [1, true]}]))),
+        "map: map[name:n x:[1 true]] does not contain declared merge key: uid"
+    );
+    assert_eq!(
+        refusal(owners(json!([1]))),
+        "expected a map[string]interface {}, but received a int64"
+    );
+    assert_eq!(
+        refusal(json!({"data": {"$patch": "drop", "a": "1"}})),
+        "unknown patch type: drop in map: map[$patch:drop a:1]"
+    );
 }
