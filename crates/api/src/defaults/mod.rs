@@ -9,6 +9,7 @@
 mod apps;
 pub(crate) mod batch;
 mod core;
+mod devices;
 mod image;
 mod network;
 pub(crate) mod pod;
@@ -55,6 +56,8 @@ const RULES: &[(&str, Rule)] = &[
     ("EndpointSlice", network::endpoint_slice),
     ("IngressClass", network::ingress_class),
     ("NetworkPolicy", network::policy),
+    ("ResourceClaim", devices::claim),
+    ("ResourceClaimTemplate", devices::template),
     ("RoleBinding", core::role_binding),
     ("ClusterRoleBinding", core::role_binding),
 ];

@@ -10,6 +10,7 @@ mod certificates;
 mod core;
 mod cronjob;
 mod cursor;
+mod devices;
 mod event;
 mod job;
 mod meta;
@@ -136,6 +137,9 @@ fn update_object(
             }
         }
         "PodDisruptionBudget" => policy::disruption_budget(new, errors),
+        "DeviceClass" | "ResourceClaim" | "ResourceClaimTemplate" | "ResourceSlice" => {
+            devices::update(new, old, resource, errors);
+        }
         _ => {
             if first_of(resource) == Order::Rules {
                 meta::create(new, resource, errors);
@@ -222,6 +226,10 @@ fn rules(resource: &'static Resource, object: &Cursor<'_>, errors: &mut Errors) 
         "NetworkPolicy" => traffic::policy(object, errors),
         "Ingress" => traffic::ingress(object, errors),
         "IngressClass" => traffic::class(object, errors),
+        "DeviceClass" => devices::class(object, errors),
+        "ResourceClaim" => devices::claim(object, errors),
+        "ResourceClaimTemplate" => devices::template(object, errors),
+        "ResourceSlice" => devices::slice(object, None, errors),
         _ => {}
     }
 }
@@ -275,6 +283,7 @@ fn update_status(resource: &'static Resource, new: &Cursor<'_>, old: &Cursor<'_>
                 "Node" => node::node_change(new, old, errors),
                 "ResourceQuota" => quota::quota_status(new, errors),
                 "PersistentVolumeClaim" => storage::claim_status(new, errors),
+                "ResourceClaim" => devices::status(new, old, errors),
                 "CertificateSigningRequest" => {
                     certificates::request(new, errors);
                     certificates::change(new, old, errors);

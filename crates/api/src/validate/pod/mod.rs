@@ -32,7 +32,7 @@ pub(super) use external::{csi_driver as csi_driver_name, persistent as persisten
 pub(super) use resize::resize;
 pub(super) use resources::{
     amount as resource_amount, amounts as resource_amounts, container_name as container_resource_name, is_exclusive,
-    resource_name,
+    is_extended, resource_name,
 };
 pub(super) use status::update as update_status;
 pub(super) use toleration::tolerations;

@@ -42,7 +42,7 @@ fn is_huge_page(name: &str) -> bool {
 }
 
 /// A resource that nodes offer beyond Kubernetes' own.
-fn is_extended(name: &str) -> bool {
+pub(in crate::validate) fn is_extended(name: &str) -> bool {
     !is_native(name) && !name.starts_with("requests.") && names::qualified_name(&format!("requests.{name}")).is_empty()
 }
 
