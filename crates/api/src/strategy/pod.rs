@@ -122,21 +122,32 @@ pub(super) fn only_ephemeral_containers(new: &mut Value, old: &Value) {
     set(ensure_object(new, "spec"), "ephemeralContainers", containers);
 }
 
-/// A write of the resources of containers: everything else is the stored pod's. Containers are told apart by name.
+/// A write of the resources of containers: everything else is the stored pod's. Containers that are others than before, or in
+/// another order, stay for the validation to refuse.
 pub(super) fn only_resources(new: &mut Value, old: &Value) {
+    let lists = ["containers", "initContainers"];
     let asked = new["spec"].clone();
+    let same_number = |field: &&str| list(&asked, field).len() == list(&old["spec"], field).len();
+    if !lists.iter().all(same_number) {
+        return;
+    }
     restore(new, old);
     let Some(spec) = object_mut(new, "spec") else {
         return;
     };
-    for field in ["containers", "initContainers"] {
-        for container in list_mut(spec, field) {
-            let name = text(container, "name").to_owned();
-            if let Some(asked) = list(&asked, field).iter().find(|c| text(c, "name") == name) {
-                copy(asked, container, "resources");
-                copy(asked, container, "resizePolicy");
-                default_to(container, "resources", json!({}));
-            }
+    for field in lists {
+        let names = |spec: &Value| -> Vec<String> {
+            let containers = list(spec, field).iter();
+            containers.map(|container| text(container, "name").to_owned()).collect()
+        };
+        if names(&asked) != names(spec) {
+            copy(&asked, spec, field);
+            continue;
+        }
+        for (container, asked) in list_mut(spec, field).zip(list(&asked, field)) {
+            copy(asked, container, "resources");
+            copy(asked, container, "resizePolicy");
+            default_to(container, "resources", json!({}));
         }
     }
     copy(&asked, spec, "resources");
@@ -157,6 +168,28 @@ fn restore(new: &mut Value, old: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_resize_takes_nothing_but_resources_and_leaves_other_containers_to_be_refused() {
+        let pod = |names: &[&str], cpu: &str| {
+            let container = |name: &&str| json!({"name": name, "image": cpu, "resources": {"requests": {"cpu": cpu}}});
+            json!({"metadata": {}, "spec": {"containers": names.iter().map(container).collect::<Vec<_>>()}})
+        };
+        let old = pod(&["a", "b"], "1");
+        let resized = |names: &[&str]| {
+            let mut new = pod(names, "2");
+            only_resources(&mut new, &old);
+            let containers = list(&new["spec"], "containers").iter();
+            let shown = |container: &Value| {
+                let cpu = text(&container["resources"]["requests"], "cpu");
+                format!("{} {} {cpu}", text(container, "name"), text(container, "image"))
+            };
+            containers.map(shown).collect::<Vec<_>>()
+        };
+        assert_eq!(resized(&["a", "b"]), ["a 1 2", "b 1 2"]);
+        assert_eq!(resized(&["b", "a"]), ["b 2 2", "a 2 2"]);
+        assert_eq!(resized(&["a"]), ["a 2 2"]);
+    }
 
     #[test]
     fn containers_are_confined_as_annotations_say_where_fields_say_nothing() {

@@ -28,6 +28,12 @@ pub(in crate::validate) fn resize(new: &Cursor<'_>, old: &Cursor<'_>, errors: &m
     if !node_resizes(old.value) {
         errors.forbidden(&spec, "Pod running on node without support for resize");
     }
+    // What follows goes by the order of the containers.
+    let so_far = errors.len();
+    same_containers(&spec, before, errors);
+    if errors.len() > so_far {
+        return;
+    }
     for field in ["initContainers", "containers"] {
         for (container, before) in spec.at(field).items().zip(list(before, field)) {
             if field == "containers" || is_sidecar(before) {
@@ -44,6 +50,23 @@ fn unfit(old: &Cursor<'_>) -> Option<&'static str> {
         return Some("static pods cannot be resized");
     }
     (text(&old.value["spec"]["os"], "name") == "windows").then_some("windows pods cannot be resized")
+}
+
+/// Containers stay those that they were, in the order in which they were.
+fn same_containers(spec: &Cursor<'_>, before: &Value, errors: &mut Errors) {
+    for field in ["containers", "initContainers"] {
+        let (containers, before) = (spec.at(field), list(before, field));
+        if containers.len() != before.len() {
+            errors.forbidden(&containers, format!("{field} may not be added or removed on resize"));
+            continue;
+        }
+        for (container, before) in containers.items().zip(before) {
+            let name = container.at("name");
+            if name.text() != text(before, "name") {
+                errors.forbidden(&name, format!("{field} may not be renamed or reordered on resize"));
+            }
+        }
+    }
 }
 
 fn is_sidecar(container: &Value) -> bool {
@@ -165,6 +188,28 @@ mod tests {
         let mut errors = Errors::default();
         only_cpu_and_memory(&Cursor::root(&spec), &before, &mut errors);
         errors.into_list().iter().map(|error| error.detail.clone()).collect()
+    }
+
+    #[test]
+    fn a_resize_neither_moves_nor_renames_nor_counts_containers_anew() {
+        let spec = |containers: &[&str], init: &[&str]| {
+            let named = |names: &[&str]| names.iter().map(|name| json!({"name": name})).collect::<Vec<_>>();
+            json!({"containers": named(containers), "initContainers": named(init)})
+        };
+        let complaints = |after: &Value| {
+            let mut errors = Errors::default();
+            same_containers(&Cursor::root(after), &spec(&["a", "b"], &["i"]), &mut errors);
+            errors.into_list().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(complaints(&spec(&["a", "b"], &["i"])), [""; 0]);
+        assert_eq!(
+            complaints(&spec(&["b", "a"], &[])),
+            [
+                "containers[0].name: Forbidden: containers may not be renamed or reordered on resize",
+                "containers[1].name: Forbidden: containers may not be renamed or reordered on resize",
+                "initContainers: Forbidden: initContainers may not be added or removed on resize",
+            ]
+        );
     }
 
     #[test]
