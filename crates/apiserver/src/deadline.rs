@@ -19,7 +19,7 @@ pub(crate) fn of(query: &Query) -> Result<Duration, ApiError> {
         return Ok(REQUEST_TIMEOUT);
     };
     let nanos = parse(text)
-        .map_err(|why| ApiError::bad_request(format!("invalid timeout specified in the request URI - time: {why}")))?;
+        .map_err(|why| ApiError::bad_request(format!("invalid timeout specified in the request URL - time: {why}")))?;
     Ok(match nanos {
         nanos if nanos >= 1.0 => REQUEST_TIMEOUT.min(Duration::from_secs_f64(nanos.min(1e18) / 1e9)),
         _ => REQUEST_TIMEOUT,
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused_in_the_words_of_upstream() {
-        let prefix = "invalid timeout specified in the request URI - time: ";
+        let prefix = "invalid timeout specified in the request URL - time: ";
         for (text, why) in [
             ("abc", "invalid duration \"abc\""),
             ("5", "missing unit in duration \"5\""),

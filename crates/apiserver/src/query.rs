@@ -60,12 +60,12 @@ impl Query {
             .map(|value| !matches!(value.to_ascii_lowercase().as_str(), "0" | "false"))
     }
 
-    /// A whole number; `None` when absent or empty.
+    /// A whole number; `None` when absent.
     ///
     /// Errors: the value as it stands, when it is not a number of 64 bits.
     pub fn integer(&self, name: &str) -> Result<Option<i64>, String> {
         match self.get(name) {
-            None | Some("") => Ok(None),
+            None => Ok(None),
             Some(text) => text.parse().map(Some).map_err(|_| text.to_owned()),
         }
     }
@@ -136,6 +136,7 @@ mod tests {
         let query = Query::parse("limit=5&bad=x&none=");
         assert_eq!(query.integer("limit"), Ok(Some(5)));
         assert_eq!(query.integer("bad"), Err("x".to_owned()));
-        assert_eq!(query.integer("none"), Ok(None));
+        assert_eq!(query.integer("none"), Err(String::new()));
+        assert_eq!(query.integer("absent"), Ok(None));
     }
 }

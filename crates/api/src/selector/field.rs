@@ -177,14 +177,16 @@ impl FieldSelector {
     pub fn parse(resource: &'static Resource, text: &str) -> Result<Self, SelectorError> {
         let (fields, refusal) = fields_of(resource);
         let mut terms = Vec::new();
-        for term in split_terms(text) {
-            if term.is_empty() {
-                continue;
-            }
+        // Of several that are wrong, the first in the order of their bytes is told of.
+        let mut parts = split_terms(text);
+        parts.sort_unstable();
+        for term in parts.into_iter().filter(|term| !term.is_empty()) {
             let (label, equal, value) = split_term(term)
                 .ok_or_else(|| SelectorError(format!("invalid selector: '{text}'; can't understand '{term}'")))?;
             let value = unescape(value)?;
-            terms.push((label, equal, value));
+            if !(label.is_empty() && value.is_empty()) {
+                terms.push((label, equal, value));
+            }
         }
         let terms = terms.into_iter().map(|(label, equal, value)| {
             let field = fields.iter().find(|field| field.label == label);
@@ -336,6 +338,7 @@ mod tests {
     #[test]
     fn pods_are_selected_by_header_and_by_body() {
         check("", true);
+        check("=,==,!=", true);
         check("metadata.name=p,spec.nodeName==n", true);
         check("spec.host=n", true);
         check("status.phase!=Running", false);
@@ -378,6 +381,16 @@ mod tests {
                 resource::LEASES,
                 r"metadata.name=\a",
                 r"invalid field selector: invalid escape sequence: \a",
+            ),
+            (
+                resource::LEASES,
+                r"x,\metadata.namespace",
+                r"invalid selector: 'x,\metadata.namespace'; can't understand '\metadata.namespace'",
+            ),
+            (
+                resource::LEASES,
+                "spec.y=1,spec.x=1",
+                "\"spec.x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
             ),
         ] {
             assert_eq!(FieldSelector::parse(resource, text).unwrap_err().0, message);

@@ -12,6 +12,12 @@ use crate::{FieldErrorKind, Resource};
 /// All annotations of an object together.
 const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
 
+/// The name of a field manager.
+const MANAGER_BYTES_MAX: usize = 128;
+
+/// The name of the subresource through which a field manager wrote.
+const SUBRESOURCE_BYTES_MAX: usize = 256;
+
 /// A rule for names: what is wrong with a text.
 pub(super) type NameRule = fn(&str) -> Vec<String>;
 
@@ -57,6 +63,7 @@ fn create_any(object: &Cursor<'_>, resource: &Resource, rule: NameRule, errors: 
     errors.check_not_negative(&metadata.at("generation"));
     common(&metadata, errors);
     finalizers(&metadata.at("finalizers"), errors);
+    managers(&metadata.at("managedFields"), errors);
 }
 
 /// What holds of the metadata of every new object, looked at once its kind's own rules are kept: names need only be
@@ -101,6 +108,7 @@ fn update_any(new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Errors) {
         }
     }
     common(&new, errors);
+    managers(&new.at("managedFields"), errors);
 }
 
 fn without_trailing_dash(prefix: &str) -> String {
@@ -219,6 +227,27 @@ fn shown_owner(owner: &Value) -> String {
     format!("{{{}}}", members.join(","))
 }
 
+/// The names of field managers. Entries that cannot be read are not kept, so that nothing else can be wrong with one.
+fn managers(at: &Cursor<'_>, errors: &mut Errors) {
+    for entry in at.items() {
+        let manager = entry.at("manager");
+        let name = manager.text();
+        if name.len() > MANAGER_BYTES_MAX {
+            errors.too_long(&manager, MANAGER_BYTES_MAX);
+        }
+        for (place, c) in name.char_indices().filter(|(_, c)| c.is_control()) {
+            errors.invalid(
+                &manager,
+                format!("invalid character U+{:04X} (at position {place})", u32::from(c)),
+            );
+        }
+        let subresource = entry.at("subresource");
+        if subresource.text().len() > SUBRESOURCE_BYTES_MAX {
+            errors.too_long(&subresource, SUBRESOURCE_BYTES_MAX);
+        }
+    }
+}
+
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 
@@ -314,5 +343,30 @@ pub(super) fn label_selector_with(at: &Cursor<'_>, checked: Values, errors: &mut
         for value in values.items().filter(|_| checked == Values::Checked) {
             errors.complaints(&value, names::label_value(value.text()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn field_managers_have_names_of_bounded_length() {
+        let complaints = |manager: &str| {
+            let object = json!({"managedFields": [{"manager": manager, "operation": "Update"}]});
+            let mut errors = Errors::default();
+            managers(&Cursor::root(&object).at("managedFields"), &mut errors);
+            errors.into_list().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(complaints(&"m".repeat(128)), [""; 0]);
+        assert_eq!(
+            complaints(&"m".repeat(129)),
+            ["managedFields[0].manager: Too long: may not be more than 128 bytes"]
+        );
+        assert_eq!(
+            complaints("a\u{7}"),
+            ["managedFields[0].manager: Invalid value: \"a\\u0007\": invalid character U+0007 (at position 1)"]
+        );
     }
 }

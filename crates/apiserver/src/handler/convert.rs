@@ -118,7 +118,14 @@ fn include(query: &Query) -> Result<IncludeObject, ApiError> {
 }
 
 fn headed(mut table: Value, version: &str, query: &Query) -> Value {
-    table["apiVersion"] = format!("meta.k8s.io/{version}").into();
+    let api_version = Value::from(format!("meta.k8s.io/{version}"));
+    for row in table["rows"].as_array_mut().into_iter().flatten() {
+        let object = &mut row["object"];
+        if object["kind"] == "PartialObjectMetadata" {
+            object["apiVersion"] = api_version.clone();
+        }
+    }
+    table["apiVersion"] = api_version;
     if query.flag("noHeaders").unwrap_or_default() {
         table["columnDefinitions"] = Value::Null;
     }

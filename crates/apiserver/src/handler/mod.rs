@@ -31,7 +31,7 @@ use rota_api::{ApiError, Reason, Resource};
 use serde_json::json;
 
 use crate::front::{Front, Request, not_found_page};
-use crate::negotiation::{self, Route};
+use crate::negotiation::{self, Answer, Route};
 use crate::path::RequestInfo;
 use crate::reply::{self, Reply};
 
@@ -53,25 +53,40 @@ pub(crate) async fn handle(front: &Arc<Front>, request: Request) -> Result<Reply
         return Ok(not_found_page());
     }
     let target = find(front.served, &request.method, &request.info)?;
-    let deprecated = deprecation(target.resource, &request.info.verb);
-    let mut reply = carry_out(front, request, target).await?;
-    reply::warn(&mut reply, deprecated);
+    let deprecated = deprecation(target.resource);
+    if deprecated.is_empty() {
+        return carry_out(front, request, target).await;
+    }
+    let for_errors = Answer::for_errors(&request.headers, &request.query);
+    let told = is_told_by_its_rules(target.resource, &request.info.verb);
+    // Whoever is refused is told too.
+    let (mut reply, told) = match carry_out(front, request, target).await {
+        Ok(reply) => (reply, told),
+        Err(error) => (reply::error(&error, &for_errors), false),
+    };
+    if !told {
+        reply::warn(&mut reply, deprecated);
+    }
     Ok(reply)
 }
 
-/// What users of a kind or version that is on its way out are told. Of a kind, those who write are told by its own rules.
+/// What users of a kind or version that is on its way out are told.
 ///
 /// Source: kubernetes `apiserver/pkg/endpoints/installer.go`; the lifecycle markers of the types.
-fn deprecation(resource: &Resource, verb: &str) -> &'static [&'static str] {
-    match (resource.kind, verb) {
-        ("CronJob", _) if resource.version == "v1beta1" => {
+fn deprecation(resource: &Resource) -> &'static [&'static str] {
+    match resource.kind {
+        "CronJob" if resource.version == "v1beta1" => {
             &["batch/v1beta1 CronJob is deprecated in v1.21+, unavailable in v1.25+; use batch/v1 CronJob"]
         }
-        (_, "create" | "update" | "patch") => &[],
-        ("Endpoints", _) => &["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"],
-        ("ComponentStatus", _) => &["v1 ComponentStatus is deprecated in v1.19+"],
+        "Endpoints" => &["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"],
+        "ComponentStatus" => &["v1 ComponentStatus is deprecated in v1.19+"],
         _ => &[],
     }
+}
+
+/// True where the kind's own rules tell whoever writes, unless the write is refused.
+fn is_told_by_its_rules(resource: &Resource, verb: &str) -> bool {
+    resource.kind == "Endpoints" && matches!(verb, "create" | "update" | "patch")
 }
 
 async fn carry_out(front: &Arc<Front>, mut request: Request, target: Target) -> Result<Reply, ApiError> {
