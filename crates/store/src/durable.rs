@@ -9,7 +9,8 @@
 //!
 //! When the machine dies before the sync, nothing of the batch happened and nobody was told that it did; after it, all of it
 //! happened, whether or not anybody was told. When writing fails, the store takes no more writes: what is on disk is then
-//! known only to the disk, and a restart finds out.
+//! known only to the disk, and a restart finds out. Every opening looks for damage first (`check`): a value that is not as it was
+//! written is not served.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -20,9 +21,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use tokio::sync::{oneshot, watch};
 
+use crate::check;
 use crate::index::{Index, Pending};
 use crate::port::{
     Commit, CommitError, CommitFuture, FailureFuture, KeyValue, Observer, Op, Page, RangeQuery, ReadError, Revision,
@@ -83,13 +85,15 @@ pub enum OpenError {
         /// The file that should be there.
         path: PathBuf,
     },
-    /// The database is damaged so that not even the damage can be told.
-    #[error("the database in {path} is damaged: restore it from a copy")]
+    /// Not every byte of the database is as it was written.
+    #[error(
+        "the database {path} is damaged, as by a failing disk; nothing was changed: restore it from a copy, or delete the whole data directory to begin anew"
+    )]
     Damaged {
-        /// The directory.
+        /// The file.
         path: PathBuf,
     },
-    /// The database is damaged or cannot be read.
+    /// The database cannot be read.
     #[error("the database in {path} cannot be read")]
     Database {
         /// The directory.
@@ -118,6 +122,11 @@ struct Request {
 }
 
 impl DurableStore {
+    /// True for a directory in which there was a store before.
+    pub fn was_in(directory: impl AsRef<Path>) -> bool {
+        directory.as_ref().join(FORMAT_FILE).exists()
+    }
+
     /// Opens the store in `directory`, which is made if it does not exist.
     ///
     /// Errors: the directory cannot be used, is in use, was written by a newer version, or its database is lost or damaged.
@@ -128,13 +137,10 @@ impl DurableStore {
         if !is_new && fs::metadata(&file).map_or(0, |file| file.len()) == 0 {
             return Err(OpenError::Lost { path: file });
         }
+        let damaged = || OpenError::Damaged { path: file.clone() };
         // Damage of a page can make the database panic where it should refuse.
-        let opened = catch_unwind(AssertUnwindSafe(|| Self::open_database(directory)));
-        let (database, index) = opened.unwrap_or_else(|_| {
-            Err(OpenError::Damaged {
-                path: directory.to_owned(),
-            })
-        })?;
+        let opened = catch_unwind(AssertUnwindSafe(|| Self::open_database(directory, &file)));
+        let (database, index) = opened.unwrap_or_else(|_| Err(damaged()))?;
         let unusable = |source| OpenError::Directory {
             path: directory.to_owned(),
             source,
@@ -145,21 +151,38 @@ impl DurableStore {
         Self::start(database, index).map_err(unusable)
     }
 
-    fn open_database(directory: &Path) -> Result<(Database, Index), OpenError> {
-        let unreadable = |error: redb::Error| OpenError::Database {
-            path: directory.to_owned(),
-            source: Box::new(error),
+    fn open_database(directory: &Path, file: &Path) -> Result<(Database, Index), OpenError> {
+        let failed = |error: redb::Error| match error {
+            redb::Error::DatabaseAlreadyOpen => OpenError::InUse {
+                path: directory.to_owned(),
+            },
+            redb::Error::Corrupted(_) => OpenError::Damaged { path: file.to_owned() },
+            other => OpenError::Database {
+                path: directory.to_owned(),
+                source: Box::new(other),
+            },
         };
-        let database = Database::builder()
-            .set_cache_size(PAGE_CACHE_BYTES)
-            .create(directory.join(DATABASE_FILE))
-            .map_err(|error| match error {
-                DatabaseError::DatabaseAlreadyOpen => OpenError::InUse {
-                    path: directory.to_owned(),
-                },
-                other => unreadable(other.into()),
+        let is_there = fs::metadata(file).is_ok_and(|file| file.len() > 0);
+        if is_there && !check::is_sound(file).map_err(|error| failed(error.into()))? {
+            return Err(OpenError::Damaged { path: file.to_owned() });
+        }
+        // A database is made beside its place and moved there whole: one that a crash left half made would be taken for damaged.
+        let made = match is_there {
+            true => file.to_owned(),
+            false => file.with_extension("new"),
+        };
+        if !is_there && made.exists() {
+            fs::remove_file(&made).map_err(|source| OpenError::Directory {
+                path: made.clone(),
+                source,
             })?;
-        let index = load(&database).map_err(unreadable)?;
+        }
+        let database = Database::builder().set_cache_size(PAGE_CACHE_BYTES).create(&made);
+        let database = database.map_err(|error| failed(error.into()))?;
+        let index = load(&database).map_err(failed)?;
+        if !is_there {
+            fs::rename(&made, file).map_err(|source| OpenError::Directory { path: made, source })?;
+        }
         Ok((database, index))
     }
 
@@ -403,11 +426,13 @@ fn write_stamp(directory: &Path, stamp: &Path) -> io::Result<()> {
 }
 
 fn load(database: &Database) -> Result<Index, redb::Error> {
-    let transaction = database.begin_write()?;
-    // Makes the tables of a new database, so that reading finds them.
-    transaction.open_table(OBJECTS)?;
-    transaction.open_table(COUNTERS)?;
-    transaction.commit()?;
+    if let Err(TableError::TableDoesNotExist(_)) = database.begin_read()?.open_table(COUNTERS) {
+        // A new one. Only then, as a disk that is full can still be read from.
+        let transaction = database.begin_write()?;
+        transaction.open_table(OBJECTS)?;
+        transaction.open_table(COUNTERS)?;
+        transaction.commit()?;
+    }
     let transaction = database.begin_read()?;
     let revision = transaction
         .open_table(COUNTERS)?

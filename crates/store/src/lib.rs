@@ -5,8 +5,10 @@
 //! - [`port`]: the [`Store`] trait, transactions, commits, errors;
 //! - `index`: the current state and a bounded history in memory, shared by the engines;
 //! - [`memory`]: the engine that forgets everything with the process;
+//! - `check`: finding damage in a database that rests;
 //! - [`durable`]: the engine that acknowledges nothing before it is on disk.
 
+mod check;
 pub mod durable;
 mod index;
 pub mod memory;

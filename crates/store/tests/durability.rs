@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use bytes::Bytes;
-use rota_store::{DurableStore, Op, OpenError, RangeQuery, Store, Txn};
+use rota_store::{DurableStore, KeyValue, Op, OpenError, RangeQuery, Store, Txn};
 
 /// Names the directory that the child process writes to; unset in the parent.
 const CHILD_DIRECTORY: &str = "ROTA_STORE_TEST_DIRECTORY";
@@ -98,6 +98,69 @@ fn a_database_that_is_gone_is_not_taken_for_a_new_one() {
     std::fs::remove_file(&file).unwrap();
     assert!(is_refused(), "it is missing");
     assert!(!file.exists(), "nothing is made in its place");
+}
+
+#[test]
+fn a_database_whose_making_was_cut_off_is_made_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("store.new"), b"redb").unwrap();
+    drop(open(directory.path()));
+    assert_eq!(open(directory.path()).revision(), 0);
+}
+
+/// A closed store of a hundred keys, and the bytes of its database.
+async fn filled(directory: &Path) -> Vec<u8> {
+    let store = open(directory);
+    for n in 0..100_u8 {
+        store.commit(put(format!("k{n:03}"), vec![n; 700])).await.unwrap();
+    }
+    drop(store);
+    std::fs::read(directory.join("store.redb")).unwrap()
+}
+
+#[tokio::test]
+async fn a_damaged_value_is_not_served_and_the_refusal_says_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("store.redb");
+    let mut bytes = filled(directory.path()).await;
+    let value = bytes.windows(700).rposition(|at| at == [42; 700]).unwrap();
+    bytes[value + 350] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    for _ in 0..2 {
+        let refused = DurableStore::open(directory.path()).err().unwrap();
+        let said = format!(
+            "the database {} is damaged, as by a failing disk; nothing was changed: ",
+            file.display()
+        );
+        assert!(refused.to_string().starts_with(&said), "{refused}");
+        assert!(std::fs::read(&file).unwrap() == bytes, "it is as it was");
+    }
+    bytes[value + 350] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    assert_eq!(open(directory.path()).revision(), 100);
+}
+
+#[tokio::test]
+async fn whatever_byte_of_a_closed_database_rots_it_is_refused_or_serves_what_was_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("store.redb");
+    let bytes = filled(directory.path()).await;
+    let (mut refused, mut served) = (0, 0);
+    // Each byte of the header, and one in every page.
+    for place in (0..320).chain((320..bytes.len()).step_by(4093)) {
+        let mut rotten = bytes.clone();
+        rotten[place] ^= 1 << (place % 8);
+        std::fs::write(&file, &rotten).unwrap();
+        let Ok(store) = DurableStore::open(directory.path()) else {
+            refused += 1;
+            continue;
+        };
+        served += 1;
+        let kept = store.range(&RangeQuery::default()).unwrap().items;
+        let is_right = |(item, n): (&KeyValue, u8)| item.key == format!("k{n:03}") && item.value == vec![n; 700];
+        assert!(kept.len() == 100 && kept.iter().zip(0..).all(is_right), "byte {place}");
+    }
+    assert!(refused > 50 && served > 0, "{refused} refused, {served} served");
 }
 
 #[test]
