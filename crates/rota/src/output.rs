@@ -1,8 +1,13 @@
 //! How the program speaks: errors, the log, colours only on terminals.
 
 use std::io::{ErrorKind, IsTerminal, Write as _};
+use std::os::fd::AsFd as _;
 use std::process::ExitCode;
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
+
+use tokio::io::Interest;
+use tokio::net::unix::pipe;
+use tokio_util::sync::CancellationToken;
 
 /// Writes `error` and its causes to standard error, for a person, and gives the exit code of a failure.
 pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
@@ -31,12 +36,35 @@ pub(crate) fn say_error(line: &str) {
 /// Why standard output took no more, such as a full disk.
 static LOST: OnceLock<std::io::Error> = OnceLock::new();
 
-/// Writes one line to standard output. A reader that went away (as in `rota … | head`) is no reason to stop; any other failure is
-/// told at the end ([`lost`]).
+/// Cancelled once a line found nobody to read it.
+static UNREAD: LazyLock<CancellationToken> = LazyLock::new(CancellationToken::new);
+
+/// Writes one line to standard output. A reader that went away (as in `rota … | head`) is no failure, and a reason to stop only
+/// where somebody asks for it ([`unread`]); any other failure is told at the end ([`lost`]).
 pub(crate) fn say(line: &str) {
     match writeln!(std::io::stdout().lock(), "{line}") {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => drop(LOST.set(error)),
-        _ => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => UNREAD.cancel(),
+        Err(error) => drop(LOST.set(error)),
+        Ok(()) => {}
+    }
+}
+
+/// Waits until nobody reads standard output any more: of a pipe that is known at once, of anything else when a line finds no
+/// reader. A terminal that goes away says so by a signal.
+pub(crate) async fn unread() {
+    let gone = async {
+        let stdout = std::io::stdout();
+        // Nothing is written by way of the copy: it is the kernel's word that is waited for.
+        let copy = stdout.as_fd().try_clone_to_owned();
+        match copy.and_then(pipe::Sender::from_owned_fd_unchecked) {
+            Ok(watched) if !stdout.is_terminal() => drop(watched.ready(Interest::ERROR).await),
+            // A file, which the kernel does not watch.
+            Ok(_) | Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = gone => {}
+        () = UNREAD.cancelled() => {}
     }
 }
 

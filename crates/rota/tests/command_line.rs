@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -114,12 +114,103 @@ fn work_goes_on_when_nobody_reads_the_log_any_more() {
         .spawn()
         .expect("rota");
     drop(child.stderr.take());
-    let mut first = String::new();
-    let stdout = child.stdout.take().expect("a pipe");
-    BufReader::new(stdout).read_line(&mut first).expect("a line");
+    let first = first_line(&mut child);
     assert!(first.starts_with("rota is ready"), "{first:?}");
-    kill_process(Pid::from_child(&child), Signal::TERM).expect("stopping it");
-    assert_eq!(child.wait().expect("rota").code(), Some(0));
+    assert_eq!(stop(&mut child), Some(0));
+}
+
+/// A cluster of one simulated node, on which nothing ever ends.
+struct Cluster {
+    child: Child,
+    kubeconfig: String,
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let args = "up --ephemeral --json --sim-nodes 1 --sim-run-ms 3600000 --listen 127.0.0.1:0";
+        let mut child = Command::new(env!("CARGO_BIN_EXE_rota"))
+            .args(args.split(' '))
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("rota");
+        let ready: serde_json::Value = serde_json::from_str(&first_line(&mut child)).expect("JSON");
+        let kubeconfig = ready["kubeconfig"].as_str().expect("a path").to_owned();
+        Self { child, kubeconfig }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        stop(&mut self.child);
+    }
+}
+
+/// Reads one line of a program's output, then goes away.
+fn first_line(child: &mut Child) -> String {
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("a pipe");
+    BufReader::new(stdout).read_line(&mut line).expect("a line");
+    line
+}
+
+/// Asks a program to stop; its exit status.
+fn stop(child: &mut Child) -> Option<i32> {
+    kill_process(Pid::from_child(child), Signal::TERM).expect("stopping it");
+    child.wait().expect("rota").code()
+}
+
+#[test]
+fn a_run_whose_output_nobody_reads_any_more_ends_and_removes_what_it_made() {
+    let cluster = Cluster::start();
+    let run = [
+        "run",
+        "--json",
+        "--kubeconfig",
+        &cluster.kubeconfig,
+        "--image",
+        "i",
+        "--name",
+        "endless",
+    ];
+    // The second finds the name free again.
+    for _ in 0..2 {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_rota"))
+            .args(run)
+            .args(["--", "true"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("rota");
+        let line = first_line(&mut child);
+        assert!(line.starts_with('{'), "{line:?}");
+        assert_eq!(child.wait().expect("rota").code(), Some(141));
+    }
+}
+
+#[test]
+fn a_cluster_that_is_stopped_while_it_starts_leaves_nothing_behind() {
+    let home = nothing_at("stopped");
+    std::fs::create_dir(&home).expect("a directory");
+    let data = home.join("data");
+    let data_dir = data.to_str().expect("a name");
+    for place in [&["--ephemeral"][..], &["--data-dir", data_dir]] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_rota"))
+            .args(["up", "--sim-nodes", "1", "--listen", "127.0.0.1:0"])
+            .args(place)
+            .env("TMPDIR", &home)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("rota");
+        let is_empty = || std::fs::read_dir(&home).expect("the directory").next().is_none();
+        while is_empty() {
+            assert_eq!(child.try_wait().expect("rota"), None, "it has not begun yet");
+            std::thread::yield_now();
+        }
+        assert_eq!(stop(&mut child), Some(0));
+        // What was ready before it was stopped is kept.
+        let was_ready = !first_line(&mut child).is_empty();
+        assert!(is_empty() || was_ready && data.exists(), "{place:?}");
+    }
+    std::fs::remove_dir_all(&home).expect("removing it");
 }
 
 #[test]

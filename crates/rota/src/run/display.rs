@@ -9,6 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::progress::{Counts, PodState, Progress, Verdict};
+use crate::interrupt::Early;
 use crate::output;
 
 /// How many pods are shown at once on a terminal.
@@ -147,8 +148,8 @@ impl fmt::Display for Subject {
 pub(crate) enum Reason<'a> {
     /// It came to its end.
     Verdict(&'a Verdict),
-    /// Somebody interrupted it.
-    Interrupted,
+    /// Somebody interrupted it, or nobody reads its output any more.
+    Early(Early),
     /// The time for it was up.
     TimedOut,
 }
@@ -169,7 +170,8 @@ impl fmt::Display for End<'_> {
             Reason::Verdict(Verdict::Complete) => write!(f, "{subject}: complete, {counts}"),
             Reason::Verdict(Verdict::Failed { why }) => write!(f, "{subject}: failed, {counts}; {why}"),
             Reason::Verdict(Verdict::Deleted) => write!(f, "{subject}: was deleted by someone else"),
-            Reason::Interrupted => write!(f, "{subject}: interrupted"),
+            Reason::Early(Early::Interrupted(_)) => write!(f, "{subject}: interrupted"),
+            Reason::Early(Early::Unread) => write!(f, "{subject}: stopped, as nobody reads its output any more"),
             Reason::TimedOut => write!(f, "{subject}: not finished in time; {counts}"),
         }
     }
@@ -181,7 +183,8 @@ impl End<'_> {
             Reason::Verdict(Verdict::Complete) => ("complete", None),
             Reason::Verdict(Verdict::Failed { why }) => ("failed", Some(why)),
             Reason::Verdict(Verdict::Deleted) => ("deleted", None),
-            Reason::Interrupted => ("interrupted", None),
+            Reason::Early(Early::Interrupted(_)) => ("interrupted", None),
+            Reason::Early(Early::Unread) => ("unread", None),
             Reason::TimedOut => ("timeout", None),
         };
         let Subject { kind, namespace, name } = self.subject;
@@ -285,10 +288,16 @@ mod tests {
             &json!({"result": "deleted"}),
         );
         check(
-            Reason::Interrupted,
+            Reason::Early(Early::Interrupted(130)),
             130,
             "Job d/j: interrupted",
             &json!({"result": "interrupted"}),
+        );
+        check(
+            Reason::Early(Early::Unread),
+            141,
+            "Job d/j: stopped, as nobody reads its output any more",
+            &json!({"result": "unread"}),
         );
         let late = format!("Job d/j: not finished in time; {counts}");
         check(Reason::TimedOut, 124, &late, &json!({"result": "timeout"}));

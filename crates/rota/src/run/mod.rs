@@ -7,6 +7,8 @@ mod progress;
 mod target;
 
 use std::io::Read as _;
+use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::RunArgs;
-use crate::interrupt::interrupted;
+use crate::interrupt::Early;
 use display::{Display, End, Reason, Subject};
 use logs::{Line, Logs};
 use manifest::{Manifest, Workload};
@@ -37,8 +39,12 @@ const CLEAN_UP_MAX: Duration = Duration::from_secs(40);
 /// Runs the command.
 pub(crate) async fn command(args: RunArgs) -> Result<ExitCode> {
     let manifest = load(&args)?;
-    let target = Target::find(&args).await?;
-    let code = run(&args, &manifest, &target).await;
+    let mut early = std::pin::pin!(Early::next()?);
+    let target = match Target::find(&args, early.as_mut()).await? {
+        ControlFlow::Continue(target) => target,
+        ControlFlow::Break(early) => return Ok(ExitCode::from(early.exit_code())),
+    };
+    let code = run(&args, &manifest, &target, early).await;
     target.close().await.context("stopping the cluster of this run")?;
     code.map(ExitCode::from)
 }
@@ -64,10 +70,15 @@ fn load(args: &RunArgs) -> Result<Manifest> {
 /// What was created for a run, in that order.
 type Made = Vec<Arc<Object>>;
 
-async fn run(args: &RunArgs, manifest: &Manifest, target: &Target) -> Result<u8> {
+async fn run(
+    args: &RunArgs,
+    manifest: &Manifest,
+    target: &Target,
+    early: Pin<&mut impl Future<Output = Early>>,
+) -> Result<u8> {
     let mut made = Made::new();
     let code = match create(manifest, target, &mut made).await {
-        Ok(workload) => watch(args, target, &workload).await,
+        Ok(workload) => watch(args, target, &workload, early).await,
         Err(error) => Err(error),
     };
     if !args.keep && !target.is_own() {
@@ -135,8 +146,13 @@ async fn clean_up(target: &Target, made: &Made) {
     }
 }
 
-/// Follows the run to its end; returns the exit status.
-async fn watch(args: &RunArgs, target: &Target, workload: &Arc<Object>) -> Result<u8> {
+/// Follows the run to its end, or until something ends it early; returns the exit status.
+async fn watch(
+    args: &RunArgs,
+    target: &Target,
+    workload: &Arc<Object>,
+    mut early: Pin<&mut impl Future<Output = Early>>,
+) -> Result<u8> {
     let meta = workload.meta();
     let subject = Subject {
         kind: workload.resource().kind,
@@ -177,7 +193,6 @@ async fn watch(args: &RunArgs, target: &Target, workload: &Arc<Object>) -> Resul
     }
     let (lines_sender, mut lines) = mpsc::channel(WAITING_MAX);
     let mut logs = Logs::new(target.cluster.clone(), &meta.namespace, lines_sender);
-    let mut interrupt = std::pin::pin!(interrupted()?);
     let mut deadline = std::pin::pin!(async {
         match args.timeout {
             Some(timeout) => tokio::time::sleep(timeout).await,
@@ -191,9 +206,9 @@ async fn watch(args: &RunArgs, target: &Target, workload: &Arc<Object>) -> Resul
         tokio::select! {
             Some(line) = lines.recv() => view.log(&line),
             Some(update) = updates.recv() => view.enter(update, &mut logs),
-            code = &mut interrupt => {
-                let code = if view.is_daemon_set && view.announced { 0 } else { code };
-                view.end(Some(Reason::Interrupted), code);
+            early = &mut early => {
+                let code = if view.is_daemon_set && view.announced { 0 } else { early.exit_code() };
+                view.end(Some(Reason::Early(early)), code);
                 return Ok(code);
             }
             () = &mut deadline => {

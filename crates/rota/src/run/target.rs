@@ -1,6 +1,8 @@
 //! Where a run happens: in a cluster that runs already, or in one of its own.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::pin::Pin;
 
 use anyhow::{Context, Result, bail};
 use rota_cluster::RemoteCluster;
@@ -19,25 +21,19 @@ pub(crate) struct Target {
 
 impl Target {
     /// The cluster that was named; else the one of `KUBECONFIG`; else a running `rota up` on the usual data
-    /// directory (that of `ROTA_DATA_DIR`, where it is set); else one of its own.
+    /// directory (that of `ROTA_DATA_DIR`, where it is set); else one of its own. Or what `early` gives, if that comes first:
+    /// nothing is left behind then.
     ///
     /// Errors: the named cluster cannot be reached, or a cluster of its own cannot be started.
-    pub(crate) async fn find(args: &RunArgs) -> Result<Self> {
-        if !args.ephemeral {
-            let named = args
-                .kubeconfig
-                .clone()
-                .or_else(|| std::env::var_os("KUBECONFIG").map(PathBuf::from));
-            if let Some(file) = named {
-                let cluster = kubeconfig::connect(&file).await?;
-                return Ok(Self { cluster, own: None });
-            }
-            let default = usual_data_dir().join("kubeconfig");
-            if default.exists()
-                && let Ok(cluster) = kubeconfig::connect(&default).await
-            {
-                return Ok(Self { cluster, own: None });
-            }
+    pub(crate) async fn find<T>(
+        args: &RunArgs,
+        mut early: Pin<&mut impl Future<Output = T>>,
+    ) -> Result<ControlFlow<T, Self>> {
+        tokio::select! {
+            there = there(args) => if let Some(cluster) = there? {
+                return Ok(ControlFlow::Continue(Self { cluster, own: None }));
+            },
+            early = &mut early => return Ok(ControlFlow::Break(early)),
         }
         let mut config = UpConfig::ephemeral();
         config.import.clone_from(&args.import);
@@ -46,14 +42,22 @@ impl Target {
                 "no cluster runs here, and one for this run needs root: use sudo, or --kubeconfig FILE for a cluster that runs elsewhere"
             );
         }
-        let running = Running::start(config)
-            .await
-            .context("starting a cluster for this run")?;
-        let cluster = kubeconfig::connect(running.kubeconfig()).await?;
-        Ok(Self {
-            cluster,
-            own: Some(running),
-        })
+        let started = Running::start(config, early).await;
+        let running = match started.context("starting a cluster for this run")? {
+            ControlFlow::Continue(running) => running,
+            ControlFlow::Break(early) => return Ok(ControlFlow::Break(early)),
+        };
+        match kubeconfig::connect(running.kubeconfig()).await {
+            Ok(cluster) => Ok(ControlFlow::Continue(Self {
+                cluster,
+                own: Some(running),
+            })),
+            Err(error) => {
+                // The first error is the one to tell.
+                let _ = running.stop().await;
+                Err(error)
+            }
+        }
     }
 
     /// True when the cluster ends with the run.
@@ -68,4 +72,23 @@ impl Target {
             None => Ok(()),
         }
     }
+}
+
+/// A cluster that runs already, if there is one to be used.
+async fn there(args: &RunArgs) -> Result<Option<RemoteCluster>> {
+    if args.ephemeral {
+        return Ok(None);
+    }
+    let named = args
+        .kubeconfig
+        .clone()
+        .or_else(|| std::env::var_os("KUBECONFIG").map(PathBuf::from));
+    if let Some(file) = named {
+        return kubeconfig::connect(&file).await.map(Some);
+    }
+    let usual = usual_data_dir().join("kubeconfig");
+    if !usual.exists() {
+        return Ok(None);
+    }
+    Ok(kubeconfig::connect(&usual).await.ok())
 }

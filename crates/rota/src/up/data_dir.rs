@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use rota_apiserver::write_private;
 
 /// The layout that this program writes. Raised when an older program could no longer read it.
 const LAYOUT: u32 = 1;
@@ -317,12 +318,17 @@ fn lock(path: &Path) -> Result<File> {
 
 fn check_layout(path: &Path) -> Result<()> {
     let file = path.join("version");
-    match fs::read_to_string(&file) {
-        Ok(text) => {
+    let written = match fs::read_to_string(&file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        other => other.with_context(|| format!("reading {}", file.display()))?,
+    };
+    match written.trim() {
+        // Nothing else was made before this was written.
+        "" => write_private(&file, &format!("{LAYOUT}\n")).with_context(|| format!("writing {}", file.display())),
+        text => {
             let layout: u32 = text
-                .trim()
                 .parse()
-                .with_context(|| format!("{} does not hold a version: {:?}", file.display(), text.trim()))?;
+                .with_context(|| format!("{} does not hold a version: {text:?}", file.display()))?;
             if layout > LAYOUT {
                 bail!(
                     "the data directory {} was written by a newer version of rota (layout {layout}, this one knows {LAYOUT}); use that version, or another directory",
@@ -331,10 +337,6 @@ fn check_layout(path: &Path) -> Result<()> {
             }
             Ok(())
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            fs::write(&file, format!("{LAYOUT}\n")).with_context(|| format!("writing {}", file.display()))
-        }
-        Err(error) => Err(error).with_context(|| format!("reading {}", file.display())),
     }
 }
 
@@ -412,6 +414,16 @@ mod tests {
                 .to_string()
                 .contains("newer version of rota (layout 999")
         );
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn a_directory_whose_first_opening_was_cut_off_is_opened_as_a_new_one() {
+        let path = scratch("cut");
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("version"), "").unwrap();
+        drop(DataDir::open(&path).unwrap());
+        assert_eq!(fs::read_to_string(path.join("version")).unwrap(), "1\n");
         fs::remove_dir_all(&path).unwrap();
     }
 

@@ -11,6 +11,7 @@ mod pod_range;
 mod recorder;
 
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -41,8 +42,8 @@ use controllers::Facts;
 pub(crate) use data_dir::{DataDir, Left, Novelty, contents, is_data_dir, is_in_use, prepare, remove};
 use env::SystemEnv;
 use metrics::ControllerMetrics;
-use nodes::Nodes;
 pub(crate) use nodes::{Common, RealNode, host_name, start_real};
+use nodes::{Nodes, import};
 
 /// The address of Service `kubernetes`.
 const SERVICE_ADDRESS: &str = "10.96.0.1";
@@ -60,16 +61,20 @@ pub(crate) async fn command(args: UpArgs) -> Result<ExitCode> {
     }
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    let running = tokio::select! {
-        running = Running::start(config) => running?,
+    let mut wanted_to_stop = std::pin::pin!(async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    });
+    let running = match Running::start(config, wanted_to_stop.as_mut()).await? {
+        ControlFlow::Continue(running) => running,
         // Nothing has been promised to anyone yet.
-        _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
-        _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+        ControlFlow::Break(()) => return Ok(ExitCode::SUCCESS),
     };
     announce(&running, began.elapsed(), args.json);
     tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        () = wanted_to_stop => {}
         why = running.failed() => {
             running.stop().await?;
             return Err(why);
@@ -122,10 +127,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts everything; returns when the API answers and every node is ready.
+    /// Starts everything; returns when the API answers and every node is ready. Or what `early` gives, if that comes first.
     ///
-    /// Errors: what cannot be started, and why. Nothing is left running then, and nothing on disk that was not there before.
-    pub(crate) async fn start(config: UpConfig) -> Result<Self> {
+    /// Errors: what cannot be started, and why. Then, and where it ended early, nothing is left running, and nothing on disk
+    /// that was not there before.
+    pub(crate) async fn start<T>(config: UpConfig, early: impl Future<Output = T>) -> Result<ControlFlow<T, Self>> {
         let kubeconfig = config.kubeconfig.clone();
         if let Some(file) = &kubeconfig {
             check_place(file)?;
@@ -136,8 +142,8 @@ impl Running {
         };
         let novelty = data.novelty().filter(|_| config.home != Home::Ephemeral);
         let new_file = kubeconfig.filter(|file| !file.exists());
-        let started = Self::start_in(data, config).await;
-        if started.is_err() {
+        let started = Self::start_in(data, config, early).await;
+        if !matches!(started, Ok(ControlFlow::Continue(_))) {
             // The first error is the one to tell.
             if let Some(file) = new_file {
                 let _ = std::fs::remove_file(file);
@@ -149,7 +155,11 @@ impl Running {
         started
     }
 
-    async fn start_in(data: DataDir, config: UpConfig) -> Result<Self> {
+    async fn start_in<T>(
+        data: DataDir,
+        config: UpConfig,
+        early: impl Future<Output = T>,
+    ) -> Result<ControlFlow<T, Self>> {
         let is_ephemeral = config.home == Home::Ephemeral;
         let env = Arc::new(SystemEnv::new()?);
         let pki = Arc::new(Pki::open(&data.pki(), env.now()).context("opening the cluster's keys")?);
@@ -228,15 +238,24 @@ impl Running {
             tasks,
             is_ephemeral,
         };
-        let started = running
-            .start_nodes(&config, &cluster("system:nodes"), &recorder, address)
-            .await;
-        if let Err(error) = started {
-            // The first error is the one to tell; what is left of a failed start goes with the process.
-            let _ = running.stop().await;
-            return Err(error);
+        let cluster = cluster("system:nodes");
+        let started = tokio::select! {
+            biased;
+            early = early => Ok(ControlFlow::Break(early)),
+            started = running.start_nodes(&config, &cluster, &recorder, address) => started.map(ControlFlow::Continue),
+        };
+        match started {
+            Ok(ControlFlow::Continue(())) => Ok(ControlFlow::Continue(running)),
+            Ok(ControlFlow::Break(early)) => {
+                running.stop().await?;
+                Ok(ControlFlow::Break(early))
+            }
+            Err(error) => {
+                // The first error is the one to tell; what is left of a failed start goes with the process.
+                let _ = running.stop().await;
+                Err(error)
+            }
         }
-        Ok(running)
     }
 
     async fn start_nodes(
@@ -250,6 +269,12 @@ impl Running {
         let remote: Arc<dyn Cluster> = Arc::new(kubeconfig::connect(&self.kubeconfig).await?);
         let tokens: Arc<dyn Tokens> = Arc::new(ClusterTokens(remote));
         let data = self.data.path().to_owned();
+        if config.nodes > 0 {
+            let (data, files, stop) = (data.clone(), config.import.clone(), self.stop.clone());
+            // One of the tasks that are waited for at the end: what is written to is not deleted.
+            let imported = self.tasks.spawn_blocking(move || import(&data, &files, &stop));
+            imported.await.context("importing images")??;
+        }
         let common = Common {
             data: &data,
             cluster,

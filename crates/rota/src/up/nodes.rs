@@ -15,6 +15,7 @@ use rota_agent::simulated::{SimulatedConfig, SimulatedNodes};
 use rota_agent::tokens::Tokens;
 use rota_agent::{Agent, AgentConfig, AgentHandle, Ports};
 use rota_cluster::{Cluster, Recorder};
+use tokio_util::sync::CancellationToken;
 
 use super::access::LocalNodes;
 use super::config::UpConfig;
@@ -71,11 +72,8 @@ impl Nodes {
 
     /// Starts the nodes; returns when all of them are ready.
     ///
-    /// Errors: an image cannot be imported, or this machine cannot hold containers.
+    /// Errors: this machine cannot hold containers.
     pub(crate) async fn start(&mut self, config: &UpConfig, common: &Common<'_>) -> Result<()> {
-        if config.nodes > 0 {
-            import(common.data, &config.import).await?;
-        }
         if config.nodes > 0 {
             // Until its bridges stand, nothing shows other clusters that the range is taken.
             let (range, _claim) = PodRange::of(common.data)?;
@@ -158,25 +156,20 @@ pub(crate) async fn start_real(common: &Common<'_>, node: RealNode) -> Result<Ag
     Ok(handle)
 }
 
-/// Imports image archives into the data directory.
+/// Imports image archives into the data directory; begins none after `stop`. Blocking.
 ///
 /// Errors: which archive is wrong, and how.
-pub(crate) async fn import(data: &Path, files: &[PathBuf]) -> Result<()> {
+pub(super) fn import(data: &Path, files: &[PathBuf], stop: &CancellationToken) -> Result<()> {
     if files.is_empty() {
         return Ok(());
     }
-    let (data, files) = (data.to_owned(), files.to_vec());
-    tokio::task::spawn_blocking(move || {
-        let store = Store::open(&data.join("images")).context("opening the image store")?;
-        for file in files {
-            store
-                .import(&file)
-                .with_context(|| format!("importing {}", file.display()))?;
-        }
-        Ok(())
-    })
-    .await
-    .context("importing images")?
+    let store = Store::open(&data.join("images")).context("opening the image store")?;
+    for file in files.iter().take_while(|_| !stop.is_cancelled()) {
+        store
+            .import(file)
+            .with_context(|| format!("importing {}", file.display()))?;
+    }
+    Ok(())
 }
 
 /// The name of this machine, as a node is called by it.
