@@ -96,6 +96,9 @@ pub(crate) struct UpArgs {
     /// How long a node may be silent before it counts as dead, in seconds; nodes report every 10
     #[arg(long, value_name = "SECS", default_value_t = 50, value_parser = clap::value_parser!(u32).range(15..))]
     pub(crate) node_grace_secs: u32,
+    /// Make new keys where those of an existing cluster are lost; whoever trusts the old ones is cut off
+    #[arg(long)]
+    pub(crate) new_keys: bool,
     /// Compute what is due of CronJobs as upstream does, its lost runs included: for comparing the two
     #[arg(long)]
     pub(crate) strict_cron: bool,

@@ -214,6 +214,38 @@ fn a_cluster_that_is_stopped_while_it_starts_leaves_nothing_behind() {
 }
 
 #[test]
+fn keys_of_a_cluster_that_are_lost_are_not_replaced_unasked_and_its_kubeconfig_stays_as_long_as_it_is_good() {
+    let data = nothing_at("keys");
+    let data_dir = data.to_str().expect("a name");
+    // The same at each start, as the kubeconfig says it. Somebody else may take it meanwhile: then this says so.
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let address = free.expect("a port").to_string();
+    let up = ["up", "--sim-nodes", "1", "--data-dir", data_dir, "--listen", &address];
+    let kubeconfig_after = |options: &[&str]| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_rota"))
+            .args(up)
+            .args(options)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("rota");
+        let first = first_line(&mut child);
+        assert!(first.starts_with("rota is ready"), "{first:?}");
+        assert_eq!(stop(&mut child), Some(0));
+        std::fs::read_to_string(data.join("kubeconfig")).expect("a kubeconfig")
+    };
+    let first = kubeconfig_after(&[]);
+    assert!(kubeconfig_after(&[]) == first, "it was good");
+    std::fs::remove_dir_all(data.join("pki")).expect("losing the keys");
+    for _ in 0..2 {
+        let said = refusal(&up);
+        let wanted = format!("error: {data_dir}/pki/ca.key and {data_dir}/pki/sa.key are missing, and the objects");
+        assert!(said.starts_with(&wanted), "{said}");
+    }
+    assert!(kubeconfig_after(&["--new-keys"]) != first, "it is for other keys");
+    std::fs::remove_dir_all(&data).expect("removing it");
+}
+
+#[test]
 fn cron_next_prints_one_instant_a_line_in_the_zone_asked_for() {
     let args = "cron next --tz Europe/Berlin --from 2026-03-27T00:00:00Z -n 3".split(' ');
     let args: Vec<&str> = args.chain(["0 9 * * 1-5"]).collect();

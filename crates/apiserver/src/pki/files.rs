@@ -1,8 +1,8 @@
 //! Small secret files: read whole, written whole, for the owner only.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use super::PkiError;
@@ -31,10 +31,14 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), PkiError> {
 }
 
 /// Writes a file that is there whole or not at all, also after a power failure, and readable by its owner only, whatever the
-/// mode of an older one was. Makes its directory.
+/// mode of an older one was. Makes its directory. One that holds the text already is not written again: that would fail where a
+/// disk is full.
 ///
 /// Errors: what the disk says.
 pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    if fs::read_to_string(path).is_ok_and(|there| there == text) {
+        return fs::set_permissions(path, Permissions::from_mode(0o600));
+    }
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let directory = directory.unwrap_or(Path::new("."));
     fs::create_dir_all(directory)?;
@@ -68,7 +72,7 @@ fn failed(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn a_private_file_is_the_owners_alone_whatever_was_there_before() {
@@ -78,11 +82,29 @@ mod tests {
         let left_over = directory.path().join("below/kubeconfig.yaml.new");
         for open in [&path, &left_over] {
             fs::write(open, "half").unwrap();
-            fs::set_permissions(open, fs::Permissions::from_mode(0o666)).unwrap();
+            fs::set_permissions(open, Permissions::from_mode(0o666)).unwrap();
         }
         write_private(&path, "two").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "two");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert!(!left_over.exists());
+    }
+
+    #[test]
+    fn a_private_file_is_written_when_its_text_changes_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("kubeconfig");
+        let written = |text: &str| {
+            write_private(&path, text).unwrap();
+            path.metadata().unwrap().ino()
+        };
+        let first = written("one");
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        // An inode that was given back may be given out again.
+        let held = File::open(&path).unwrap();
+        assert_eq!(written("one"), first);
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
+        assert_ne!(written("two"), first);
+        drop(held);
     }
 }

@@ -30,7 +30,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 pub use files::write_private;
 pub use kubeconfig::Kubeconfig;
 
-/// How long certificates are valid, in years. Restarts renew all but the authority's.
+/// How long certificates are valid, in years. Restarts renew all but the authority's; the administrator's in its last year.
 const VALIDITY_YEARS: i16 = 10;
 
 /// How far before its issue a certificate that was asked for is good.
@@ -109,7 +109,17 @@ pub struct NodeCertificates {
 const NODE_PREFIX: &str = rota_registry::caller::NODE_PREFIX;
 const NODES: &str = rota_registry::caller::NODES;
 
+/// The files without which clients and tokens of before are not known any more.
+const KEYS: [&str; 2] = ["ca.key", "sa.key"];
+
 impl Pki {
+    /// The keys that `directory` lacks. Where a cluster was before, they are lost: to make new ones ([`Pki::open`]) cuts off
+    /// everyone who trusts the old.
+    pub fn missing(directory: &Path) -> Vec<PathBuf> {
+        let keys = KEYS.iter().map(|name| directory.join(name));
+        keys.filter(|key| !key.exists()).collect()
+    }
+
     /// Reads the identities in `directory`; makes and stores those that are missing. `now` starts the validity of what is
     /// made.
     ///
@@ -339,6 +349,17 @@ mod tests {
         let second = Pki::open(directory.path(), now()).unwrap();
         assert_eq!(first.ca_pem(), second.ca_pem());
         assert_eq!(first.token_key().serialize_pem(), second.token_key().serialize_pem());
+    }
+
+    #[test]
+    fn keys_are_missing_until_they_are_made_and_when_one_is_lost() {
+        let directory = tempfile::tempdir().unwrap();
+        let [authority, tokens] = KEYS.map(|name| directory.path().join(name));
+        assert_eq!(Pki::missing(directory.path()), [authority, tokens.clone()]);
+        Pki::open(directory.path(), now()).unwrap();
+        assert!(Pki::missing(directory.path()).is_empty());
+        std::fs::remove_file(&tokens).unwrap();
+        assert_eq!(Pki::missing(directory.path()), [tokens]);
     }
 
     #[test]

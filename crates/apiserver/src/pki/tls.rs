@@ -1,6 +1,7 @@
 //! From identities (PEM) to what rustls needs: whom a server lets in, and whom a client believes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -77,6 +78,21 @@ pub(crate) fn client(ca_pem: &str, identity: &Identity) -> Result<Arc<ClientConf
         .with_client_auth_cert(vec![certificate(&identity.certificate_pem)?], key(identity)?)
         .map_err(broken)?;
     Ok(Arc::new(config))
+}
+
+/// The certificate of an identity which servers of the authority let in at that time, in seconds since 1970; `None` for one that
+/// they do not.
+pub(super) fn let_in(ca_pem: &str, identity: &Identity, at_secs: u64) -> Option<CertificateDer<'static>> {
+    let roots = Arc::new(roots(ca_pem).ok()?);
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
+        .build()
+        .ok()?;
+    let certificate = certificate(&identity.certificate_pem).ok()?;
+    let at = UnixTime::since_unix_epoch(Duration::from_secs(at_secs));
+    verifier.verify_client_cert(&certificate, &[], at).ok()?;
+    // Refused when the key is not that of the certificate.
+    client(ca_pem, identity).ok()?;
+    Some(certificate)
 }
 
 /// The beginning of a client that believes every server.

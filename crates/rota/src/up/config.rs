@@ -35,6 +35,8 @@ pub(crate) struct UpConfig {
     pub(crate) controllers: String,
     pub(crate) import: Vec<PathBuf>,
     pub(crate) node_grace_secs: u32,
+    /// Keys of an existing cluster that are lost are made anew.
+    pub(crate) new_keys: bool,
     /// CronJobs are computed as upstream does, lost runs included.
     pub(crate) strict_cron: bool,
     pub(crate) served: Served,
@@ -70,6 +72,7 @@ impl UpConfig {
             controllers: args.controllers.clone(),
             import: args.import.clone(),
             node_grace_secs: args.node_grace_secs,
+            new_keys: args.new_keys,
             strict_cron: args.strict_cron,
             served: Served {
                 batch_v1beta1: !args.no_batch_v1beta1,
@@ -91,6 +94,7 @@ impl UpConfig {
             controllers: "*".to_owned(),
             import: Vec::new(),
             node_grace_secs: 50,
+            new_keys: false,
             strict_cron: false,
             served: Served::default(),
         }

@@ -311,8 +311,8 @@ fn lock(path: &Path) -> Result<File> {
             path.display()
         );
     }
-    lock.set_len(0).with_context(|| format!("writing {}", file.display()))?;
-    writeln!(lock, "{}", std::process::id()).with_context(|| format!("writing {}", file.display()))?;
+    // Only for the words above: where a disk is full, the lock is held all the same.
+    let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
     Ok(lock)
 }
 

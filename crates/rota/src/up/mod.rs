@@ -162,6 +162,9 @@ impl Running {
     ) -> Result<ControlFlow<T, Self>> {
         let is_ephemeral = config.home == Home::Ephemeral;
         let env = Arc::new(SystemEnv::new()?);
+        if !config.new_keys {
+            check_keys(&data)?;
+        }
         let pki = Arc::new(Pki::open(&data.pki(), env.now()).context("opening the cluster's keys")?);
         let facts = Facts {
             node_grace_secs: config.node_grace_secs,
@@ -397,8 +400,33 @@ fn check_place(kubeconfig: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Keys that are lost are not replaced unasked: everybody would find out by being cut off.
+fn check_keys(data: &DataDir) -> Result<()> {
+    let missing = Pki::missing(&data.pki());
+    if missing.is_empty() || !DurableStore::was_in(data.store()) {
+        return Ok(());
+    }
+    let missing: Vec<String> = missing.iter().map(|path| path.display().to_string()).collect();
+    bail!(
+        "{} missing, and the objects of the cluster are there: clients, machines that joined and tokens of pods trust the lost \
+         keys. Restore them from a copy; or have new ones made with --new-keys: then give clients the new kubeconfig, let \
+         machines join again, and restart pods that use the API",
+        match &missing[..] {
+            [one] => format!("{one} is"),
+            all => format!("{} are", all.join(" and ")),
+        }
+    )
+}
+
+/// Writes the administrator's kubeconfig where there is none that is as good as a new one.
 fn write_kubeconfig(path: &Path, pki: &Pki, url: &str) -> Result<()> {
-    let kubeconfig =
-        Kubeconfig::admin(pki, url, Timestamp::now()).context("issuing the administrator's certificate")?;
-    write_private(path, &kubeconfig.to_string()).with_context(|| format!("writing {}", path.display()))
+    let now = Timestamp::now();
+    let written = std::fs::read_to_string(path).ok();
+    let text = match written.filter(|text| Kubeconfig::is_admin(text, pki, url, now)) {
+        Some(text) => text,
+        None => Kubeconfig::admin(pki, url, now)
+            .context("issuing the administrator's certificate")?
+            .to_string(),
+    };
+    write_private(path, &text).with_context(|| format!("writing {}", path.display()))
 }
