@@ -20,6 +20,7 @@ use std::time::Duration;
 use rota_api::k8s::api::core::v1::Pod;
 use rota_api::{ApiError, DeleteOptions, Object, PatchKind, Timestamp, Write, resource};
 use rota_cluster::{EventKind, WatchEvent};
+use serde_json::Value;
 
 use super::status::{self, Facts};
 
@@ -67,6 +68,8 @@ struct SimulatedPod {
     /// Which entry of the heap is this pod's; any other is stale.
     ticket: u64,
     facts: Facts,
+    /// Up to which generation the status tells of the spec: what was added to a running pod since starts too.
+    told: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +86,27 @@ enum Stage {
     Terminating,
     /// Its end was confirmed; only finalizers hold it.
     Confirmed,
+}
+
+impl SimulatedPod {
+    /// The write of a status.
+    fn tell(&mut self, uid: &Arc<str>, patch: Value) -> Due {
+        let meta = self.object.meta();
+        self.told = meta.generation;
+        let (namespace, name) = (&meta.namespace, &meta.name);
+        let write = Write::patch(
+            resource::PODS,
+            namespace,
+            name,
+            PatchKind::Strategic,
+            patch,
+            Some("status"),
+        );
+        Due {
+            uid: Arc::clone(uid),
+            write: write.if_uid(&**uid),
+        }
+    }
 }
 
 impl Fleet {
@@ -134,6 +158,7 @@ impl Fleet {
                 stage: Stage::Starting,
                 ticket: 0,
                 facts,
+                told: 0,
             };
             self.pods.insert(uid.into(), pod);
             if meta.deleting.is_none() && !terminal {
@@ -159,6 +184,8 @@ impl Fleet {
                     self.enter(&uid, Stage::Terminating, Some(now + wait));
                 } else if terminal {
                     self.enter(&uid, Stage::Ended, None);
+                } else if pod.stage == Stage::Running && meta.generation > pod.told {
+                    self.tell_again(&uid, now);
                 }
             }
         }
@@ -176,12 +203,16 @@ impl Fleet {
             return self.enter(&uid, Stage::Starting, Some(now + start));
         }
         let mut facts = pod.facts;
+        let mut told = None;
         if let Ok(view) = pod.object.view::<Pod>() {
             facts.resume(&view);
+            told = view.status.as_ref().and_then(|status| status.observed_generation);
         }
         let started = facts.started.unwrap_or(now);
         let end = self.run_time(&pod.object).map(|run| started + run);
-        self.pods.get_mut(&uid).expect("found above").facts = facts;
+        let pod = self.pods.get_mut(&uid).expect("found above");
+        pod.facts = facts;
+        pod.told = told.unwrap_or_else(|| pod.object.meta().generation);
         self.enter(&uid, Stage::Running, end);
     }
 
@@ -205,6 +236,14 @@ impl Fleet {
         if let Some(at) = due {
             self.due.push(Reverse((at, self.tickets, Arc::clone(uid))));
         }
+    }
+
+    /// Queues the status of a running pod whose spec has changed.
+    fn tell_again(&mut self, uid: &Arc<str>, now: Timestamp) {
+        let Some(pod) = self.pods.get_mut(uid) else { return };
+        let Ok(view) = pod.object.view::<Pod>() else { return };
+        let patch = status::running(&view, &pod.facts, now);
+        self.following.push_back(pod.tell(uid, patch));
     }
 
     /// Queues the delete that ends a pod whose terminal status is known to the server.
@@ -295,19 +334,7 @@ impl Fleet {
             }
             Stage::Ended | Stage::Confirmed => return,
         };
-        let meta = pod.object.meta();
-        let write = Write::patch(
-            resource::PODS,
-            &meta.namespace,
-            &meta.name,
-            PatchKind::Strategic,
-            patch,
-            Some("status"),
-        );
-        writes.push(Due {
-            uid: Arc::clone(uid),
-            write: write.if_uid(&**uid),
-        });
+        writes.push(pod.tell(uid, patch));
         self.enter(uid, next.0, next.1);
         if next.0 == Stage::Terminating {
             // In the same transaction, or right behind it: a crash between the two leaves a terminal pod whose deletion

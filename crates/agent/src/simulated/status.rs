@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use rota_api::k8s::api::core::v1::{Container, Pod};
+use rota_api::k8s::api::core::v1::{Container, EphemeralContainer, Pod};
 use rota_api::{Object, Timestamp};
 use serde_json::{Map, Value, json};
 
@@ -130,11 +130,12 @@ impl Facts {
 
 /// All containers run and are ready; ordinary init containers are done.
 pub(super) fn running(pod: &Pod, facts: &Facts, now: Timestamp) -> Value {
-    let run = json!({"running": {"startedAt": seconds(now)}});
+    let started = facts.started.unwrap_or(now);
+    let run = json!({"running": {"startedAt": seconds(started)}});
     let done = terminated(Run {
         code: 0,
-        started: now,
-        finished: now,
+        started,
+        finished: started,
     });
     let statuses = Statuses {
         sidecar: run.clone(),
@@ -235,6 +236,11 @@ impl Statuses {
             });
             status["initContainerStatuses"] = inits.collect();
         }
+        if let Some(added) = spec.ephemeral_containers.as_ref().filter(|added| !added.is_empty()) {
+            let is_over = matches!(phase, "Succeeded" | "Failed");
+            let added = added.iter().map(|c| self.ephemeral(pod, c, facts, is_over, now));
+            status["ephemeralContainerStatuses"] = added.collect();
+        }
         Map::from_iter([("status".to_owned(), status)]).into()
     }
 
@@ -260,6 +266,35 @@ impl Statuses {
         });
         status["state"] = state;
         status["lastState"] = last;
+        status
+    }
+
+    /// An ephemeral container runs from when it is first told of until the pod is over, which ends it by a signal.
+    fn ephemeral(&self, pod: &Pod, added: &EphemeralContainer, facts: &Facts, is_over: bool, now: Timestamp) -> Value {
+        let told = pod
+            .status
+            .iter()
+            .flat_map(|s| s.ephemeral_container_statuses.iter().flatten());
+        let told = told.into_iter().find(|told| told.name == added.name);
+        let running = told.and_then(|told| told.state.as_ref()?.running.as_ref()?.started_at.as_ref());
+        let started = running.map_or(now, |since| since.0);
+        let state = match is_over {
+            true => terminated(Run {
+                code: 143,
+                started,
+                finished: now,
+            }),
+            false => json!({"running": {"startedAt": seconds(started)}}),
+        };
+        let container = Container {
+            name: added.name.clone(),
+            image: added.image.clone(),
+            ..Container::default()
+        };
+        let mut status = self.container(pod, &container, &state, facts, false);
+        // Nobody asks whether one that serves nothing has come up.
+        status["ready"] = false.into();
+        status["started"] = Value::Null;
         status
     }
 

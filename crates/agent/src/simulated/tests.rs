@@ -191,6 +191,37 @@ fn a_pod_that_ran_before_the_process_started_is_not_started_again() {
 }
 
 #[test]
+fn an_ephemeral_container_that_is_added_to_a_running_pod_runs_until_the_pod_ends() {
+    let mut fleet = fleet();
+    let mut pod = pod("Always", json!({}));
+    pod["metadata"]["generation"] = 1.into();
+    see(&mut fleet, &pod, at(0));
+    let mut write = |pod: &mut Value, now: i64| -> Value {
+        see(&mut fleet, pod, at(now));
+        let due = fleet.take_due(at(now), 10);
+        let Some(Change::Patch { patch, .. }) = due.first().map(|due| &due.write.change) else {
+            return Value::Null;
+        };
+        let told = patch["status"]["ephemeralContainerStatuses"].clone();
+        pod["status"]["ephemeralContainerStatuses"] = told.clone();
+        assert_eq!(patch["status"]["observedGeneration"], pod["metadata"]["generation"]);
+        told[0]["state"].clone()
+    };
+    assert_eq!(write(&mut pod, 1), Value::Null);
+    pod["spec"]["ephemeralContainers"] = json!([{"name": "debug", "image": "i"}]);
+    pod["metadata"]["generation"] = 2.into();
+    let running = json!({"running": {"startedAt": "1970-01-01T00:00:20Z"}});
+    assert_eq!(write(&mut pod, 20), running);
+    assert_eq!(write(&mut pod, 21), Value::Null, "there is no news");
+    // Another one does not start the first again.
+    pod["spec"]["ephemeralContainers"] = json!([{"name": "debug", "image": "i"}, {"name": "another", "image": "i"}]);
+    pod["metadata"]["generation"] = 3.into();
+    assert_eq!(write(&mut pod, 30), running);
+    pod["metadata"]["deletionTimestamp"] = "1970-01-01T00:00:50Z".into();
+    assert_eq!(write(&mut pod, 40)["terminated"]["exitCode"], 143);
+}
+
+#[test]
 fn pods_of_other_nodes_and_pods_that_are_gone_lead_to_nothing() {
     let mut fleet = fleet();
     let mut other = pod("Never", json!({}));
