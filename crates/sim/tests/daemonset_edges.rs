@@ -1,13 +1,10 @@
-//! The numbered edge cases of DaemonSets that need a server or a scheduler, and the list of tests that show all of them.
+//! The numbered edge cases of DaemonSets that need a server or a scheduler.
 
 use rota_api::{ApiError, Change, DeleteOptions, Propagation, Write, resource};
 use rota_reconcile::Controller;
 use rota_reconcile::daemonset::DaemonSetController;
 use rota_sim::{Cluster, Mode};
 use serde_json::{Value, json};
-
-/// How many cases the specification numbers.
-const CASES: usize = 77;
 
 fn controllers() -> Vec<Box<dyn Controller>> {
     vec![Box::new(DaemonSetController::default())]
@@ -417,29 +414,4 @@ fn with_a_surge_pods_follow_the_tolerations_of_the_template_from_zone_to_zone() 
             );
         }
     }
-}
-
-#[test]
-fn every_numbered_case_has_a_test_that_exists() {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    let mut shown = Vec::new();
-    for line in include_str!("data/daemonset-edge-cases.tsv")
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-    {
-        let [number, file, test] = line.split('\t').collect::<Vec<_>>()[..] else {
-            panic!("not a number, a file and a test: {line}");
-        };
-        shown.push(number.parse::<usize>().expect("a number"));
-        let text = std::fs::read_to_string(format!("{root}/{file}")).unwrap_or_else(|error| panic!("{file}: {error}"));
-        let head = format!("fn {test}() {{");
-        let mut tests = text.split("#[test]").skip(1);
-        assert!(
-            tests.any(|test| test.trim_start().starts_with(&head)),
-            "case {number}: {file} has no test {test}"
-        );
-    }
-    // A case may need several tests.
-    shown.dedup();
-    assert_eq!(shown, (1..=CASES).collect::<Vec<_>>());
 }

@@ -1,5 +1,5 @@
 //! Numbered edge cases of the specification, §7, that have no test elsewhere. The whole list, with the test of each, is in
-//! `crates/sim/tests/data/cronjob-edge-cases.txt`.
+//! `crates/sim/tests/data/edge-cases.tsv`.
 
 use super::*;
 use crate::metric::{Amount, When};

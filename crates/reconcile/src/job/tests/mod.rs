@@ -1,6 +1,6 @@
 //! What one look at a Job decides: one test per rule, in the order of the specification's edge cases (§9).
 //!
-//! Which test holds which numbered case is told in the data of the crate `sim`, `job.cases`.
+//! Which test holds which numbered case is told in the data of the crate `sim`, `edge-cases.tsv`.
 
 mod backoff;
 mod completing;
