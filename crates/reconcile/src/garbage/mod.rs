@@ -9,12 +9,12 @@
 //! | waits in a foreground deletion | the same; when none is left that blocks it, it is let go |
 //! | is being deleted and leaves orphans | lose the reference; then it is let go |
 //!
-//! What an owner is to a dependent is told by [`standing`]; the writes are made in [`writes`]. Owners of kinds that are
-//! not watched are never taken for gone; how certain it is that others are, is told by [`absence`]. Not known here: what the deletion of a dependent means for the dependent; a pod
-//! takes its grace, a finalizer holds.
+//! What an owner is to a dependent is told by [`standing`]; the writes are made in [`writes`]. Owners of kinds that are not
+//! watched are never taken for gone. Others are watched side by side, so that a new dependent may be seen before its equally new
+//! owner: what is done because an owner is missing is done only if it does not exist. Not known here: what the deletion of a
+//! dependent means for the dependent; a pod takes its grace, a finalizer holds.
 //! Source: `pkg/controller/garbagecollector`, specification of nodes and pods §6.
 
-mod absence;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -23,11 +23,10 @@ mod writes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use rota_api::{Meta, Object, OwnerReference, Propagation, Resource, Timestamp, resource};
+use rota_api::{Absent, Meta, Object, OwnerReference, Propagation, Resource, Timestamp, resource};
 
 use crate::{Controller, Key, NoteKind, Plan, World, WorldChange};
-use absence::Absence;
-use standing::{Standing, Verdict, find_owner, judge, standing};
+use standing::{Standing, Verdict, find_owner, judge, missing, standing};
 
 /// Dependents written by one plan; the next one follows at once.
 const WRITES_PER_PLAN_MAX: usize = 1000;
@@ -47,7 +46,6 @@ static WATCHED: LazyLock<Vec<&'static Resource>> = LazyLock::new(|| {
 /// Deletes what nobody owns any more.
 #[derive(Default)]
 pub struct GarbageCollector {
-    absence: Absence,
     /// Dependents whose deletion was planned, with their owners at that time. One that is still there was changed in
     /// between: if its owners are the same, it is deleted whatever else has changed.
     tried: BTreeMap<String, Vec<OwnerReference>>,
@@ -67,7 +65,6 @@ impl Controller for GarbageCollector {
     }
 
     fn touched(&mut self, change: &WorldChange, world: &World) -> Vec<Key> {
-        self.absence.observe(change, world);
         let meta = change.latest().meta();
         if change.is_deleted() || meta.deleting.is_some() {
             self.tried.remove(&meta.uid);
@@ -89,7 +86,7 @@ impl Controller for GarbageCollector {
         if let Some(owner) = waits_for(ORPHAN) {
             orphan(&mut plan, owner, world);
         } else {
-            self.collect(&mut plan, uid, world, now);
+            self.collect(&mut plan, uid, world);
             if let Some(owner) = waits_for(FOREGROUND).filter(|_| !is_blocked(uid, world)) {
                 plan.then(
                     writes::drop_finalizer(owner, FOREGROUND),
@@ -106,16 +103,12 @@ impl Controller for GarbageCollector {
 
 impl GarbageCollector {
     /// Deals with the dependents of the owner of that uid, one by one, each by all its owners.
-    fn collect(&mut self, plan: &mut Plan, uid: &str, world: &World, now: Timestamp) {
+    fn collect(&mut self, plan: &mut Plan, uid: &str, world: &World) {
         for dependent in dependents(uid, world) {
             if plan.actions.len() >= WRITES_PER_PLAN_MAX {
                 return;
             }
             if dependent.meta().deleting.is_some() {
-                continue;
-            }
-            if let Some(certain) = self.certain_at(dependent, world, now) {
-                plan.wake_at(certain);
                 continue;
             }
             for owner in &dependent.meta().owners {
@@ -127,39 +120,31 @@ impl GarbageCollector {
         }
     }
 
-    /// When it is certain which owners of the dependent are gone; `None`: now.
-    fn certain_at(&mut self, dependent: &Object, world: &World, now: Timestamp) -> Option<Timestamp> {
-        let owners = dependent.meta().owners.iter();
-        let missing = owners.filter(|owner| standing(dependent, owner, world) == Standing::Dangling);
-        missing
-            .filter_map(|owner| self.absence.certain_at(&owner.uid, now))
-            .max()
-    }
-
     fn carry_out(&mut self, plan: &mut Plan, dependent: &Object, verdict: &Verdict<'_>, world: &World) {
+        let gone = || missing(dependent, world);
         match verdict {
             Verdict::Keep => {}
             Verdict::DropReferences(owners) => {
                 let why = "these owners are gone or going, another one keeps it";
-                plan.act(writes::drop_references(dependent, owners), why);
+                plan.act(writes::if_gone(writes::drop_references(dependent, owners), gone()), why);
             }
             Verdict::DeleteInForeground => {
                 let is_ending = |next: &Arc<Object>| is_ending_with(next.meta(), FOREGROUND);
                 if dependents(&dependent.meta().uid, world).any(is_ending) {
                     let why = "its owners and its dependents may wait for each other";
-                    plan.act(writes::unblock_owners(dependent), why);
+                    plan.act(writes::if_gone(writes::unblock_owners(dependent), gone()), why);
                     // The deletion must not be refused for this very change.
                     self.remember(dependent);
                 }
-                self.delete(plan, dependent, Propagation::Foreground);
+                self.delete(plan, dependent, Propagation::Foreground, gone());
             }
-            Verdict::Delete => self.delete(plan, dependent, own_propagation(dependent.meta())),
+            Verdict::Delete => self.delete(plan, dependent, own_propagation(dependent.meta()), gone()),
         }
     }
 
-    fn delete(&mut self, plan: &mut Plan, dependent: &Object, propagation: Propagation) {
+    fn delete(&mut self, plan: &mut Plan, dependent: &Object, propagation: Propagation, gone: Vec<Absent>) {
         let was_tried = self.remember(dependent);
-        let mut deletion = writes::delete(dependent, propagation);
+        let mut deletion = writes::if_gone(writes::delete(dependent, propagation), gone);
         if !was_tried {
             deletion = deletion.if_revision(dependent.revision());
         }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use rota_api::resource::{self, Scope};
-use rota_api::{Object, OwnerReference, Resource};
+use rota_api::{Absent, Object, OwnerReference, Resource};
 
 use super::{FOREGROUND, WATCHED, dependents, is_ending_with};
 use crate::World;
@@ -53,14 +53,34 @@ pub(super) fn standing(dependent: &Object, owner: &OwnerReference, world: &World
     }
 }
 
+/// The owners of `dependent` that are not seen, each where its reference says it is.
+pub(super) fn missing(dependent: &Object, world: &World) -> Vec<Absent> {
+    let owners = dependent.meta().owners.iter();
+    let dangling = owners.filter(|owner| standing(dependent, owner, world) == Standing::Dangling);
+    let absent = dangling.filter_map(|owner| {
+        let kind = watched_kind(owner)?;
+        Some(Absent {
+            resource: kind,
+            namespace: namespace_of(kind, dependent).to_owned(),
+            name: owner.name.clone(),
+            uid: owner.uid.clone(),
+        })
+    });
+    absent.collect()
+}
+
+/// Where an owner of that kind has to be.
+fn namespace_of<'o>(kind: &Resource, dependent: &'o Object) -> &'o str {
+    match kind.scope {
+        Scope::Namespaced => dependent.meta().namespace.as_str(),
+        Scope::Cluster => "",
+    }
+}
+
 /// The owner itself, where the reference says it is.
 pub(super) fn find_owner<'w>(dependent: &Object, owner: &OwnerReference, world: &'w World) -> Option<&'w Arc<Object>> {
     let kind = watched_kind(owner)?;
-    let namespace = match kind.scope {
-        Scope::Namespaced => dependent.meta().namespace.as_str(),
-        Scope::Cluster => "",
-    };
-    let object = world.get(kind, namespace, &owner.name)?;
+    let object = world.get(kind, namespace_of(kind, dependent), &owner.name)?;
     (object.meta().uid == owner.uid).then_some(object)
 }
 

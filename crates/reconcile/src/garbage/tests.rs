@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use rota_api::{Change, Object, Resource, Revision, Timestamp, resource};
+use rota_api::{Absent, Change, Object, Resource, Revision, Timestamp, resource};
 use serde_json::{Value, json};
 
 use super::{GarbageCollector, WATCHED, WRITES_PER_PLAN_MAX};
@@ -48,29 +48,11 @@ fn reconcile(collector: &mut GarbageCollector, world: &World, owner: &str) -> Pl
     )
 }
 
-/// A collector that has seen each missing owner go.
-fn knowing(world: &World) -> GarbageCollector {
-    let mut collector = GarbageCollector::default();
-    for kind in [resource::JOBS, resource::CRON_JOBS] {
-        for name in ["j", "k"] {
-            if world.get(kind, "d", name).is_none() {
-                let gone = Object::from_value(kind, object(kind, name, &[]));
-                let change = WorldChange {
-                    old: Some(Arc::new(gone)),
-                    new: None,
-                };
-                collector.touched(&change, world);
-            }
-        }
-    }
-    collector
-}
-
 /// What is done about the dependents of `j`.
 #[track_caller]
 fn check(objects: impl IntoIterator<Item = (&'static Resource, Value)>, expected: &[&str]) {
     let world = world(objects);
-    let plan = reconcile(&mut knowing(&world), &world, "j").explain();
+    let plan = reconcile(&mut GarbageCollector::default(), &world, "j").explain();
     assert_eq!(plan.lines().collect::<Vec<_>>(), expected);
 }
 
@@ -195,7 +177,7 @@ fn an_owner_in_another_namespace_owns_nothing_and_that_is_said() {
 #[test]
 fn a_deletion_refused_because_the_object_changed_is_repeated_without_minding_changes() {
     let world = world([pod_of("p", &[("Job", "j")])]);
-    let mut collector = knowing(&world);
+    let mut collector = GarbageCollector::default();
     let precondition = |plan: Plan| plan.actions[0].write.precondition.clone();
     let strict = precondition(reconcile(&mut collector, &world, "j"));
     let lax = precondition(reconcile(&mut collector, &world, "j"));
@@ -208,7 +190,7 @@ fn a_deletion_refused_because_the_object_changed_is_repeated_without_minding_cha
 fn more_dependents_than_fit_in_one_plan_follow_at_once() {
     let names = (0..WRITES_PER_PLAN_MAX + 1).map(|at| format!("p{at}"));
     let world = world(names.map(|name| pod_of(&name, &[("Job", "j")])));
-    let plan = reconcile(&mut knowing(&world), &world, "j");
+    let plan = reconcile(&mut GarbageCollector::default(), &world, "j");
     assert_eq!(plan.actions.len(), WRITES_PER_PLAN_MAX);
     assert_eq!(plan.wake, crate::Wake::At(NOW.parse().expect("a time")));
 }
@@ -243,16 +225,40 @@ fn only_changes_that_can_mean_something_touch_an_owner() {
 }
 
 #[test]
-fn an_owner_that_was_never_seen_is_given_a_moment_to_appear() {
-    let mut world = world([pod_of("p", &[("Job", "j")])]);
-    let mut collector = GarbageCollector::default();
-    let key = Key::new("", "uid-j");
-    let at = |second: u8| format!("2026-01-01T00:00:0{second}Z").parse().expect("a time");
-    assert_eq!(
-        collector.reconcile(&key, &world, at(0)).explain(),
-        "wake 2026-01-01T00:00:02Z\n"
-    );
-    assert_eq!(collector.reconcile(&key, &world, at(2)).explain().trim_end(), DELETED);
-    world.apply(Arc::new(Object::from_value(resource::JOBS, job("j"))));
-    assert_eq!(collector.reconcile(&key, &world, at(2)).explain(), "");
+fn what_is_done_because_an_owner_is_missing_is_done_only_if_it_does_not_exist() {
+    let absent = |resource: &'static Resource, namespace: &str, name: &str| Absent {
+        resource,
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        uid: format!("uid-{name}"),
+    };
+    let job_is_gone = || absent(resource::JOBS, "d", "j");
+    let waiting = ending(object(resource::CRON_JOBS, "w", &[]), super::FOREGROUND);
+    let rows = [
+        // Deleted; of owners in all namespaces as of others.
+        (vec![pod_of("p", &[("Job", "j")])], vec![job_is_gone()]),
+        (
+            vec![pod_of("p", &[("Job", "j"), ("Node", "n")])],
+            vec![job_is_gone(), absent(resource::NODES, "", "n")],
+        ),
+        // The reference is dropped.
+        (
+            vec![jobs(job("k")), pod_of("p", &[("Job", "j"), ("Job", "k")])],
+            vec![job_is_gone()],
+        ),
+        // Deleted in the foreground.
+        (
+            vec![
+                (resource::CRON_JOBS, waiting),
+                jobs(object(resource::JOBS, "k", &[("Job", "j"), ("CronJob", "w")])),
+                pod_of("p", &[("Job", "k")]),
+            ],
+            vec![job_is_gone()],
+        ),
+    ];
+    for (objects, expected) in rows {
+        let plan = reconcile(&mut GarbageCollector::default(), &world(objects), "j");
+        assert_eq!(plan.actions.len(), 1, "{}", plan.explain());
+        assert_eq!(plan.actions[0].write.precondition.absent, expected);
+    }
 }

@@ -3,7 +3,7 @@
 //! Each is refused when the object of that name is another one by now.
 //! Source: `pkg/controller/garbagecollector/operations.go`, `patch.go`.
 
-use rota_api::{DeleteOptions, Object, Propagation, Write};
+use rota_api::{Absent, DeleteOptions, Object, Propagation, Write};
 use serde_json::{Value, json};
 
 use crate::ownership;
@@ -16,6 +16,11 @@ pub(super) fn delete(object: &Object, propagation: Propagation) -> Write {
         ..DeleteOptions::default()
     };
     Write::delete(object.resource(), &meta.namespace, &meta.name, options).if_uid(&meta.uid)
+}
+
+/// The same write, refused while one of these owners exists.
+pub(super) fn if_gone(write: Write, owners: Vec<Absent>) -> Write {
+    owners.into_iter().fold(write, Write::if_absent)
 }
 
 /// Takes the references to these owners away.
