@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::{AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{
     Api, AttachParams, DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams, PropagationPolicy,
     WatchEvent, WatchParams,
@@ -39,6 +39,16 @@ async fn client(cluster: &Cluster) -> Client {
 async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
     let ended = tokio::time::timeout(PATIENCE, future).await;
     ended.unwrap_or_else(|_| panic!("waited {PATIENCE:?} for {what}"))
+}
+
+/// Each kind has a namespace of its own: what a watcher sees there, and which pods, is up to one flow alone.
+async fn make_namespace(client: &Client, name: &str) {
+    let namespace = object(json!({"metadata": {"name": name}}));
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    namespaces
+        .create(&PostParams::default(), &namespace)
+        .await
+        .expect("a namespace");
 }
 
 /// What a watcher told: whether the object is there, its name, its version, its step.
@@ -167,10 +177,9 @@ async fn completed(jobs: &Api<Job>, name: &str) -> Job {
 }
 
 async fn job_flow(client: &Client) {
-    let (jobs, pods): (Api<Job>, Api<Pod>) = (
-        Api::default_namespaced(client.clone()),
-        Api::default_namespaced(client.clone()),
-    );
+    make_namespace(client, "jobs").await;
+    let jobs: Api<Job> = Api::namespaced(client.clone(), "jobs");
+    let pods: Api<Pod> = Api::namespaced(client.clone(), "jobs");
     let informer = inform(jobs.clone()).await;
     let hello = |name: &str, suspend: bool| -> Job {
         object(json!({
@@ -203,9 +212,10 @@ async fn job_flow(client: &Client) {
 }
 
 async fn cron_job_flow(client: &Client) {
-    let cron_jobs: Api<CronJob> = Api::default_namespaced(client.clone());
-    let jobs: Api<Job> = Api::default_namespaced(client.clone());
-    let pods: Api<Pod> = Api::default_namespaced(client.clone());
+    make_namespace(client, "cron-jobs").await;
+    let cron_jobs: Api<CronJob> = Api::namespaced(client.clone(), "cron-jobs");
+    let jobs: Api<Job> = Api::namespaced(client.clone(), "cron-jobs");
+    let pods: Api<Pod> = Api::namespaced(client.clone(), "cron-jobs");
     let informer = inform(cron_jobs.clone()).await;
     let nightly = |name: &str| -> CronJob {
         object(json!({
@@ -266,8 +276,9 @@ async fn rolled_out(daemon_sets: &Api<DaemonSet>) {
 }
 
 async fn daemon_set_flow(client: &Client) {
-    let daemon_sets: Api<DaemonSet> = Api::default_namespaced(client.clone());
-    let pods: Api<Pod> = Api::default_namespaced(client.clone());
+    make_namespace(client, "daemon-sets").await;
+    let daemon_sets: Api<DaemonSet> = Api::namespaced(client.clone(), "daemon-sets");
+    let pods: Api<Pod> = Api::namespaced(client.clone(), "daemon-sets");
     let informer = inform(daemon_sets.clone()).await;
     let mut agent = json!({
         "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agent"},
