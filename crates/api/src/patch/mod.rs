@@ -11,6 +11,7 @@ mod json;
 mod merge;
 mod order;
 mod strategic;
+mod unstructured;
 
 use serde_json::{Value, json};
 
@@ -85,7 +86,7 @@ pub fn patched(
     validation: FieldValidation,
 ) -> Result<Decoded, ApiError> {
     let result = patch(schema_type, kind, original, document)?;
-    fitted(schema_type, result, document, repeated, validation)
+    fitted(schema_type, kind, result, document, repeated, validation)
 }
 
 /// Brings the result of a patch into the form of its type, as [`codec::conform`] does. `repeated` are the reports that [`read`]
@@ -94,6 +95,7 @@ pub fn patched(
 /// Errors: 422 when the result does not fit the type or, under strict validation, has fields that its type does not have.
 pub fn fitted(
     schema_type: &str,
+    kind: PatchKind,
     result: Value,
     document: &Value,
     repeated: &[String],
@@ -104,23 +106,50 @@ pub fn fitted(
         FieldValidation::Ignore => FieldValidation::Ignore,
         FieldValidation::Strict | FieldValidation::Warn => FieldValidation::Warn,
     };
-    let mut decoded = codec::conform(schema_type, result, collected).map_err(|e| unfit(document, &e))?;
+    let refuse = |why: &dyn std::fmt::Display| match kind {
+        PatchKind::Strategic => refusal(&format!("{:?}", shown(document)), why),
+        PatchKind::Json | PatchKind::Merge | PatchKind::Apply => unfit(document, why),
+    };
+    let misfit = (kind == PatchKind::Strategic).then(|| unstructured::misfit(schema_type, &result));
+    if let Some(why) = misfit.flatten() {
+        return Err(refuse(&why));
+    }
+    let mut decoded = codec::conform(schema_type, result, collected).map_err(|e| refuse(&e))?;
     if validation != FieldValidation::Ignore {
         decoded.warnings.splice(0..0, repeated.iter().cloned());
     }
     if validation == FieldValidation::Strict && !decoded.warnings.is_empty() {
         let why = format!("strict decoding error: {}", decoded.warnings.join(", "));
-        return Err(unfit(document, &why));
+        return Err(refuse(&why));
     }
     Ok(decoded)
 }
 
 /// 422 for a patch whose result is not an object of the type.
 pub fn unfit(document: &Value, why: &dyn std::fmt::Display) -> ApiError {
-    let body = format!("Invalid value: {document}: {why}");
+    refusal(&document.to_string(), why)
+}
+
+fn refusal(shown: &str, why: &dyn std::fmt::Display) -> ApiError {
+    let body = format!("Invalid value: {shown}: {why}");
     ApiError::new(Reason::Invalid, format!(" \"\" is invalid: patch: {body}")).with_details(json!({
         "causes": [{"reason": "FieldValueInvalid", "message": body, "field": "patch"}],
     }))
+}
+
+/// A value as messages of upstream's language runtime show it, such as `map[name:a ports:[80 81]]`.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(" ")),
+        Value::Object(members) => {
+            let members = members.iter().map(|(name, value)| format!("{name}:{}", shown(value)));
+            format!("map[{}]", members.collect::<Vec<_>>().join(" "))
+        }
+    }
 }
 
 #[cfg(test)]

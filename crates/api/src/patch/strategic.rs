@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::order::{agrees, arrange, identities, identity};
+use super::shown;
 use crate::table::{Field, PatchStrategy, Schema, Target, TypeId, schema};
 use crate::{ApiError, Reason};
 
@@ -372,21 +373,6 @@ fn misplaced(wanted: &str, have: &Value) -> ApiError {
         Value::Object(_) => "map[string]interface {}",
     };
     fault(format!("expected a {wanted}, but received a {have}"))
-}
-
-/// A value as messages of upstream's language runtime show it, such as `map[name:a ports:[80 81]]`.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::Bool(value) => value.to_string(),
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(" ")),
-        Value::Object(members) => {
-            let members = members.iter().map(|(name, value)| format!("{name}:{}", shown(value)));
-            format!("map[{}]", members.collect::<Vec<_>>().join(" "))
-        }
-    }
 }
 
 /// A document that is no strategic patch. Upstream takes it for its own fault.

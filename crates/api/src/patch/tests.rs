@@ -377,3 +377,71 @@ fn directives_that_lead_nowhere_are_refused_as_a_fault_of_the_server() {
         "unknown patch type: drop in map: map[$patch:drop a:1]"
     );
 }
+
+#[test]
+fn what_a_strategic_patch_makes_and_does_not_fit_is_told_as_of_maps_and_lists() {
+    let refusal = |patch: Value| {
+        let refused = patched(
+            CONFIG_MAP,
+            PatchKind::Strategic,
+            &config_map(),
+            &patch,
+            &[],
+            FieldValidation::Warn,
+        );
+        refused.expect_err("it does not fit").message().to_owned()
+    };
+    let begin = " \"\" is invalid: patch: Invalid value: ";
+    for (patch, said) in [
+        (
+            json!({"data": ["x"]}),
+            "\"map[data:[x]]\": cannot restore map from slice",
+        ),
+        (json!({"data": "x"}), "\"map[data:x]\": cannot restore map from string"),
+        (
+            json!({"metadata": {"finalizers": "x"}}),
+            "\"map[metadata:map[finalizers:x]]\": cannot restore slice from string",
+        ),
+        (
+            json!({"data": {"a": 5}}),
+            "\"map[data:map[a:5]]\": cannot convert int64 to string",
+        ),
+        (
+            json!({"data": {"a": true}}),
+            "\"map[data:map[a:true]]\": unrecognized type: string",
+        ),
+        (
+            json!({"metadata": [1]}),
+            "\"map[metadata:[1]]\": cannot restore struct from: slice",
+        ),
+        (
+            json!({"immutable": "x"}),
+            "\"map[immutable:x]\": unrecognized type: bool",
+        ),
+    ] {
+        assert_eq!(refusal(patch), format!("{begin}{said}"));
+    }
+}
+
+#[test]
+fn whole_numbers_in_strategic_patches_may_have_a_fraction_of_zero() {
+    let patched = |seconds: Value| {
+        let patch = json!({"spec": {"minReadySeconds": seconds}});
+        let daemon_set = json!({"spec": {"template": {"spec": {"containers": []}}}});
+        patched(
+            DAEMON_SET,
+            PatchKind::Strategic,
+            &daemon_set,
+            &patch,
+            &[],
+            FieldValidation::Warn,
+        )
+    };
+    let decoded = patched(json!(3.0)).expect("three is a whole number");
+    assert_eq!(decoded.value["spec"]["minReadySeconds"], json!(3));
+    let refused = patched(json!(3.5)).expect_err("it is not whole");
+    assert!(
+        refused.message().ends_with("cannot convert float64 to int32"),
+        "{refused}"
+    );
+}

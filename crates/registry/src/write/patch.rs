@@ -128,7 +128,7 @@ pub(super) fn patched(
             Some(Mismatch::Unrelated(why)) => {
                 // Read as what it says it is first, as upstream does.
                 if let Some(other) = scheme::type_of(text("apiVersion"), text("kind")) {
-                    patches::fitted(other, value, document, &[], FieldValidation::Ignore)?;
+                    patches::fitted(other, kind, value, document, &[], FieldValidation::Ignore)?;
                 }
                 return Err(patches::unfit(document, &why));
             }
@@ -143,6 +143,6 @@ pub(super) fn patched(
                 warnings: Vec::new(),
             })
         }
-        Some(validation) => patches::fitted(form.schema, value, document, &caller.repeated_fields, validation),
+        Some(validation) => patches::fitted(form.schema, kind, value, document, &caller.repeated_fields, validation),
     }
 }
