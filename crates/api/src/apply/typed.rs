@@ -429,8 +429,50 @@ fn unnamed(form: Form, element: &Value) -> Option<String> {
     Some(why.to_owned())
 }
 
+/// Upstream shows what it got in three ways, all of them as it stands in memory.
 fn wrong(path: &str, wanted: &str, value: &Value) -> String {
-    format!("{path}: expected {wanted}, got {value}")
+    let got = match wanted {
+        NUMERIC => in_memory_type(value).to_owned(),
+        "string" => format!("&value.valueUnstructured{{Value:{}}}", in_memory(value)),
+        _ => format!("&{{{}}}", crate::value::shown(value)),
+    };
+    format!("{path}: expected {wanted}, got {got}")
+}
+
+const NUMERIC: &str = "numeric (int or float)";
+
+fn in_memory_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
+/// A value as upstream's language writes it, such as `[]interface {}{"a", 1}`.
+fn in_memory(value: &Value) -> String {
+    match value {
+        Value::Null => "interface {}(nil)".to_owned(),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(in_memory).collect();
+            format!("{}{{{}}}", in_memory_type(value), items.join(", "))
+        }
+        Value::Object(members) => {
+            let members = members
+                .iter()
+                .map(|(name, value)| format!("{name:?}:{}", in_memory(value)));
+            format!(
+                "{}{{{}}}",
+                in_memory_type(value),
+                members.collect::<Vec<_>>().join(", ")
+            )
+        }
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
+    }
 }
 
 /// What a whole should have been.
@@ -438,13 +480,14 @@ fn wrong_scalar(target: &Target, value: &Value) -> Option<&'static str> {
     let (fits, wanted) = match target {
         Target::String | Target::Bytes => (value.is_string(), "string"),
         Target::Bool => (value.is_boolean(), "boolean"),
-        Target::Int32 | Target::Int64 | Target::Double => (value.is_number(), "numeric (int or float)"),
+        Target::Int32 | Target::Int64 | Target::Double => (value.is_number(), NUMERIC),
         Target::List(_) => (value.is_array(), "list"),
         Target::Map(_) => (value.is_object(), "map"),
         Target::Type(id) => match schema()[*id].shape {
             Shape::Struct => (value.is_object(), "map"),
-            Shape::Time | Shape::MicroTime => (value.is_string(), "string"),
-            Shape::Quantity | Shape::IntOrString => (value.is_string() || value.is_number(), "string"),
+            Shape::Time | Shape::MicroTime | Shape::Quantity | Shape::IntOrString => {
+                (!value.is_array() && !value.is_object(), "any scalar")
+            }
             Shape::Any => (true, ""),
         },
         Target::Any => (true, ""),

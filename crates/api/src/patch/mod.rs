@@ -16,6 +16,7 @@ mod unstructured;
 use serde_json::{Value, json};
 
 use crate::codec::{self, Decoded, Document, FieldValidation, Format};
+use crate::value::shown;
 use crate::{ApiError, PatchKind, Reason};
 
 /// Reads the text of a patch.
@@ -135,21 +136,6 @@ fn refusal(shown: &str, why: &dyn std::fmt::Display) -> ApiError {
     ApiError::new(Reason::Invalid, format!(" \"\" is invalid: patch: {body}")).with_details(json!({
         "causes": [{"reason": "FieldValueInvalid", "message": body, "field": "patch"}],
     }))
-}
-
-/// A value as messages of upstream's language runtime show it, such as `map[name:a ports:[80 81]]`.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::Bool(value) => value.to_string(),
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(" ")),
-        Value::Object(members) => {
-            let members = members.iter().map(|(name, value)| format!("{name}:{}", shown(value)));
-            format!("map[{}]", members.collect::<Vec<_>>().join(" "))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::order::{agrees, arrange, identities, identity};
-use super::shown;
 use crate::table::{Field, PatchStrategy, Schema, Target, TypeId, schema};
+use crate::value::shown;
 use crate::{ApiError, Reason};
 
 const PATCH: &str = "$patch";
