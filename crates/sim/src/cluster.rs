@@ -76,6 +76,8 @@ pub struct Cluster {
     pub record: Record,
     /// When set: changes of pods by others, kept from the controllers until [`Cluster::show_pods`].
     unseen: Option<Vec<WorldChange>>,
+    /// Whose plans were stale meanwhile.
+    stale: Vec<(usize, Key)>,
     /// When set: every plan that did something, and whose it was.
     pub plans: Option<Vec<(String, Plan)>>,
     /// When set: each bound pod that has not begun gets this status, and each pod that is told to stop is gone at once.
@@ -121,6 +123,7 @@ impl Cluster {
             metrics: Book::default(),
             record: Record::default(),
             unseen: None,
+            stale: Vec::new(),
             plans: None,
             collects_garbage: controllers.iter().all(|c| c.name() != "garbage-collector"),
             agents: None,
@@ -164,6 +167,10 @@ impl Cluster {
     /// Shows the controllers what was hidden from them.
     pub fn show_pods(&mut self, manner: Manner) {
         let mut changes = self.unseen.take().unwrap_or_default();
+        // What plans lacked was hidden from them.
+        for (controller, key) in std::mem::take(&mut self.stale) {
+            self.queues[controller].news(&key);
+        }
         match manner {
             Manner::Late => {}
             Manner::Twice => {
@@ -364,7 +371,12 @@ impl Cluster {
         let queue = &mut self.queues[controller];
         match outcome {
             Ok(()) => queue.done(key, SignedDuration::ZERO, now),
-            Err(error) if error.is_conflict() || error.is_not_found() => queue.stale(key, PAUSE_WHEN_SEEN, now),
+            Err(error) if error.is_conflict() || error.is_not_found() => {
+                queue.stale(key, PAUSE_WHEN_SEEN, now);
+                if self.unseen.is_some() {
+                    self.stale.push((controller, key.clone()));
+                }
+            }
             Err(_) => drop(queue.failed(key, self.controllers[controller].pause_after_refusal(), now)),
         }
     }

@@ -109,7 +109,9 @@ async fn the_nodes_processes_are_seen_when_asked_for() {
     assert!(seen.parse::<u32>().expect("count") > 10, "{seen}");
     let background = pod.shell("leaver", "sleep 4343 & exit 0").await;
     assert_eq!(node.ended(&background.id).await.code, 0);
-    let left = pod.output_of("after", "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '").await;
+    let left = pod
+        .output_of("after", "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '")
+        .await;
     assert!(
         !left.contains("sleep 4343"),
         "what a container leaves behind ends with it: {left}"
