@@ -132,6 +132,15 @@ pub trait NodeAccess: Send + Sync + 'static {
     ///
     /// Errors: nobody listens there, or the node cannot be reached.
     async fn port_forward(&self, container: &ContainerRef, port: u16) -> Result<Box<dyn Connection>, ApiError>;
+
+    /// Connects to the HTTP endpoint of a node that answers for itself, as the API server; `None` for the others, for which
+    /// the server answers.
+    ///
+    /// Errors: the node cannot be reached.
+    async fn endpoint(&self, node: &str) -> Result<Option<Box<dyn Connection>>, ApiError> {
+        let _ = node;
+        Ok(None)
+    }
 }
 
 /// No nodes at all: every call is refused.

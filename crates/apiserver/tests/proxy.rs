@@ -122,6 +122,17 @@ impl NodeAccess for Web {
         });
         Ok(Box::new(theirs))
     }
+
+    async fn endpoint(&self, node: &str) -> Result<Option<Box<dyn Connection>>, ApiError> {
+        if node != "kubelet" {
+            return Ok(None);
+        }
+        let (ours, theirs) = tokio::io::duplex(1024);
+        tokio::spawn(
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(ours), service_fn(serve)),
+        );
+        Ok(Some(Box::new(theirs)))
+    }
 }
 
 /// A server with pod `p` on node `n`, in which the web server listens.
@@ -241,6 +252,21 @@ async fn a_node_answers_as_its_own_endpoint_does() {
     assert_eq!(get(&world, "/api/v1/nodes/m/proxy/healthz").await.code, 404);
     let refused = get(&world, "/api/v1/nodes/n:9100/proxy/metrics").await;
     assert_eq!(refused.status()["message"], "address not allowed", "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_node_that_answers_for_itself_is_asked() {
+    let world = world().await;
+    world
+        .create(resource::NODES, json!({"metadata": {"name": "kubelet"}}))
+        .await;
+    let node = "/api/v1/nodes/kubelet/proxy";
+    for path in ["/pods", "/stats/summary?only_cpu_and_memory=true"] {
+        let said = get(&world, &format!("{node}{path}")).await;
+        assert!(said.body.starts_with(&format!("GET {path} ")), "{said:?}");
+        assert!(said.body.ends_with("authorization="), "{said:?}");
+    }
+    assert_eq!(get(&world, "/api/v1/nodes/other/proxy/pods").await.code, 404);
 }
 
 #[tokio::test]

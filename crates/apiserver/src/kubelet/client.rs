@@ -29,6 +29,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{API_SERVER, API_SERVER_GROUP, escape, query};
@@ -76,21 +77,8 @@ impl RemoteNodes {
         })
     }
 
-    /// Connects to a node's endpoint and sends a request.
-    async fn send(
-        &self,
-        container: &ContainerRef,
-        request: http::request::Builder,
-        path: &str,
-    ) -> Result<http::Response<Incoming>, ApiError> {
-        let endpoint = self.endpoint(&container.node)?;
-        let failed = |error: &dyn std::fmt::Display| {
-            let message = format!(
-                "error dialing backend: {} of node {:?}: {error}",
-                endpoint.address, container.node
-            );
-            ApiError::new(Reason::InternalError, message)
-        };
+    /// Connects to a node's endpoint.
+    async fn connect(&self, node: &str, endpoint: &Endpoint) -> Result<TlsStream<TcpStream>, ApiError> {
         let connecting = async {
             let socket = TcpStream::connect((endpoint.host(), endpoint.port)).await?;
             // Keys that are typed must not wait for the next one.
@@ -98,13 +86,25 @@ impl RemoteNodes {
             let connector = if endpoint.is_ours { &self.ours } else { &self.foreign };
             connector.connect(endpoint.name.clone(), socket).await
         };
-        let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+        tokio::time::timeout(CONNECT_TIMEOUT, connecting)
             .await
-            .map_err(|_| failed(&"no answer in time"))?
-            .map_err(|error| failed(&error))?;
+            .map_err(|_| endpoint.failure(node, "no answer in time"))?
+            .map_err(|error| endpoint.failure(node, error))
+    }
+
+    /// Connects to a node's endpoint and sends a request.
+    async fn send(
+        &self,
+        container: &ContainerRef,
+        request: http::request::Builder,
+        path: &str,
+    ) -> Result<http::Response<Incoming>, ApiError> {
+        let node = &container.node;
+        let endpoint = self.endpoint_of(node)?;
+        let stream = self.connect(node, &endpoint).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| failed(&error))?;
+            .map_err(|error| endpoint.failure(node, error))?;
         tokio::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "the connection to a node ended early");
@@ -117,12 +117,12 @@ impl RemoteNodes {
             .map_err(ApiError::internal)?;
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, sender.send_request(request))
             .await
-            .map_err(|_| failed(&"no answer in time"))?
-            .map_err(|error| failed(&error))?;
+            .map_err(|_| endpoint.failure(node, "no answer in time"))?
+            .map_err(|error| endpoint.failure(node, error))?;
         Ok(answer)
     }
 
-    fn endpoint(&self, name: &str) -> Result<Endpoint, ApiError> {
+    fn endpoint_of(&self, name: &str) -> Result<Endpoint, ApiError> {
         let node = self.registry.get(resource::NODES, "", name)?.to_value();
         Endpoint::of(name, &node).ok_or_else(|| {
             let message = format!("node {name:?} has no endpoint by which its containers could be reached");
@@ -200,6 +200,12 @@ impl Endpoint {
             name: ServerName::try_from(name.to_owned()).ok()?,
             is_ours: runtime.starts_with(OUR_RUNTIME),
         })
+    }
+
+    /// What is told of a node that cannot be reached.
+    fn failure(&self, node: &str, why: impl std::fmt::Display) -> ApiError {
+        let message = format!("error dialing backend: {} of node {node:?}: {why}", self.address);
+        ApiError::new(Reason::InternalError, message)
     }
 
     /// The address as names are resolved.
@@ -285,6 +291,13 @@ impl NodeAccess for RemoteNodes {
         let connection = self.upgrade(container, &path, ports::PROTOCOL).await?;
         let connected = open_port(connection, port).await.map_err(ApiError::internal)?;
         Ok(Box::new(connected))
+    }
+
+    async fn endpoint(&self, node: &str) -> Result<Option<Box<dyn Connection>>, ApiError> {
+        match self.endpoint_of(node) {
+            Ok(endpoint) if !endpoint.is_ours => Ok(Some(Box::new(self.connect(node, &endpoint).await?))),
+            _ => Ok(None),
+        }
     }
 }
 
@@ -414,8 +427,8 @@ async fn read_session(
                 }
             }
             Ok(Frame::Ping(id)) => drop(frames.send(Reply::Ping(id)).await),
+            Ok(Frame::Reset { stream: ERROR } | Frame::GoAway) | Err(_) => has_ended = true,
             Ok(Frame::Open { .. } | Frame::Reset { .. }) => {}
-            Ok(Frame::GoAway) | Err(_) => has_ended = true,
         }
     }
     ended(&told)
@@ -507,7 +520,12 @@ async fn open_port(
                     }
                 }
                 Ok(Frame::Ping(id)) => drop(frames.send(Reply::Ping(id)).await),
-                Ok(Frame::Data { .. } | Frame::Open { .. } | Frame::Reset { .. }) => {}
+                // What is given up has ended as well: a kubelet gives both up when it cannot connect.
+                Ok(Frame::Reset { stream }) => {
+                    data_ended |= stream == DATA;
+                    error_ended |= stream == ERROR;
+                }
+                Ok(Frame::Data { .. } | Frame::Open { .. }) => {}
                 Ok(Frame::GoAway) | Err(_) => break,
             }
         }
@@ -552,6 +570,7 @@ impl AsyncRead for Pieces {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::AsyncWriteExt;
 
     #[test]
     fn a_node_is_reached_where_its_status_says() {
@@ -576,6 +595,28 @@ mod tests {
         let refused = br#"{"status":"Failure","reason":"BadRequest","message":"no","code":400}"#;
         assert_eq!(ended(refused).unwrap_err().code(), 400);
         assert_eq!(ended(b"").unwrap_err().code(), 500);
+    }
+
+    /// The frame by which a stream is given up.
+    fn reset(stream: StreamId) -> Vec<u8> {
+        let head = [0x80, 3, 0, 3, 0, 0, 0, 8];
+        [head.as_slice(), &stream.to_be_bytes(), &[0, 0, 0, 5]].concat()
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_a_node_gives_up_says_why() {
+        let (mut node, ours) = tokio::io::duplex(4096);
+        let mut connected = open_port(ours, 1).await.unwrap();
+        let mut writer = Writer::new(&mut node);
+        writer
+            .write(data(ERROR, "connection refused".into(), false))
+            .await
+            .unwrap();
+        for stream in [3, ERROR] {
+            node.write_all(&reset(stream)).await.unwrap();
+        }
+        let ended = connected.read_to_end(&mut Vec::new()).await;
+        assert_eq!(ended.unwrap_err().to_string(), "connection refused");
     }
 
     #[tokio::test]

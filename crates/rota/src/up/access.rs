@@ -107,6 +107,13 @@ impl NodeAccess for AllNodes {
     async fn port_forward(&self, container: &ContainerRef, port: u16) -> Result<Box<dyn Connection>, ApiError> {
         self.of(container).port_forward(container, port).await
     }
+
+    async fn endpoint(&self, node: &str) -> Result<Option<Box<dyn Connection>>, ApiError> {
+        match self.local.has(node) {
+            true => Ok(None),
+            false => self.remote.endpoint(node).await,
+        }
+    }
 }
 
 #[async_trait]

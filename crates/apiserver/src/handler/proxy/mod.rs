@@ -1,8 +1,8 @@
 //! `pods/proxy`, `services/proxy` and `nodes/proxy`: HTTP requests to what runs there, through the server.
 //!
 //! A pod is reached as for port forwarding, so its node need not be reachable from the client. A Service stands for one of
-//! the ready pods that it selects. A node answers as its own endpoint does, and is connected to where another port is asked
-//! for. Over TLS nobody has to prove who they are. What changes protocols goes on through the server as bytes.
+//! the ready pods that it selects. A node answers as its own endpoint does: a stock kubelet itself, the server in the name of
+//! ours. It is connected to where another port is asked for. Over TLS nobody has to prove who they are. What changes protocols goes on through the server as bytes.
 //! Not known here: what is said. Not done: links in HTML are left as they are.
 //!
 //! Source: kubernetes `pkg/registry/core/{pod,service,node}/rest`, `apimachinery/pkg/util/proxy/{transport,upgradeaware}.go`.
@@ -73,7 +73,10 @@ pub(super) async fn handle(
     let asked = Asked::parse(resource, &name)?;
     if resource == resource::NODES {
         return match target::of_node(front, &asked)? {
-            None => node(front, request, asked.name).await,
+            None => match front.nodes.endpoint(asked.name).await? {
+                Some(connection) => pass(front, request, connection, false, Ipv4Addr::UNSPECIFIED.into()).await,
+                None => node(front, request, asked.name).await,
+            },
             Some(port) => {
                 let connecting = TcpStream::connect((port.address, port.port));
                 let connected = tokio::time::timeout(CONNECT_MAX, connecting)
