@@ -256,6 +256,21 @@ mod tests {
     }
 
     #[test]
+    fn nodes_have_no_right_to_all_accounts_and_slices() {
+        let rules = rules_of("system:node");
+        let on = |resource: &str| -> Vec<Vec<String>> {
+            let of = rules.iter().filter(|rule| {
+                let resources = rule.resources.as_deref().unwrap_or_default();
+                resources.iter().any(|of| of == resource)
+            });
+            of.map(|rule| rule.verbs.clone()).collect()
+        };
+        assert_eq!(on("serviceaccounts"), [["get"]]);
+        assert_eq!(on("resourceslices"), [["deletecollection"]]);
+        assert_eq!(on("persistentvolumeclaims/status"), [["get", "patch", "update"]]);
+    }
+
+    #[test]
     fn every_binding_names_a_role_of_the_table() {
         let all = objects(TABLE);
         let roles: Vec<&Value> = all
