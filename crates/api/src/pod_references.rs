@@ -20,6 +20,8 @@ pub struct PodReferences<'a> {
     pub config_maps: BTreeSet<&'a str>,
     /// Claims; those that the pod brings with it under the names they get.
     pub claims: BTreeSet<String>,
+    /// The claims to devices that it has got so far.
+    pub device_claims: BTreeSet<&'a str>,
     /// The audiences of the account tokens that it mounts; empty for that of the API server.
     pub audiences: BTreeSet<&'a str>,
 }
@@ -40,10 +42,29 @@ impl<'a> PodReferences<'a> {
         for volume in list(spec, "volumes") {
             found.volume(volume, text(&pod["metadata"], "name"));
         }
+        found.device_claims(spec, &pod["status"]);
         found.secrets.remove("");
         found.config_maps.remove("");
         found.claims.remove("");
+        found.device_claims.remove("");
         found
+    }
+
+    /// A claim that is made from a template stands in the status, by the name that the pod has for it.
+    fn device_claims(&mut self, spec: &'a Value, status: &'a Value) {
+        for claim in list(spec, "resourceClaims") {
+            self.device_claims.insert(text(claim, "resourceClaimName"));
+            let mut made = list(status, "resourceClaimStatuses")
+                .iter()
+                .filter(|made| made["name"] == claim["name"]);
+            if present(claim, "resourceClaimTemplateName").is_some()
+                && let Some(made) = made.next()
+            {
+                self.device_claims.insert(text(made, "resourceClaimName"));
+            }
+        }
+        let extended = &status["extendedResourceClaimStatus"];
+        self.device_claims.insert(text(extended, "resourceClaimName"));
     }
 
     fn secret(&mut self, reference: &'a Value, field: &str) {
@@ -119,5 +140,18 @@ mod tests {
         assert_eq!(found.config_maps, BTreeSet::from(["c1", "c2", "c3", "c4"]));
         assert_eq!(found.claims, BTreeSet::from(["d".to_owned(), "p-e".to_owned()]));
         assert_eq!(found.audiences, BTreeSet::from(["", "vault"]));
+    }
+
+    #[test]
+    fn claims_to_devices_are_found_once_they_are_made() {
+        let mut pod = json!({"spec": {"resourceClaims": [{"name": "a", "resourceClaimName": "mine"},
+            {"name": "b", "resourceClaimTemplateName": "t"}]}});
+        assert_eq!(PodReferences::of(&pod).device_claims, BTreeSet::from(["mine"]));
+        pod["status"] = json!({"resourceClaimStatuses": [{"name": "b", "resourceClaimName": "made"},
+            {"name": "c", "resourceClaimName": "stray"}], "extendedResourceClaimStatus": {"resourceClaimName": "more"}});
+        assert_eq!(
+            PodReferences::of(&pod).device_claims,
+            BTreeSet::from(["made", "mine", "more"])
+        );
     }
 }

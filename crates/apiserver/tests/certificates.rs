@@ -102,6 +102,20 @@ async fn a_serving_certificate_waits_for_somebody_who_may_approve_it() {
 }
 
 #[tokio::test]
+async fn a_node_asks_for_no_certificate_of_another() {
+    let world = World::new().await;
+    for (signer, usage) in [(KUBELET_CLIENT, "client auth"), (KUBELET_SERVING, "server auth")] {
+        let (object, _) = request(signer, usage, &[]);
+        let refused = send(&world, ("system:node:m", "system:nodes"), "POST", PATH, &object).await;
+        assert_eq!(
+            refused.status()["message"],
+            "certificatesigningrequests.certificates.k8s.io \"r\" is forbidden: can only create a node CSR with \
+             CN=system:node:m"
+        );
+    }
+}
+
+#[tokio::test]
 async fn nobody_makes_himself_an_administrator_and_what_is_no_request_is_refused() {
     let world = World::new().await;
     let (mut object, _) = request("kubernetes.io/kube-apiserver-client", "client auth", &[]);

@@ -86,3 +86,85 @@ async fn a_node_asks_for_what_its_pods_name() {
         "it may ask before it has registered"
     );
 }
+
+#[tokio::test]
+async fn a_node_reaches_what_the_claims_and_the_account_of_its_pods_lead_to() {
+    let world = World::new().await;
+    let named = |name: &str| json!({"namespace": "default", "name": name});
+    for name in ["stage", "other"] {
+        world.create(resource::SECRETS, json!({"metadata": named(name)})).await;
+    }
+    let claim = json!({"metadata": named("data"), "spec": {"accessModes": ["ReadWriteOnce"], "volumeName": "v",
+        "resources": {"requests": {"storage": "1Gi"}}}});
+    world.create(resource::PERSISTENT_VOLUME_CLAIMS, claim).await;
+    let volume = json!({"metadata": {"name": "v"}, "spec": {"accessModes": ["ReadWriteOnce"],
+        "capacity": {"storage": "1Gi"}, "claimRef": named("data"), "csi": {"driver": "d", "volumeHandle": "h",
+        "nodeStageSecretRef": named("stage"), "controllerPublishSecretRef": named("other")}}});
+    world.create(resource::PERSISTENT_VOLUMES, volume).await;
+    for name in ["mine", "theirs"] {
+        let claim = json!({"metadata": named(name), "spec": {}});
+        world.create(resource::RESOURCE_CLAIMS, claim).await;
+        world
+            .create(resource::SERVICE_ACCOUNTS, json!({"metadata": named(name)}))
+            .await;
+    }
+    let pod = json!({"metadata": named("p"), "spec": {"nodeName": "n1", "serviceAccountName": "mine",
+        "containers": [{"name": "c", "image": "i"}],
+        "resourceClaims": [{"name": "r", "resourceClaimName": "mine"}],
+        "volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "data"}}]}});
+    world.create(resource::PODS, pod).await;
+    let node = world.identity("system:node:n1", "system:nodes");
+    for (code, path) in [
+        (200, "/api/v1/namespaces/default/secrets/stage"),
+        (403, "/api/v1/namespaces/default/secrets/other"),
+        (200, "/api/v1/persistentvolumes/v"),
+        (200, "/api/v1/namespaces/default/serviceaccounts/mine"),
+        (403, "/api/v1/namespaces/default/serviceaccounts/theirs"),
+        (403, "/api/v1/namespaces/default/serviceaccounts"),
+        (200, "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims/mine"),
+        (403, "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims/theirs"),
+    ] {
+        let stream = world.connect_to(world.address, "localhost", &node).await;
+        let answer = ask(stream, &format!("GET {path} HTTP/1.1"), b"").await;
+        assert_eq!(answer.code, code, "{path}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn a_node_gets_tokens_for_audiences_that_a_driver_or_a_role_gives_it() {
+    let world = World::new().await;
+    let driver = json!({"metadata": {"name": "d"}, "spec": {"tokenRequests": [{"audience": "storage"}]}});
+    world.create(resource::CSI_DRIVERS, driver).await;
+    let pod = json!({"metadata": {"namespace": "default", "name": "p"}, "spec": {"nodeName": "n1",
+        "containers": [{"name": "c", "image": "i"}], "volumes": [{"name": "v", "csi": {"driver": "d"}}]}});
+    world.create(resource::PODS, pod).await;
+    let pod = world.registry.get(resource::PODS, "default", "p").unwrap();
+    let uid = pod.meta().uid.clone();
+    let node = world.identity("system:node:n1", "system:nodes");
+    let asked = async |audience: &str| {
+        let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {
+            "audiences": [audience],
+            "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": uid}}});
+        let stream = world.connect_to(world.address, "localhost", &node).await;
+        let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+        let head = format!("POST {path} HTTP/1.1\r\nContent-Type: application/json");
+        ask(stream, &head, request.to_string().as_bytes()).await
+    };
+    assert_eq!(asked("storage").await.code, 201);
+    let refused = asked("registry").await;
+    assert_eq!(
+        refused.status()["message"],
+        "serviceaccounts \"default\" is forbidden: audience \"registry\" not found in pod spec volume, system:node:n1 is \
+         not authorized to request tokens for this audience"
+    );
+    let rules =
+        json!([{"apiGroups": [""], "resources": ["registry"], "verbs": ["request-serviceaccounts-token-audience"]}]);
+    let role = json!({"metadata": {"name": "pullers"}, "rules": rules});
+    world.create(resource::CLUSTER_ROLES, role).await;
+    let group = "rbac.authorization.k8s.io";
+    let binding = json!({"metadata": {"name": "pullers"},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "pullers"},
+        "subjects": [{"apiGroup": group, "kind": "Group", "name": "system:nodes"}]});
+    world.create(resource::CLUSTER_ROLE_BINDINGS, binding).await;
+    assert_eq!(asked("registry").await.code, 201);
+}

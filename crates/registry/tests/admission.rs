@@ -551,6 +551,12 @@ async fn a_node_writes_itself_and_the_status_of_its_pods_and_nothing_else() {
         as_node(&world, Write::merge(resource::NODES, "", "n1", untainted)).await,
         "nodes \"n1\" is forbidden: node \"n1\" is not allowed to modify taints"
     );
+    let owned =
+        json!({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "n2", "uid": "u"}]}});
+    assert_eq!(
+        as_node(&world, Write::merge(resource::NODES, "", "n1", owned)).await,
+        "nodes \"n1\" is forbidden: node \"n1\" is not allowed to modify ownerReferences"
+    );
     world.create(resource::PODS, pod("own", "n1")).await;
     world.create(resource::PODS, pod("other", "n2")).await;
     let report = |name: &str| Write::merge_status(resource::PODS, "default", name, json!({"status": {"message": "x"}}));

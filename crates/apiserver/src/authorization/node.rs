@@ -60,6 +60,7 @@ enum Related {
     Secret,
     ConfigMap,
     Claim,
+    DeviceClaim,
     Volume,
     Attachment,
     Account,
@@ -79,7 +80,8 @@ impl Node<'_> {
             ("", "persistentvolumeclaims") => self.get(verb, object, Related::Claim).await,
             ("", "persistentvolumes") => self.get(verb, object, Related::Volume).await,
             ("storage.k8s.io", "volumeattachments") => self.get(verb, object, Related::Attachment).await,
-            ("", "serviceaccounts") => self.create_token(verb, object).await,
+            ("", "serviceaccounts") => self.account(verb, object).await,
+            ("resource.k8s.io", "resourceclaims") => self.get(verb, object, Related::DeviceClaim).await,
             ("coordination.k8s.io", "leases") => self.lease(verb, object),
             ("storage.k8s.io", "csinodes") => self.csi_node(verb, object),
             ("resource.k8s.io", "resourceslices") => self.resource_slice(verb, object),
@@ -111,6 +113,13 @@ impl Node<'_> {
             return no("cannot get subresource");
         }
         self.related(object, kind).await
+    }
+
+    async fn account(&self, verb: &str, object: &ResourceAttributes<'_>) -> Decision {
+        match (verb, object.subresource) {
+            ("get", "") => self.read(verb, object, Related::Account).await,
+            _ => self.create_token(verb, object).await,
+        }
     }
 
     async fn create_token(&self, verb: &str, object: &ResourceAttributes<'_>) -> Decision {
@@ -166,7 +175,7 @@ impl Node<'_> {
             "get" | "update" | "patch" | "delete" if is_own() => Decision::Allow,
             "list" | "watch" | "deletecollection" if selects_node(object.fields, self.name) => Decision::Allow,
             "list" | "watch" | "deletecollection" => {
-                no("can only list/watch/deletecollection resourceslices with spec.nodeName field selector")
+                no("can only list/watch/deletecollection resourceslices with nodeName field selector")
             }
             _ => no(
                 "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection",
@@ -223,14 +232,21 @@ impl Node<'_> {
                 let attachment = self.registry.get(resource::VOLUME_ATTACHMENTS, "", name);
                 return attachment.is_ok_and(|attachment| attachment.to_value()["spec"]["nodeName"] == self.name);
             }
-            Related::Secret | Related::ConfigMap | Related::Claim | Related::Volume | Related::Account => {}
+            Related::Secret
+            | Related::ConfigMap
+            | Related::Claim
+            | Related::DeviceClaim
+            | Related::Volume
+            | Related::Account => {}
         }
-        let namespace = Some(namespace).filter(|_| kind != Related::Volume);
-        self.pods(namespace).await.iter().any(|pod| self.names(pod, kind, name))
+        // A volume has no namespace, and what it is mounted with may be in another one than the pod.
+        let of_any = matches!(kind, Related::Volume | Related::Secret);
+        let pods = self.pods(Some(namespace).filter(|_| !of_any)).await;
+        pods.iter().any(|pod| self.names(pod, kind, namespace, name))
     }
 
     /// True when a pod of the node names the object.
-    fn names(&self, pod: &Object, kind: Related, name: &str) -> bool {
+    fn names(&self, pod: &Object, kind: Related, namespace: &str, name: &str) -> bool {
         let value = pod.to_value();
         if value["metadata"]["annotations"].get(MIRROR).is_some() {
             return false;
@@ -239,15 +255,20 @@ impl Node<'_> {
             return value["spec"]["serviceAccountName"] == name;
         }
         let references = PodReferences::of(&value);
+        let is_beside = pod.meta().namespace == namespace;
         match kind {
-            Related::Secret => references.secrets.contains(name),
+            Related::Secret if is_beside && references.secrets.contains(name) => true,
+            Related::Secret => {
+                let mut volumes = bound_volumes(self.registry, pod, &references);
+                volumes.any(|volume| volume_secrets(&volume).contains(&(namespace, name)))
+            }
             Related::ConfigMap => references.config_maps.contains(name),
             Related::Claim => references.claims.contains(name),
-            Related::Volume => references.claims.iter().any(|claim| {
-                let claims = resource::PERSISTENT_VOLUME_CLAIMS;
-                let claim = self.registry.get(claims, &pod.meta().namespace, claim);
-                claim.is_ok_and(|claim| claim.to_value()["spec"]["volumeName"] == name)
-            }),
+            Related::DeviceClaim => references.device_claims.contains(name),
+            Related::Volume => {
+                let mut volumes = bound_volumes(self.registry, pod, &references);
+                volumes.any(|volume| volume["metadata"]["name"] == name)
+            }
             Related::Attachment | Related::Account | Related::Pod => false,
         }
     }
@@ -264,6 +285,40 @@ impl Node<'_> {
     }
 }
 
+/// The Secrets that a node mounts a volume with: namespace and name. Those that say no namespace are in that of the claim.
+///
+/// Source: kubernetes `pkg/api/v1/persistentvolume/util.go`, `VisitPVSecretNames`.
+fn volume_secrets(volume: &Value) -> Vec<(&str, &str)> {
+    let spec = &volume["spec"];
+    let of_claim = spec["claimRef"]["namespace"].as_str().unwrap_or_default();
+    let references = [
+        ("cephfs", "secretRef"),
+        ("cinder", "secretRef"),
+        ("flexVolume", "secretRef"),
+        ("iscsi", "secretRef"),
+        ("rbd", "secretRef"),
+        ("scaleIO", "secretRef"),
+        ("storageos", "secretRef"),
+        ("csi", "nodePublishSecretRef"),
+        ("csi", "nodeStageSecretRef"),
+        ("csi", "nodeExpandSecretRef"),
+    ];
+    let referred = references.into_iter().filter_map(|(driver, field)| {
+        let reference = &spec[driver][field];
+        Some((
+            filled(reference, "namespace").unwrap_or(of_claim),
+            filled(reference, "name")?,
+        ))
+    });
+    let azure = &spec["azureFile"];
+    let named = filled(azure, "secretName").map(|name| (filled(azure, "secretNamespace").unwrap_or(of_claim), name));
+    referred.chain(named).collect()
+}
+
+fn filled<'a>(value: &'a Value, field: &str) -> Option<&'a str> {
+    value[field].as_str().filter(|text| !text.is_empty())
+}
+
 /// True when a field selector leaves only pods of the node.
 fn selects_node(fields: &str, node: &str) -> bool {
     fields.split(',').any(|term| {
@@ -272,24 +327,30 @@ fn selects_node(fields: &str, node: &str) -> bool {
     })
 }
 
-/// Refuses a token request of a node that is for no pod of its own, or for somebody whom the pod does not mention.
+/// The pod that a token is for which a node asks for.
 ///
-/// Errors: the reason, as upstream words it.
+/// Errors: the reason why a node cannot have it, as upstream words it.
 ///
 /// Source: kubernetes `plugin/pkg/admission/noderestriction/admission.go` (`admitServiceAccount`).
-pub(crate) fn check_token_request(node: &str, request: &Value, pod: Option<&Object>) -> Result<(), String> {
+pub(crate) fn pod_of_token(request: &Value) -> Result<&str, &'static str> {
     let reference = &request["spec"]["boundObjectRef"];
     let text = |field: &str| reference[field].as_str().unwrap_or_default();
     if text("apiVersion") != "v1" || text("kind") != "Pod" || text("name").is_empty() {
-        return Err("node requested token not bound to a pod".to_owned());
+        return Err("node requested token not bound to a pod");
     }
-    let uid = text("uid");
-    if uid.is_empty() {
-        return Err("node requested token with a pod binding without a uid".to_owned());
+    if text("uid").is_empty() {
+        return Err("node requested token with a pod binding without a uid");
     }
-    let Some(pod) = pod else {
-        return Err(format!("pod {:?} not found", text("name")));
-    };
+    Ok(text("name"))
+}
+
+/// The audience of a token for `pod` that a node asks for; empty for that of the API server.
+///
+/// Errors: the reason why the node cannot have it, as upstream words it.
+///
+/// Source: as for [`pod_of_token`].
+pub(crate) fn audience_of_token<'a>(node: &str, request: &'a Value, pod: &Object) -> Result<&'a str, String> {
+    let uid = request["spec"]["boundObjectRef"]["uid"].as_str().unwrap_or_default();
     if uid != pod.meta().uid {
         return Err(format!(
             "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been \
@@ -300,15 +361,47 @@ pub(crate) fn check_token_request(node: &str, request: &Value, pod: Option<&Obje
         return Err("node requested token bound to a pod scheduled on a different node".to_owned());
     }
     let audiences = request["spec"]["audiences"].as_array().map_or(&[][..], Vec::as_slice);
-    let audience = match audiences {
-        [] => "",
-        [one] => one.as_str().unwrap_or_default(),
-        _ => return Err("node may only request 0 or 1 audiences".to_owned()),
-    };
-    match PodReferences::of(&pod.to_value()).audiences.contains(audience) {
-        true => Ok(()),
-        false => Err(format!("audience {audience:?} not found in pod spec volume")),
+    match audiences {
+        [] => Ok(""),
+        [one] => Ok(one.as_str().unwrap_or_default()),
+        _ => Err("node may only request 0 or 1 audiences".to_owned()),
     }
+}
+
+/// True when a volume of the pod needs a token for the audience: one that is mounted, or one that its driver asks for.
+///
+/// Source: kubernetes `plugin/pkg/admission/noderestriction/admission.go` (`podReferencesAudience`).
+pub(crate) fn needs_audience(registry: &Registry, pod: &Object, audience: &str) -> bool {
+    let value = pod.to_value();
+    let references = PodReferences::of(&value);
+    if references.audiences.contains(audience) {
+        return true;
+    }
+    let asks = |source: &Value| {
+        let driver = source["csi"]["driver"].as_str();
+        let driver = driver.and_then(|name| registry.get(resource::CSI_DRIVERS, "", name).ok());
+        driver.is_some_and(|driver| {
+            let requests = &driver.to_value()["spec"]["tokenRequests"];
+            let mut requests = requests.as_array().into_iter().flatten();
+            requests.any(|request| request["audience"].as_str().unwrap_or_default() == audience)
+        })
+    };
+    let mut own = value["spec"]["volumes"].as_array().into_iter().flatten();
+    own.any(asks) || bound_volumes(registry, pod, &references).any(|volume| asks(&volume["spec"]))
+}
+
+/// The volumes that are bound to the claims of a pod.
+fn bound_volumes<'a>(
+    registry: &'a Registry,
+    pod: &'a Object,
+    references: &'a PodReferences<'_>,
+) -> impl Iterator<Item = Value> + 'a {
+    references.claims.iter().filter_map(|claim| {
+        let (claims, volumes) = (resource::PERSISTENT_VOLUME_CLAIMS, resource::PERSISTENT_VOLUMES);
+        let claim = registry.get(claims, &pod.meta().namespace, claim).ok()?.to_value();
+        let volume = registry.get(volumes, "", claim["spec"]["volumeName"].as_str()?);
+        Some(volume.ok()?.to_value())
+    })
 }
 
 #[cfg(test)]
@@ -337,27 +430,45 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_for_a_pod_of_the_node_and_for_whom_the_pod_mentions() {
-        let pod = json!({"metadata": {"namespace": "d", "name": "p", "uid": "u"}, "spec": {"nodeName": "a",
-            "volumes": [{"projected": {"sources": [{"serviceAccountToken": {"audience": "vault"}}]}}]}});
+    fn a_token_is_for_a_pod_of_the_node() {
+        let pod = json!({"metadata": {"namespace": "d", "name": "p", "uid": "u"}, "spec": {"nodeName": "a"}});
         let pod = Object::from_value(resource::PODS, pod);
-        let check = |node: &str, audiences: Value, uid: &str| {
-            let request = json!({"spec": {"audiences": audiences,
-                "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": uid}}});
-            check_token_request(node, &request, Some(&pod))
-                .err()
-                .unwrap_or_default()
+        let asked = |audiences: Value, uid: &str| {
+            json!({"spec": {"audiences": audiences,
+                "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": uid}}})
         };
-        assert_eq!(check("a", json!(["vault"]), "u"), "");
-        assert_eq!(check("a", json!([]), "u"), "audience \"\" not found in pod spec volume");
+        let audience = |node: &str, audiences: Value, uid: &str| {
+            audience_of_token(node, &asked(audiences, uid), &pod).map(str::to_owned)
+        };
+        assert_eq!(audience("a", json!(["vault"]), "u"), Ok("vault".to_owned()));
+        assert_eq!(audience("a", json!([]), "u"), Ok(String::new()));
         assert_eq!(
-            check("b", json!(["vault"]), "u"),
-            "node requested token bound to a pod scheduled on a different node"
+            audience("a", json!(["b", "c"]), "u"),
+            Err("node may only request 0 or 1 audiences".to_owned())
         );
-        assert!(check("a", json!(["vault"]), "other").starts_with("the UID in the bound object reference (other)"));
         assert_eq!(
-            check("a", json!(["vault"]), ""),
-            "node requested token with a pod binding without a uid"
+            audience("b", json!(["vault"]), "u"),
+            Err("node requested token bound to a pod scheduled on a different node".to_owned())
         );
+        let refused = audience("a", json!(["vault"]), "other").unwrap_err();
+        assert!(refused.starts_with("the UID in the bound object reference (other)"));
+        assert_eq!(pod_of_token(&asked(json!([]), "u")), Ok("p"));
+        assert_eq!(
+            pod_of_token(&asked(json!([]), "")),
+            Err("node requested token with a pod binding without a uid")
+        );
+        assert_eq!(
+            pod_of_token(&json!({"spec": {}})),
+            Err("node requested token not bound to a pod")
+        );
+    }
+
+    #[test]
+    fn a_volume_names_the_secrets_that_a_node_mounts_it_with() {
+        let volume = json!({"spec": {"claimRef": {"namespace": "d"},
+            "csi": {"driver": "x", "nodeStageSecretRef": {"name": "s", "namespace": "other"},
+                "controllerPublishSecretRef": {"name": "not", "namespace": "other"}},
+            "azureFile": {"secretName": "a"}, "rbd": {"secretRef": {"name": "r"}}}});
+        assert_eq!(volume_secrets(&volume), [("d", "r"), ("other", "s"), ("d", "a")]);
     }
 }

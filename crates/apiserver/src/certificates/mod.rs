@@ -11,19 +11,23 @@ mod request;
 mod signer;
 
 use rota_api::{ApiError, FieldError, FieldErrorKind, resource};
+use rota_registry::caller::NODE_PREFIX;
 use serde_json::Value;
 
-use crate::authentication::user::MASTERS;
+use crate::authentication::user::{MASTERS, User};
 use crate::authorization::rbac::Decision;
-use crate::authorization::{Attributes, ResourceAttributes};
+use crate::authorization::{Attributes, ResourceAttributes, node};
 use crate::front::{Front, Request};
 use request::CertificateRequest;
-use signer::API_SERVER_CLIENT;
+use signer::{API_SERVER_CLIENT, KUBELET_CLIENT, KUBELET_SERVING};
 
-/// Refuses a new object whose request cannot be read, or that would make somebody an administrator.
+/// Refuses a new object of `user` whose request cannot be read, that would make somebody an administrator, or by which a node
+/// would become another.
 ///
 /// Errors: 422 and 403.
-pub(crate) fn check_new(object: &Value) -> Result<(), ApiError> {
+///
+/// Source: also kubernetes `plugin/pkg/admission/noderestriction/admission.go` (`admitCSR`).
+pub(crate) fn check_new(user: &User, object: &Value) -> Result<(), ApiError> {
     let spec = &object["spec"];
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     let encoded = spec["request"].as_str().unwrap_or_default();
@@ -34,6 +38,13 @@ pub(crate) fn check_new(object: &Value) -> Result<(), ApiError> {
     let signer = spec["signerName"].as_str().unwrap_or_default();
     if signer == API_SERVER_CLIENT && asked.organizations.iter().any(|group| group == MASTERS) {
         let why = format!("use of {signer} signer with {MASTERS} group is not allowed");
+        return Err(ApiError::forbidden(resource::CERTIFICATE_SIGNING_REQUESTS, name, why));
+    }
+    if let Some(node) = node::identity(user)
+        && matches!(signer, KUBELET_CLIENT | KUBELET_SERVING)
+        && asked.common_name().strip_prefix(NODE_PREFIX) != Some(node)
+    {
+        let why = format!("can only create a node CSR with CN={NODE_PREFIX}{node}");
         return Err(ApiError::forbidden(resource::CERTIFICATE_SIGNING_REQUESTS, name, why));
     }
     Ok(())

@@ -13,7 +13,8 @@ use super::kind::{Kind, check_place};
 use super::options::Options;
 use crate::authentication::token::{Bindings, Claims, ISSUER, Reference};
 use crate::authentication::user::service_account_user;
-use crate::authorization::node;
+use crate::authorization::rbac::Decision;
+use crate::authorization::{Attributes, ResourceAttributes, node};
 use crate::front::{Front, Request};
 use crate::negotiation::{self, Answer, Route};
 use crate::reply::{self, Reply};
@@ -43,10 +44,7 @@ pub(super) async fn handle(front: &Arc<Front>, mut request: Request, target: Tar
     let account = front.registry.get(resource::SERVICE_ACCOUNTS, namespace, name)?;
     check(name, &wanted)?;
     if let Some(node) = node::identity(&request.user) {
-        let pod = wanted["spec"]["boundObjectRef"]["name"].as_str().unwrap_or_default();
-        let pod = front.registry.get(resource::PODS, namespace, pod).ok();
-        node::check_token_request(node, &wanted, pod.as_deref())
-            .map_err(|why| ApiError::forbidden(resource::SERVICE_ACCOUNTS, name, why))?;
+        check_node(front, &request, node, &wanted).await?;
     }
     let spec = &wanted["spec"];
     let bound = bind(front, &account, &spec["boundObjectRef"])?;
@@ -94,6 +92,39 @@ pub(super) async fn handle(front: &Arc<Front>, mut request: Request, target: Tar
     let mut reply = reply::value(StatusCode::CREATED, &granted, &answer)?;
     reply::warn(&mut reply, &decoded.warnings);
     Ok(reply)
+}
+
+/// A node may have the tokens that its own pods need, and those for audiences that a role lets it ask for.
+///
+/// Errors: 403, and 404 without the pod.
+///
+/// Source: kubernetes `plugin/pkg/admission/noderestriction/admission.go` (`validateNodeServiceAccountAudience`).
+async fn check_node(front: &Front, request: &Request, node: &str, wanted: &Value) -> Result<(), ApiError> {
+    let (namespace, account) = (&request.info.namespace, &request.info.name);
+    let refusal = |why: String| ApiError::forbidden(resource::SERVICE_ACCOUNTS, account, why);
+    let pod = node::pod_of_token(wanted).map_err(|why| refusal(why.to_owned()))?;
+    let pod = front.registry.get(resource::PODS, namespace, pod)?;
+    let audience = node::audience_of_token(node, wanted, &pod).map_err(refusal)?;
+    if node::needs_audience(&front.registry, &pod, audience) {
+        return Ok(());
+    }
+    let wish = Attributes {
+        verb: "request-serviceaccounts-token-audience",
+        path: "",
+        resource: Some(ResourceAttributes {
+            resource: audience,
+            namespace,
+            name: account,
+            ..ResourceAttributes::default()
+        }),
+    };
+    match front.authorizer.decide(&request.user, &wish).await {
+        Decision::Allow => Ok(()),
+        Decision::NoOpinion(_) => Err(refusal(format!(
+            "audience {audience:?} not found in pod spec volume, {} is not authorized to request tokens for this audience",
+            request.user.name
+        ))),
+    }
 }
 
 fn audiences(spec: &Value) -> Vec<String> {

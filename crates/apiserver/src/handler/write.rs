@@ -57,7 +57,7 @@ pub(super) async fn create(front: &Arc<Front>, mut request: Request, target: Tar
     }
     place(target.resource, &request.info.namespace, &mut value)?;
     if target.resource == resource::CERTIFICATE_SIGNING_REQUESTS {
-        certificates::check_new(&value)?;
+        certificates::check_new(&request.user, &value)?;
     }
     let mut write = Write::create(target.resource, value);
     write.namespace.clone_from(&request.info.namespace);

@@ -34,6 +34,11 @@ pub(super) fn check_new(session: &Session<'_>, resource: &'static Resource, valu
         if named != node {
             return refuse(format!("node {node:?} is not allowed to modify node {named:?}"));
         }
+        if !value["spec"]["configSource"].is_null() {
+            return refuse(format!(
+                "node {node:?} is not allowed to create pods with a non-nil configSource"
+            ));
+        }
         let labels = forbidden_labels(value, &Value::Null);
         if !labels.is_empty() {
             let labels = labels.join(", ");
@@ -75,7 +80,7 @@ pub(super) fn check_update(
         return match (subresource, changes_only_sizes) {
             (Some("status"), true) => Ok(()),
             (Some("status"), false) => refuse(format!(
-                "node {node:?} is not allowed to update fields other than status.capacity and status.conditions"
+                "node {node:?} is not allowed to update fields other than status.quantity and status.conditions"
             )),
             _ => refuse("may only update PVC status".to_owned()),
         };
@@ -84,9 +89,18 @@ pub(super) fn check_update(
         if named != node {
             return refuse(format!("node {node:?} is not allowed to modify node {named:?}"));
         }
-        let taints = |node: &Value| node["spec"]["taints"].as_array().cloned().unwrap_or_default();
-        if taints(new) != taints(old) {
+        let source = &new["spec"]["configSource"];
+        if !source.is_null() && *source != old["spec"]["configSource"] {
+            return refuse(format!(
+                "node {node:?} is not allowed to update configSource to a new non-nil configSource"
+            ));
+        }
+        if elements(&new["spec"]["taints"]) != elements(&old["spec"]["taints"]) {
             return refuse(format!("node {node:?} is not allowed to modify taints"));
+        }
+        let owners = |node: &Value| elements(&node["metadata"]["ownerReferences"]).to_vec();
+        if owners(new) != owners(old) {
+            return refuse(format!("node {node:?} is not allowed to modify ownerReferences"));
         }
         let labels = forbidden_labels(new, old);
         if !labels.is_empty() {
@@ -131,6 +145,10 @@ pub(crate) fn check_eviction(session: &Session<'_>, pod: &Value) -> Result<(), A
     }
 }
 
+fn elements(list: &Value) -> &[Value] {
+    list.as_array().map_or(&[], Vec::as_slice)
+}
+
 fn is_on(pod: &Value, node: &str) -> bool {
     pod["spec"]["nodeName"] == node
 }
@@ -163,9 +181,7 @@ fn unlike_a_mirror(session: &Session<'_>, node: &str, pod: &Value) -> Option<Str
             "node {node:?} can only create pods with spec.nodeName set to itself"
         ));
     }
-    let owners = pod["metadata"]["ownerReferences"]
-        .as_array()
-        .map_or(&[][..], Vec::as_slice);
+    let owners = elements(&pod["metadata"]["ownerReferences"]);
     let only = |what: &str| Some(format!("node {node:?} can only create pods with {what} set to itself"));
     let owner = match owners {
         [] => return only("an owner reference"),
@@ -195,23 +211,52 @@ fn unlike_a_mirror(session: &Session<'_>, node: &str, pod: &Value) -> Option<Str
         Some(uid) if uid != meant => return Some(format!("node {node} UID mismatch: expected {meant} got {uid}")),
         Some(_) => {}
     }
-    let references = PodReferences::of(pod);
-    let what = if !pod["spec"]["serviceAccountName"]
-        .as_str()
-        .unwrap_or_default()
-        .is_empty()
-    {
-        "a service account"
-    } else if !references.secrets.is_empty() {
-        "secrets"
-    } else if !references.config_maps.is_empty() {
-        "configmaps"
-    } else if !references.claims.is_empty() {
-        "persistentvolumeclaims"
-    } else {
-        return None;
-    };
+    let what = needed(pod)?;
     Some(format!("node {node:?} can not create pods that reference {what}"))
+}
+
+/// An object of the cluster that the pod needs: a pod that is run from a file cannot have any.
+///
+/// Source: kubernetes `pkg/api/pod/util.go`, `HasAPIObjectReference`.
+fn needed(pod: &Value) -> Option<&'static str> {
+    let spec = &pod["spec"];
+    if !spec["serviceAccountName"].as_str().unwrap_or_default().is_empty() {
+        return Some("serviceaccounts");
+    }
+    let references = PodReferences::of(pod);
+    if !references.secrets.is_empty() {
+        return Some("secrets");
+    }
+    if !references.config_maps.is_empty() {
+        return Some("configmaps");
+    }
+    if !elements(&spec["resourceClaims"]).is_empty() {
+        return Some("resourceclaims");
+    }
+    let of_volumes = [
+        ("configMap", "configmaps (via configmap volumes)"),
+        ("secret", "secrets (via secret volumes)"),
+        ("csi", "csidrivers (via CSI volumes)"),
+        ("glusterfs", "endpoints (via glusterFS volumes)"),
+        ("persistentVolumeClaim", "persistentvolumeclaims"),
+        ("ephemeral", "persistentvolumeclaims (via ephemeral volumes)"),
+        ("azureFile", "secrets (via azureFile volumes)"),
+    ];
+    let of_sources = [
+        ("configMap", "configmaps (via projected volumes)"),
+        ("secret", "secrets (via projected volumes)"),
+        ("serviceAccountToken", "serviceaccounts (via projected volumes)"),
+        ("clusterTrustBundle", "clustertrustbundles"),
+        ("podCertificate", "podcertificates"),
+    ];
+    let first = |value: &Value, kinds: &[(&str, &'static str)]| {
+        let found = kinds.iter().find(|(kind, _)| !value[*kind].is_null());
+        found.map(|(_, what)| *what)
+    };
+    elements(&spec["volumes"]).iter().find_map(|volume| {
+        let mut sources = elements(&volume["projected"]["sources"]).iter();
+        first(volume, &of_volumes).or_else(|| sources.find_map(|source| first(source, &of_sources)))
+    })
 }
 
 fn wrong_with_pod(node: &str, new: &Value, old: &Value, subresource: Option<&str>) -> Option<String> {
@@ -228,13 +273,13 @@ fn wrong_with_pod(node: &str, new: &Value, old: &Value, subresource: Option<&str
             if Meta::of(new).labels != Meta::of(old).labels {
                 return Some(format!("node {node:?} cannot update labels through pod status"));
             }
-            let claims = |pod: &Value| {
-                pod["status"]["resourceClaimStatuses"]
-                    .as_array()
-                    .cloned()
-                    .unwrap_or_default()
-            };
-            (claims(new) != claims(old)).then(|| format!("node {node:?} cannot update resource claim statues"))
+            let claims = |pod: &Value| elements(&pod["status"]["resourceClaimStatuses"]).to_vec();
+            if claims(new) != claims(old) {
+                return Some(format!("node {node:?} cannot update resource claim statues"));
+            }
+            let extended = "extendedResourceClaimStatus";
+            (new["status"][extended] != old["status"][extended])
+                .then(|| format!("node {node:?} cannot update extended resource claim status"))
         }
         Some(other) => Some(format!(
             "unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed"
@@ -330,6 +375,31 @@ mod tests {
         ] {
             assert!(is_forbidden(forbidden), "{forbidden}");
         }
+    }
+
+    #[test]
+    fn a_mirror_needs_nothing_of_the_cluster() {
+        let needs = |spec: Value| needed(&json!({"spec": spec}));
+        assert_eq!(
+            needs(
+                json!({"volumes": [{"hostPath": {"path": "/"}}, {"emptyDir": {}}, {"projected": {"sources": [{"downwardAPI": {}}]}}]})
+            ),
+            None
+        );
+        assert_eq!(needs(json!({"serviceAccountName": "default"})), Some("serviceaccounts"));
+        assert_eq!(needs(json!({"imagePullSecrets": [{"name": "s"}]})), Some("secrets"));
+        assert_eq!(
+            needs(json!({"resourceClaims": [{"name": "c"}]})),
+            Some("resourceclaims")
+        );
+        assert_eq!(
+            needs(json!({"volumes": [{"csi": {"driver": "x"}}]})),
+            Some("csidrivers (via CSI volumes)")
+        );
+        assert_eq!(
+            needs(json!({"volumes": [{"projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]})),
+            Some("serviceaccounts (via projected volumes)")
+        );
     }
 
     #[test]
