@@ -52,7 +52,7 @@ impl Wanted<'_> {
         };
         let mut base = vec![("HOSTNAME".to_owned(), sandbox_spec::hostname(context, pod))];
         base.extend(image.env.iter().cloned());
-        let environment = sources.environment(&base).await?;
+        let environment = sources.environment().await?;
         let metadata = &pod.metadata;
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         let logs = context
@@ -64,7 +64,7 @@ impl Wanted<'_> {
             attempt: self.attempt,
             image: text(&container.image),
             args: command(container, image, &environment),
-            env: environment.into_vec(),
+            env: environment.over(base),
             working_dir: container
                 .working_dir
                 .clone()

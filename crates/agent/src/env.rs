@@ -1,19 +1,21 @@
 //! The environment of a container, and `$(VAR)` in its command.
 //!
 //! Source: `spec/node-and-pod.md` §17; kubernetes `pkg/kubelet/kubelet_pods.go` `makeEnvironmentVariables`,
-//! `third_party/forked/golang/expansion`.
+//! `pkg/kubelet/envvars`, `third_party/forked/golang/expansion`.
 
 use std::collections::BTreeMap;
 
 use base64::Engine;
-use rota_api::k8s::api::core::v1::{Container, EnvVarSource, Pod};
+use rota_api::k8s::api::core::v1::{Container, EnvVarSource, Pod, Service};
 use rota_api::{ApiError, resource};
 use serde_json::Value;
 
 use crate::downward::{self, Around};
 use crate::references::{Reference, References};
 
-/// Variables in order; a later one of the same name takes the place of an earlier one.
+/// The variables that a pod gives to a container, in order; a later one of the same name takes the place of an earlier one.
+///
+/// Only they stand for something in `$(VAR)`: what the image or the runtime sets is not known there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Environment(Vec<(String, String)>);
 
@@ -32,8 +34,13 @@ impl Environment {
             .map(|(_, value)| value.as_str())
     }
 
-    pub(crate) fn into_vec(self) -> Vec<(String, String)> {
-        self.0
+    /// All variables of the container, where it has `base` from elsewhere.
+    pub(crate) fn over(self, base: Vec<(String, String)>) -> Vec<(String, String)> {
+        let mut all = Self(base);
+        for (name, value) in self.0 {
+            all.set(&name, value);
+        }
+        all.0
     }
 
     /// Replaces `$(VAR)` by the variable's value and `$$` by `$`. What is not a variable stays as it is.
@@ -75,21 +82,73 @@ pub struct ApiServerAddress {
     pub port: u16,
 }
 
-/// The variables every container has: the address of the API server, as those of a Service named `kubernetes`.
-fn service_variables(environment: &mut Environment, server: &ApiServerAddress) {
-    let ApiServerAddress { host, port } = server;
-    let url = format!("tcp://{host}:{port}");
-    for (name, value) in [
-        ("KUBERNETES_SERVICE_HOST".to_owned(), host.clone()),
-        ("KUBERNETES_SERVICE_PORT".to_owned(), port.to_string()),
-        ("KUBERNETES_SERVICE_PORT_HTTPS".to_owned(), port.to_string()),
-        ("KUBERNETES_PORT".to_owned(), url.clone()),
-        (format!("KUBERNETES_PORT_{port}_TCP"), url),
-        (format!("KUBERNETES_PORT_{port}_TCP_PROTO"), "tcp".to_owned()),
-        (format!("KUBERNETES_PORT_{port}_TCP_PORT"), port.to_string()),
-        (format!("KUBERNETES_PORT_{port}_TCP_ADDR"), host.clone()),
-    ] {
-        environment.set(&name, value);
+/// The Service of the API server, in the namespace `default`.
+const API_SERVICE: &str = "kubernetes";
+
+/// A Service as its variables tell of it.
+struct Told<'a> {
+    name: &'a str,
+    host: &'a str,
+    ports: Vec<(u16, &'a str, &'a str)>,
+}
+
+impl<'a> Told<'a> {
+    fn api_server(server: &'a ApiServerAddress) -> Self {
+        Self {
+            name: API_SERVICE,
+            host: &server.host,
+            ports: vec![(server.port, "https", "TCP")],
+        }
+    }
+
+    /// `None` for a Service without an address or a port of its own.
+    fn service(service: &'a Service) -> Option<Self> {
+        let spec = service.spec.as_ref()?;
+        let ports: Vec<_> = spec
+            .ports
+            .iter()
+            .flatten()
+            .filter_map(|port| {
+                let protocol = port.protocol.as_deref().unwrap_or("TCP");
+                Some((
+                    u16::try_from(port.port).ok()?,
+                    port.name.as_deref().unwrap_or_default(),
+                    protocol,
+                ))
+            })
+            .collect();
+        Some(Self {
+            name: service.metadata.name.as_deref()?,
+            host: spec.cluster_ip.as_deref().filter(|ip| !matches!(*ip, "" | "None"))?,
+            ports,
+        })
+        .filter(|told| !told.ports.is_empty())
+    }
+
+    fn tell(&self, environment: &mut Environment) {
+        let Self { name, host, ports } = self;
+        let upper = |name: &str| name.replace('-', "_").to_uppercase();
+        let name = upper(name);
+        environment.set(&format!("{name}_SERVICE_HOST"), (*host).to_owned());
+        for (at, (port, port_name, protocol)) in ports.iter().enumerate() {
+            let protocol = protocol.to_lowercase();
+            let url = match host.contains(':') {
+                true => format!("{protocol}://[{host}]:{port}"),
+                false => format!("{protocol}://{host}:{port}"),
+            };
+            if at == 0 {
+                environment.set(&format!("{name}_SERVICE_PORT"), port.to_string());
+                environment.set(&format!("{name}_PORT"), url.clone());
+            }
+            if !port_name.is_empty() {
+                environment.set(&format!("{name}_SERVICE_PORT_{}", upper(port_name)), port.to_string());
+            }
+            let of_port = format!("{name}_PORT_{port}_{}", protocol.to_uppercase());
+            environment.set(&format!("{of_port}_PROTO"), protocol);
+            environment.set(&format!("{of_port}_PORT"), port.to_string());
+            environment.set(&format!("{of_port}_ADDR"), (*host).to_owned());
+            environment.set(&of_port, url);
+        }
     }
 }
 
@@ -103,13 +162,14 @@ pub(crate) struct Sources<'a> {
 }
 
 impl Sources<'_> {
-    /// The environment: `base` (the image's), the API server's address, `envFrom`, `env`.
+    /// The variables: Services of the namespace, the API server's address, `envFrom`, `env`.
     ///
     /// Errors: what is missing, in a sentence for people.
-    pub(crate) async fn environment(&self, base: &[(String, String)]) -> Result<Environment, String> {
-        let mut environment = Environment(base.to_vec());
+    pub(crate) async fn environment(&self) -> Result<Environment, String> {
+        let mut environment = Environment::default();
+        self.tell_of_services(&mut environment).await?;
         if let Some(server) = self.api_server {
-            service_variables(&mut environment, server);
+            Told::api_server(server).tell(&mut environment);
         }
         for source in self.container.env_from.iter().flatten() {
             let prefix = source.prefix.as_deref().unwrap_or_default();
@@ -132,6 +192,26 @@ impl Sources<'_> {
             }
         }
         Ok(environment)
+    }
+
+    /// Pods that do not decline it are told of the Services that are there when a container starts. Of the API server they
+    /// are told by the address at which this node can tell that they reach it.
+    async fn tell_of_services(&self, environment: &mut Environment) -> Result<(), String> {
+        let spec = self.pod.spec.as_ref();
+        if spec.and_then(|spec| spec.enable_service_links) == Some(false) {
+            return Ok(());
+        }
+        let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
+        let services = self.references.list(resource::SERVICES, namespace).await;
+        let services = services.map_err(|error| format!("failed to list services: {}", ApiError::message(&error)))?;
+        for service in services {
+            let service = service.view::<Service>().map_err(|error| error.to_string())?;
+            let is_api = namespace == "default" && service.metadata.name.as_deref() == Some(API_SERVICE);
+            if let Some(told) = Told::service(&service).filter(|_| !is_api) {
+                told.tell(environment);
+            }
+        }
+        Ok(())
     }
 
     async fn value_from(&self, source: &EnvVarSource) -> Result<Option<String>, String> {
@@ -233,6 +313,7 @@ fn texts(map: &Value, read: impl Fn(&str) -> Option<String>) -> BTreeMap<String,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn check(text: &str, expected: &str) {
         let mut environment = Environment::default();
@@ -257,9 +338,55 @@ mod tests {
         environment.set("A", "1".to_owned());
         environment.set("B", "2".to_owned());
         environment.set("A", "3".to_owned());
+        let base = vec![("B".to_owned(), "0".to_owned()), ("C".to_owned(), "4".to_owned())];
+        let expected = [("B", "2"), ("C", "4"), ("A", "3")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(environment.over(base), expected);
+    }
+
+    #[test]
+    fn a_service_with_an_address_is_told_by_name_and_by_port() {
+        let service: Service = serde_json::from_value(json!({
+            "metadata": {"name": "my-db"},
+            "spec": {"clusterIP": "10.96.0.7", "ports": [
+                {"name": "sql-in", "port": 5432, "protocol": "TCP"},
+                {"name": "ping", "port": 99, "protocol": "UDP"},
+            ]},
+        }))
+        .unwrap();
+        let mut environment = Environment::default();
+        Told::service(&service).unwrap().tell(&mut environment);
+        let mut told: Vec<_> = environment
+            .0
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        told.sort();
         assert_eq!(
-            environment.into_vec(),
-            [("A".to_owned(), "3".to_owned()), ("B".to_owned(), "2".to_owned())]
+            told,
+            [
+                "MY_DB_PORT=tcp://10.96.0.7:5432",
+                "MY_DB_PORT_5432_TCP=tcp://10.96.0.7:5432",
+                "MY_DB_PORT_5432_TCP_ADDR=10.96.0.7",
+                "MY_DB_PORT_5432_TCP_PORT=5432",
+                "MY_DB_PORT_5432_TCP_PROTO=tcp",
+                "MY_DB_PORT_99_UDP=udp://10.96.0.7:99",
+                "MY_DB_PORT_99_UDP_ADDR=10.96.0.7",
+                "MY_DB_PORT_99_UDP_PORT=99",
+                "MY_DB_PORT_99_UDP_PROTO=udp",
+                "MY_DB_SERVICE_HOST=10.96.0.7",
+                "MY_DB_SERVICE_PORT=5432",
+                "MY_DB_SERVICE_PORT_PING=99",
+                "MY_DB_SERVICE_PORT_SQL_IN=5432",
+            ]
         );
+    }
+
+    #[test]
+    fn a_service_without_an_address_is_not_told_of() {
+        for ip in [json!("None"), json!(""), Value::Null] {
+            let service = json!({"metadata": {"name": "a"}, "spec": {"clusterIP": ip, "ports": [{"port": 1}]}});
+            let service: Service = serde_json::from_value(service).unwrap();
+            assert!(Told::service(&service).is_none(), "{ip}");
+        }
     }
 }

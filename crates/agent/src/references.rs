@@ -1,4 +1,4 @@
-//! Objects that pods refer to: config maps and secrets, read when needed and followed while mounted.
+//! Objects that pods refer to: config maps and secrets, read when needed and followed while mounted; and Services.
 //!
 //! One watch per object serves all pods of the node; it ends when the last of them lets go.
 
@@ -46,6 +46,21 @@ impl References {
         self.cluster
             .get(reference.resource, &reference.namespace, &reference.name)
             .await
+    }
+
+    /// The objects of a kind in a namespace, as they are now.
+    ///
+    /// Errors: as for `Cluster::list`.
+    pub(crate) async fn list(
+        &self,
+        resource: &'static Resource,
+        namespace: &str,
+    ) -> Result<Vec<Arc<Object>>, ApiError> {
+        let selection = Selection {
+            namespace: Some(namespace.to_owned()),
+            ..Selection::default()
+        };
+        Ok(self.cluster.list(resource, &selection).await?.items)
     }
 
     /// Tells of every change of the object from about now on.
