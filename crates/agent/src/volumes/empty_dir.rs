@@ -18,7 +18,8 @@ use rustix::mount::{MountFlags, UnmountFlags};
 pub(super) fn ensure(directory: &Path, source: &EmptyDirVolumeSource, fs_group: Option<u32>) -> io::Result<()> {
     let is_new = !directory.exists();
     fs::create_dir_all(directory)?;
-    if source.medium.as_deref() == Some("Memory") && !is_mounted(directory)? {
+    let in_memory = source.medium.as_deref() == Some("Memory");
+    if in_memory && !is_mounted(directory)? {
         let size = source.size_limit.as_ref().and_then(|q| Quantity::parse(&q.0).ok());
         let size = size.map(|size| format!("size={}", size.units())).unwrap_or_default();
         let options = CString::new(size).map_err(io::Error::other)?;
@@ -26,12 +27,18 @@ pub(super) fn ensure(directory: &Path, source: &EmptyDirVolumeSource, fs_group: 
     } else if !is_new {
         return Ok(());
     }
-    // Any user of the pod may write; with a group of its own, what is made inside belongs to that group.
-    let mode = if fs_group.is_some() { 0o2777 } else { 0o777 };
     if fs_group.is_some() {
         chown(directory, None, fs_group)?;
     }
-    fs::set_permissions(directory, Permissions::from_mode(mode))
+    fs::set_permissions(directory, Permissions::from_mode(mode(in_memory, fs_group)))
+}
+
+/// Any user of the pod may write; with a group of its own, what is made inside belongs to that group. In memory a user
+/// may not remove what is another's: a tmpfs is made so, and upstream leaves it so.
+fn mode(in_memory: bool, fs_group: Option<u32>) -> u32 {
+    let sticky = if in_memory { 0o1000 } else { 0 };
+    let inherits_group = if fs_group.is_some() { 0o2000 } else { 0 };
+    0o777 | sticky | inherits_group
 }
 
 /// Unmounts a directory if something is mounted on it; says whether it was.
@@ -55,6 +62,14 @@ fn is_mounted(directory: &Path) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_sticky_and_a_group_is_inherited() {
+        assert_eq!(mode(false, None), 0o777);
+        assert_eq!(mode(false, Some(123)), 0o2777);
+        assert_eq!(mode(true, None), 0o1777);
+        assert_eq!(mode(true, Some(123)), 0o3777);
+    }
 
     #[test]
     fn any_user_may_write_and_what_was_written_stays() {
