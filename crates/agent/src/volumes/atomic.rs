@@ -17,7 +17,7 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Component, Path};
 
-use super::payload::Payload;
+use super::payload::{File, Payload};
 
 const DATA: &str = "..data";
 const DATA_NEXT: &str = "..data_next";
@@ -45,7 +45,7 @@ pub(super) fn write(directory: &Path, payload: &Payload, fs_group: Option<u32>) 
     fs::create_dir(&fresh)?;
     fs::set_permissions(&fresh, Permissions::from_mode(0o755))?;
     for (path, file) in &payload.files {
-        write_file(&fresh, path, &file.content, file.mode, fs_group)?;
+        write_file(&fresh, path, file, fs_group)?;
     }
     let next = directory.join(DATA_NEXT);
     remove_if_there(&next)?;
@@ -100,18 +100,18 @@ fn next_generation(directory: &Path) -> io::Result<String> {
     Ok(format!("..{}", latest + 1))
 }
 
-fn write_file(root: &Path, path: &str, content: &[u8], mode: u32, fs_group: Option<u32>) -> io::Result<()> {
+fn write_file(root: &Path, path: &str, file: &File, fs_group: Option<u32>) -> io::Result<()> {
     let target = root.join(path);
     if let Some(parent) = target.parent() {
         fs::create_dir_all(parent)?;
     }
-    fs::write(&target, content)?;
+    fs::write(&target, &file.content)?;
     let mode = match fs_group {
-        Some(_) => mode | 0o440,
-        None => mode,
+        Some(_) => file.mode | 0o440,
+        None => file.mode,
     };
-    if fs_group.is_some() {
-        chown(&target, None, fs_group)?;
+    if file.user.is_some() || fs_group.is_some() {
+        chown(&target, file.user, fs_group)?;
     }
     fs::set_permissions(&target, Permissions::from_mode(mode))
 }
@@ -164,12 +164,15 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::volumes::payload::File;
 
     fn payload(files: &[(&str, &str)]) -> Payload {
         let files = files.iter().map(|(path, content)| {
-            let content = content.as_bytes().to_vec();
-            ((*path).to_owned(), File { content, mode: 0o644 })
+            let file = File {
+                content: content.as_bytes().to_vec(),
+                mode: 0o644,
+                user: None,
+            };
+            ((*path).to_owned(), file)
         });
         Payload { files: files.collect() }
     }

@@ -22,6 +22,9 @@ use crate::tokens::TokenWish;
 /// The mode of files that say nothing of theirs.
 const MODE: u32 = 0o644;
 
+/// The mode of tokens whose readers are known.
+const TOKEN_MODE: u32 = 0o600;
+
 /// Seconds a token holds that says nothing of it.
 const TOKEN_SECS: i64 = 3600;
 
@@ -36,6 +39,8 @@ pub(crate) struct Payload {
 pub(crate) struct File {
     pub(crate) content: Vec<u8>,
     pub(crate) mode: u32,
+    /// The user it belongs to; root where it says none.
+    pub(crate) user: Option<u32>,
 }
 
 /// An object whose keys become files.
@@ -112,7 +117,8 @@ struct Filling<'a> {
 impl Filling<'_> {
     fn put(&mut self, path: &str, content: Vec<u8>, file_mode: Option<i32>) {
         let mode = mode(file_mode, self.mode);
-        self.payload.files.insert(path.to_owned(), File { content, mode });
+        let user = None;
+        self.payload.files.insert(path.to_owned(), File { content, mode, user });
     }
 
     async fn projection(&mut self, projection: &VolumeProjection) -> Result<(), String> {
@@ -210,13 +216,41 @@ impl Filling<'_> {
             lifetime_secs: source.expiration_seconds.unwrap_or(TOKEN_SECS),
         };
         let token = self.context.tokens.issue(&wish).await.map_err(|error| words(&error))?;
-        self.put(&source.path, token.text.into_bytes(), None);
+        let content = token.text.into_bytes();
+        let (mode, user) = token_access(self.pod, self.mode);
+        self.payload
+            .files
+            .insert(source.path.clone(), File { content, mode, user });
         let now = self.context.now();
         let left = Duration::try_from(token.expires.duration_since(now)).unwrap_or_default();
         let at = now + left * 4 / 5;
         self.prepared.refresh = Some(self.prepared.refresh.map_or(at, |other| other.min(at)));
         Ok(())
     }
+}
+
+/// Mode and owner of a token: where it is known who reads it, nobody else may. A group of the pod's own is let in as to
+/// every file.
+fn token_access(pod: &Pod, mode: u32) -> (u32, Option<u32>) {
+    let user = only_user(pod);
+    let is_known = user.is_some() || super::fs_group(pod).is_some();
+    (if is_known { TOKEN_MODE } else { mode }, user)
+}
+
+/// The user that all containers of a pod are said to run as.
+fn only_user(pod: &Pod) -> Option<u32> {
+    let spec = pod.spec.as_ref()?;
+    let of_pod = spec.security_context.as_ref().and_then(|context| context.run_as_user);
+    let ephemeral = spec.ephemeral_containers.iter().flatten();
+    let contexts = spec.init_containers.iter().flatten().chain(&spec.containers);
+    let mut users = contexts
+        .map(|container| &container.security_context)
+        .chain(ephemeral.map(|container| &container.security_context))
+        .map(|context| context.as_ref().and_then(|context| context.run_as_user).or(of_pod));
+    let user = users.next()??;
+    users
+        .all(|other| other == Some(user))
+        .then(|| u32::try_from(user).ok())?
 }
 
 fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
@@ -241,4 +275,36 @@ fn contents(resource: &Resource, object: &Value) -> BTreeMap<String, Vec<u8>> {
         contents.extend(decode(value).map(|content| (key.clone(), content)));
     }
     contents
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn check_token(spec: Value, expected: (u32, Option<u32>)) {
+        let pod: Pod = serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap();
+        assert_eq!(token_access(&pod, MODE), expected, "{spec}");
+    }
+
+    #[test]
+    fn a_token_is_readable_by_its_reader_alone_where_one_is_known() {
+        let user = |user: i64| json!({"name": "c", "securityContext": {"runAsUser": user}});
+        let plain = json!({"name": "c"});
+        check_token(json!({"containers": [plain]}), (0o644, None));
+        check_token(
+            json!({"securityContext": {"runAsUser": 1000}, "containers": [plain]}),
+            (0o600, Some(1000)),
+        );
+        check_token(
+            json!({"securityContext": {"fsGroup": 10_000}, "containers": [plain]}),
+            (0o600, None),
+        );
+        check_token(json!({"containers": [user(1), user(1)]}), (0o600, Some(1)));
+        check_token(
+            json!({"containers": [user(1)], "initContainers": [user(2)]}),
+            (0o644, None),
+        );
+        check_token(json!({"containers": [user(1), plain]}), (0o644, None));
+    }
 }
