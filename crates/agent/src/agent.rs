@@ -192,7 +192,7 @@ impl AgentHandle {
         self.context.runtime.exec(&id, spec).await.map_err(ApiError::internal)
     }
 
-    /// Reaches the streams of a running container, its input only with `stdin`.
+    /// Reaches the streams of a running container, its standard input only if `stdin`.
     ///
     /// Errors: as for `exec`.
     pub async fn attach(&self, uid: &str, container: &str, stdin: bool) -> Result<Streams, ApiError> {

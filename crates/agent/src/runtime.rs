@@ -340,7 +340,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// Starts a process in a running container.
     async fn exec(&self, container: &str, spec: &ExecSpec) -> Result<Streams, RuntimeError>;
 
-    /// Reaches the streams of a running container; with `stdin` also its input, which a client ends by ending its own.
+    /// Reaches the streams of a running container, its standard input only if `stdin`. Once what is written to that ends, so
+    /// does the container's where it is for one client; else the streams end, with exit code 0, and the container goes on.
     async fn attach(&self, container: &str, stdin: bool) -> Result<Streams, RuntimeError>;
 
     /// Connects to a port inside a sandbox's network.

@@ -185,6 +185,8 @@ pub(crate) enum Reply {
     Failed(Failure),
     /// Event: a container has ended. It is on disk before it is told.
     Exited(Box<ContainerState>),
+    /// The input that came over this connection has ended, and that of the process has not: what is between them is over.
+    Left,
     /// The process bound to this connection has ended.
     ProcessExited {
         /// Its exit code.

@@ -117,7 +117,7 @@ async fn read_some(stdin: &mut Option<DuplexStream>, buffer: &mut [u8]) -> io::R
     }
 }
 
-/// Delivers output until the process has ended; its exit code, unless the shim is gone first.
+/// Delivers output until the process has ended, or is left to itself; its exit code, unless the shim is gone first.
 async fn deliver_output(
     mut reader: tokio::net::unix::OwnedReadHalf,
     mut frames: Frames,
@@ -134,8 +134,10 @@ async fn deliver_output(
                 FrameKind::Stdin => {}
                 FrameKind::Message => {
                     let envelope: Envelope<Reply> = serde_json::from_slice(&payload).ok()?;
-                    if let Reply::ProcessExited { code } = envelope.body {
-                        return Some(code);
+                    match envelope.body {
+                        Reply::ProcessExited { code } => return Some(code),
+                        Reply::Left => return Some(0),
+                        _ => {}
                     }
                 }
             }

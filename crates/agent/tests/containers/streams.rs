@@ -255,20 +255,24 @@ async fn input_ends_with_the_first_client_only_where_it_is_to() {
         let mut streams = node.runtime.attach(id, true).await.expect("attach");
         let mut stdin = streams.stdin.take().expect("stdin");
         stdin.write_all(line).await.expect("write");
-        stdin.shutdown().await.expect("shutdown");
         // Whoever hears the answer knows that the line was taken in.
         let mut stdout = streams.stdout.take().expect("stdout");
         let mut answer = vec![0; b"got ".len() + line.len()];
         let read = tokio::time::timeout(PATIENCE, stdout.read_exact(&mut answer)).await;
         read.expect("in time").expect("read");
         assert_eq!(answer, [b"got ", line].concat());
+        stdin.shutdown().await.expect("shutdown");
+        streams.exit
     };
     let staying = pod.start(spec("staying", false)).await.expect("start");
-    attach_and_say(&staying.id, b"first\n").await;
+    // Nobody hears more of it, though it goes on.
+    let left = attach_and_say(&staying.id, b"first\n").await;
+    assert_eq!(tokio::time::timeout(PATIENCE, left).await.expect("in time"), Ok(0));
     attach_and_say(&staying.id, b"last\n").await;
     assert_eq!(node.ended(&staying.id).await.code, 6);
     let once = pod.start(spec("once", true)).await.expect("start");
-    attach_and_say(&once.id, b"first\n").await;
+    let ended = attach_and_say(&once.id, b"first\n").await;
+    assert_eq!(tokio::time::timeout(PATIENCE, ended).await.expect("in time"), Ok(7));
     assert_eq!(node.ended(&once.id).await.code, 7);
 }
 

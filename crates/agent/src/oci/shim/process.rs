@@ -134,11 +134,8 @@ impl Process {
         Some(0)
     }
 
-    /// Queues standard input; nothing closes it, unless it stays.
+    /// Queues standard input; nothing closes it.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() && self.stdin_stays {
-            return;
-        }
         if bytes.is_empty() {
             self.stdin_closing = true;
             if let Some(terminal) = &self.streams.terminal {

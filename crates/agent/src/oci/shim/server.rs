@@ -457,7 +457,16 @@ impl Server {
     }
 
     fn feed(&mut self, connection: u64, bytes: &[u8]) {
-        if let Some(process) = self.bound_process(connection) {
+        let Some(process) = self.bound_process(connection) else {
+            return;
+        };
+        if bytes.is_empty() && process.stdin_stays {
+            // As CRI runtimes do: a client of input that stays is gone once its own has ended.
+            if let Some(connection) = self.connections.get_mut(&connection) {
+                connection.process = None;
+            }
+            self.reply(connection, 0, Reply::Left);
+        } else {
             process.feed(bytes);
         }
     }
