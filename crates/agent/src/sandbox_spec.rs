@@ -66,12 +66,50 @@ fn resources(spec: &PodSpec) -> Resources {
 
 /// The host name inside a pod.
 pub(crate) fn hostname(context: &Context, pod: &Pod) -> String {
-    let spec = pod.spec.as_ref();
-    if spec.is_some_and(|s| s.host_network == Some(true)) {
-        return context.config.node.name.clone();
+    match pod.spec.as_ref().is_some_and(|s| s.host_network == Some(true)) {
+        true => context.config.node.name.clone(),
+        false => Names::of(pod, &context.config.cluster_domain).hostname(pod),
     }
-    let set = spec.and_then(|s| s.hostname.as_deref()).filter(|name| !name.is_empty());
-    let name = set.or(pod.metadata.name.as_deref()).unwrap_or_default();
+}
+
+/// What a pod that is not the node's own network is called.
+struct Names {
+    host: String,
+    /// What follows the host in its full name, where it has one.
+    domain: Option<String>,
+}
+
+impl Names {
+    fn of(pod: &Pod, cluster_domain: &str) -> Self {
+        let spec = pod.spec.as_ref();
+        let set = |name: &'_ Option<String>| name.clone().filter(|name| !name.is_empty());
+        if let Some(name) = spec.and_then(|s| set(&s.hostname_override)) {
+            let (host, domain) = (cut(&name), None);
+            return Self { host, domain };
+        }
+        let name = spec
+            .and_then(|s| set(&s.hostname))
+            .or_else(|| pod.metadata.name.clone())
+            .unwrap_or_default();
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let subdomain = spec.and_then(|s| set(&s.subdomain));
+        Self {
+            host: cut(&name),
+            domain: subdomain.map(|subdomain| format!("{subdomain}.{namespace}.svc.{cluster_domain}")),
+        }
+    }
+
+    /// What the kernel tells the containers; it refuses a full name that is too long.
+    fn hostname(self, pod: &Pod) -> String {
+        let wants_full = pod.spec.as_ref().and_then(|s| s.set_hostname_as_fqdn) == Some(true);
+        match self.domain.filter(|_| wants_full) {
+            Some(domain) => format!("{}.{domain}", self.host),
+            None => self.host,
+        }
+    }
+}
+
+fn cut(name: &str) -> String {
     let cut: String = name.chars().take(HOSTNAME_MAX).collect();
     cut.trim_end_matches(['-', '.']).to_owned()
 }
@@ -104,7 +142,7 @@ pub(crate) fn write_etc(context: &Context, pod: &Pod, pod_ips: &[IpAddr], direct
         hosts.push_str(&aliases(pod));
         hosts
     } else {
-        hosts(pod, &hostname, pod_ips, &context.config.cluster_domain)
+        hosts(pod, pod_ips, &context.config.cluster_domain)
     };
     fs::write(directory.join("hosts"), hosts)?;
     fs::write(directory.join("hostname"), format!("{hostname}\n"))?;
@@ -117,25 +155,16 @@ pub(crate) fn write_etc(context: &Context, pod: &Pod, pod_ips: &[IpAddr], direct
     fs::write(directory.join("resolv.conf"), resolver.to_string())
 }
 
-fn hosts(pod: &Pod, hostname: &str, pod_ips: &[IpAddr], domain: &str) -> String {
+fn hosts(pod: &Pod, pod_ips: &[IpAddr], cluster_domain: &str) -> String {
     let mut text = String::from(
         "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
          fe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
     );
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-    let subdomain = pod
-        .spec
-        .as_ref()
-        .and_then(|s| s.subdomain.as_deref())
-        .filter(|s| !s.is_empty());
+    let Names { host, domain } = Names::of(pod, cluster_domain);
     for ip in pod_ips {
-        match subdomain {
-            Some(subdomain) => {
-                text.push_str(&format!(
-                    "{ip}\t{hostname}.{subdomain}.{namespace}.svc.{domain}\t{hostname}\n"
-                ));
-            }
-            None => text.push_str(&format!("{ip}\t{hostname}\n")),
+        match &domain {
+            Some(domain) => text.push_str(&format!("{ip}\t{host}.{domain}\t{host}\n")),
+            None => text.push_str(&format!("{ip}\t{host}\n")),
         }
     }
     text.push_str(&aliases(pod));
@@ -334,14 +363,52 @@ mod tests {
         );
     }
 
+    fn check_names(spec: Value, hostname: &str, line: &str) {
+        let mut spec = spec;
+        spec["containers"] = json!([]);
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": {"namespace": "ns", "name": "p"}, "spec": spec})).unwrap();
+        let names = Names::of(&pod, "cluster.local");
+        assert_eq!(names.hostname(&pod), hostname, "{spec}");
+        let text = hosts(&pod, &[IpAddr::from([10, 42, 0, 5])], "cluster.local");
+        assert!(text.ends_with(&format!("\n10.42.0.5\t{line}\n")), "{spec}: {text}");
+    }
+
+    #[test]
+    fn a_pod_is_called_as_its_spec_says() {
+        check_names(json!({}), "p", "p");
+        check_names(json!({"hostname": "h"}), "h", "h");
+        check_names(
+            json!({"hostname": "h", "subdomain": "s"}),
+            "h",
+            "h.s.ns.svc.cluster.local\th",
+        );
+        check_names(
+            json!({"subdomain": "s", "setHostnameAsFQDN": true}),
+            "p.s.ns.svc.cluster.local",
+            "p.s.ns.svc.cluster.local\tp",
+        );
+        check_names(json!({"setHostnameAsFQDN": true}), "p", "p");
+        check_names(
+            json!({"hostname": "h", "subdomain": "s", "hostnameOverride": "o.example"}),
+            "o.example",
+            "o.example",
+        );
+        check_names(
+            json!({"hostname": format!("{}-x", "a".repeat(62))}),
+            &"a".repeat(62),
+            &"a".repeat(62),
+        );
+    }
+
     #[test]
     fn the_hosts_file_names_the_pod_and_its_aliases() {
         let pod: Pod = serde_json::from_value(
-            json!({"metadata": {"namespace": "ns"}, "spec": {"containers": [], "subdomain": "s",
+            json!({"metadata": {"namespace": "ns", "name": "h"}, "spec": {"containers": [], "subdomain": "s",
             "hostAliases": [{"ip": "1.2.3.4", "hostnames": ["a", "b"]}]}}),
         )
         .unwrap();
-        let text = hosts(&pod, "h", &[IpAddr::from([10, 42, 0, 5])], "cluster.local");
+        let text = hosts(&pod, &[IpAddr::from([10, 42, 0, 5])], "cluster.local");
         assert!(text.contains("\n10.42.0.5\th.s.ns.svc.cluster.local\th\n"), "{text}");
         assert!(text.ends_with("\n1.2.3.4\ta\tb\n"), "{text}");
     }
