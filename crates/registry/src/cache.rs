@@ -8,13 +8,17 @@ use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
+use jiff::SignedDuration;
 use rota_api::object::Encoded;
-use rota_api::{ApiError, Object, Resource, Revision, resource};
+use rota_api::{ApiError, Object, Resource, Revision, Timestamp, resource};
 use rota_store::{Commit, KeyValue, Observer};
 
 use crate::hub::{Arriving, Change, Event, Hub};
 use crate::key;
 use crate::select::{Interest, Selection};
+
+/// How often the age of the past is marked, and so how much of it is forgotten at once.
+const MARK_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 
 /// How much of the past is kept, for watches that come back and for lists read page by page.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +27,8 @@ pub struct HistoryLimits {
     pub changes: usize,
     /// At most so many bytes of encoded objects.
     pub bytes: usize,
+    /// About so long: what is older is forgotten as the next changes are made.
+    pub age: SignedDuration,
 }
 
 impl Default for HistoryLimits {
@@ -30,6 +36,8 @@ impl Default for HistoryLimits {
         Self {
             changes: 100_000,
             bytes: 64 << 20,
+            // As upstream: `DefaultCompactInterval` in kubernetes `apiserver/pkg/storage/storagebackend/config.go`.
+            age: SignedDuration::from_mins(5),
         }
     }
 }
@@ -48,6 +56,8 @@ pub(crate) struct State {
     oldest: Revision,
     /// The number and size of the changes of each kept commit, to know when to forget and what.
     commits: VecDeque<(Revision, usize)>,
+    /// Which revision was the latest at some instants, from the oldest to the latest.
+    marks: VecDeque<(Timestamp, Revision)>,
     changes: usize,
     bytes: usize,
 }
@@ -78,6 +88,7 @@ impl Cache {
             revision,
             oldest: revision,
             commits: VecDeque::new(),
+            marks: VecDeque::new(),
             changes: 0,
             bytes: 0,
         };
@@ -170,19 +181,24 @@ impl Cache {
         self.read().kinds.get(resource).map_or(0, |kind| kind.hub.len())
     }
 
-    /// Forgets the oldest part of the past if there is too much of it; returns up to where, for the store to do the same.
-    /// Forgets a quarter at a time, so that the cost per commit stays small.
-    pub(crate) fn trim(&self) -> Option<Revision> {
+    /// Forgets the oldest part of the past if there is too much of it, or if it is too old; returns up to where, for the
+    /// store to do the same. Forgets a quarter or a minute at a time, so that the cost per commit stays small.
+    pub(crate) fn trim(&self, now: Timestamp) -> Option<Revision> {
         let over = |state: &State| state.changes > self.limits.changes || state.bytes > self.limits.bytes;
-        if !over(&self.read()) {
+        let is_due = |state: &State| over(state) || state.is_mark_due(now);
+        if !is_due(&self.read()) {
             return None;
         }
         let mut state = self.write();
-        if !over(&state) {
-            return None;
+        let before = state.oldest;
+        if state.is_mark_due(now) {
+            state.mark(now);
+            state.forget_aged(now, self.limits.age);
         }
-        state.forget(self.limits.changes / 4 * 3, self.limits.bytes / 4 * 3);
-        Some(state.oldest)
+        if over(&state) {
+            state.forget(self.limits.changes / 4 * 3, self.limits.bytes / 4 * 3);
+        }
+        (state.oldest > before).then_some(state.oldest)
     }
 
     /// Forgets everything before `revision`.
@@ -297,6 +313,28 @@ impl State {
             up_to = *revision;
         }
         self.forget_before(up_to);
+    }
+
+    /// A mark that lies in the future says that the clock was set back: it counts for nothing.
+    fn is_mark_due(&self, now: Timestamp) -> bool {
+        let since_last = self.marks.back().map(|(at, _)| now.duration_since(*at));
+        since_last.is_none_or(|since| since >= MARK_INTERVAL || since < SignedDuration::ZERO)
+    }
+
+    fn mark(&mut self, now: Timestamp) {
+        while self.marks.back().is_some_and(|(at, _)| *at > now) {
+            self.marks.pop_back();
+        }
+        self.marks.push_back((now, self.revision));
+    }
+
+    fn forget_aged(&mut self, now: Timestamp, age: SignedDuration) {
+        while let Some((at, revision)) = self.marks.front().copied()
+            && now.duration_since(at) >= age
+        {
+            self.marks.pop_front();
+            self.forget_before(revision);
+        }
     }
 
     fn forget_before(&mut self, revision: Revision) {

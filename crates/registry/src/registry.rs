@@ -283,7 +283,7 @@ impl Registry {
     }
 
     pub(crate) fn forget_old(&self) {
-        if let Some(revision) = self.cache.trim() {
+        if let Some(revision) = self.cache.trim(self.env.now()) {
             self.store.compact(revision.0);
         }
     }

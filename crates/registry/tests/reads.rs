@@ -65,6 +65,25 @@ async fn pages_of_one_listing_show_one_state() {
 }
 
 #[tokio::test]
+async fn pages_can_be_read_on_for_some_minutes_and_no_longer() {
+    let world = world_with(&["a", "b"]).await;
+    let mut options = ListOptions { limit: 1, ..listing() };
+    let first = world.registry.list(resource::CONFIG_MAPS, &options).await.unwrap();
+    options.continue_token = first.continue_token.unwrap();
+    let mut can_read_on = Vec::new();
+    for minute in 1..=7 {
+        world.advance_secs(60);
+        world
+            .create(resource::CONFIG_MAPS, config_map(&format!("later-{minute}")))
+            .await;
+        let second = world.registry.list(resource::CONFIG_MAPS, &options).await;
+        can_read_on.push(second.is_ok());
+    }
+    assert_eq!(can_read_on[..4], [true; 4]);
+    assert!(!can_read_on[6]);
+}
+
+#[tokio::test]
 async fn how_many_follow_is_told_only_without_selectors() {
     let world = world_with(&["a", "b", "c"]).await;
     let whole = ListOptions {
