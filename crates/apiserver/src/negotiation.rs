@@ -77,6 +77,8 @@ impl Default for Answer {
 pub(crate) enum Route {
     /// Objects.
     Objects,
+    /// Objects that nobody lists, so that they have no table.
+    Untabled,
     /// Objects, or a stream of watch events on the same path.
     ObjectsAndEvents,
     /// A stream of watch events.
@@ -130,7 +132,9 @@ fn accept(headers: &HeaderMap) -> String {
 pub(crate) fn offer(headers: &HeaderMap, route: Route) -> Result<(), ApiError> {
     let mut offered: Vec<&str> = match route {
         Route::Document => vec![media_type(Format::Json)],
-        Route::Objects | Route::ObjectsAndEvents | Route::Events => MEDIA_TYPES.iter().map(|(name, _)| *name).collect(),
+        Route::Objects | Route::Untabled | Route::ObjectsAndEvents | Route::Events => {
+            MEDIA_TYPES.iter().map(|(name, _)| *name).collect()
+        }
     };
     if matches!(route, Route::ObjectsAndEvents | Route::Events) {
         offered.extend(EVENT_TYPES);
@@ -174,7 +178,9 @@ impl Answer {
             let accepted = match route {
                 Route::Events => EVENT_TYPES.join(", "),
                 Route::Document => media_type(Format::Json).to_owned(),
-                Route::Objects | Route::ObjectsAndEvents => MEDIA_TYPES.map(|(name, _)| name).join(", "),
+                Route::Objects | Route::Untabled | Route::ObjectsAndEvents => {
+                    MEDIA_TYPES.map(|(name, _)| name).join(", ")
+                }
             };
             ApiError::new(
                 Reason::NotAcceptable,
@@ -226,7 +232,7 @@ impl Answer {
                     _ => return None,
                 };
                 match kind {
-                    "Table" if format != Format::Protobuf => Transform::Table(version),
+                    "Table" if format != Format::Protobuf && route != Route::Untabled => Transform::Table(version),
                     "PartialObjectMetadata" => Transform::Partial(version),
                     "PartialObjectMetadataList" => Transform::PartialList(version),
                     _ => return None,
@@ -294,8 +300,12 @@ mod tests {
     use super::*;
 
     fn choose(accept: &str) -> Option<(Format, Transform)> {
+        choose_for(accept, Route::Objects)
+    }
+
+    fn choose_for(accept: &str, route: Route) -> Option<(Format, Transform)> {
         let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().unwrap())]);
-        let answer = Answer::choose(&headers, &Query::default(), Route::Objects).ok()?;
+        let answer = Answer::choose(&headers, &Query::default(), route).ok()?;
         Some((answer.format, answer.transform))
     }
 
@@ -326,6 +336,16 @@ mod tests {
         assert_eq!(refusal("application/vnd.kubernetes.protobuf,application/json"), None);
         let only = "406: Not Acceptable\n\nAvailable representations: application/json";
         assert_eq!(refusal("application/vnd.kubernetes.protobuf").as_deref(), Some(only));
+    }
+
+    #[test]
+    fn what_has_no_table_is_not_answered_with_one() {
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        assert_eq!(choose_for(table, Route::Untabled), None);
+        assert_eq!(
+            choose_for(&format!("{table},application/json"), Route::Untabled),
+            Some((Format::Json, Transform::None))
+        );
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) async fn handle(
     mut request: Request,
     resource: &'static Resource,
 ) -> Result<Reply, ApiError> {
-    let answer = Answer::choose(&request.headers, &request.query, Route::Objects)?;
+    let answer = Answer::choose(&request.headers, &request.query, Route::Untabled)?;
     let options = Options::parse("CreateOptions", &request.query, &request.headers, false)?;
     let format = negotiation::body_format(&request.headers)?;
     let body = request.read_body().await?;

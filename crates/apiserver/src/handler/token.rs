@@ -33,7 +33,7 @@ const MOUNTED_SECS_EXTENDED: i64 = 365 * 24 * 3600;
 /// Errors: 404 without the account or the bound object, 400, 409 and 422 for requests that cannot be met.
 pub(super) async fn handle(front: &Arc<Front>, mut request: Request, target: Target) -> Result<Reply, ApiError> {
     negotiation::offer(&request.headers, Route::Objects)?;
-    let answer = Answer::choose(&request.headers, &request.query, Route::Objects)?;
+    let answer = Answer::choose(&request.headers, &request.query, Route::Untabled)?;
     let options = Options::parse("CreateOptions", &request.query, &request.headers, false)?;
     let format = negotiation::body_format(&request.headers)?;
     let body = request.read_body().await?;
