@@ -2,7 +2,9 @@
 //!
 //! | what is left in the namespace | what happens |
 //! | --- | --- |
-//! | objects that nobody has asked to go yet | deleted, pods last and with their grace |
+//! | pods that nobody has asked to go yet | deleted, with their grace |
+//! | pods, all of them going | nothing else is touched: what a pod relies on, such as its policies, outlives it |
+//! | objects of other kinds that nobody has asked to go yet | deleted |
 //! | only objects that take their time (grace, finalizers) | the conditions of the namespace name them |
 //! | nothing, for a moment | the finalizer `kubernetes` is taken off, and the registry removes the namespace |
 //!
@@ -30,18 +32,20 @@ const DELETIONS_PER_PLAN_MAX: usize = 1000;
 /// the deletion may become known after it, since each kind is watched on its own.
 const SETTLING_SECS: i64 = 2;
 
-/// Every kind of object that lives in a namespace, pods last, then the namespaces.
+/// Every kind of object that lives in a namespace, pods first, then the namespaces.
 static WATCHED: LazyLock<Vec<&'static Resource>> = LazyLock::new(|| {
     let mut kinds: Vec<_> = contents().collect();
     kinds.push(resource::NAMESPACES);
     kinds
 });
 
-/// The stored kinds that live in a namespace. Pods come last: those who would miss them are deleted before them.
+/// The stored kinds that live in a namespace, pods first.
 fn contents() -> impl Iterator<Item = &'static Resource> {
     let all = resource::ALL.iter().copied();
     let kinds = all.filter(|kind| kind.is_namespaced() && kind.is_stored() && kind.stored() == *kind);
-    kinds.filter(|kind| *kind != resource::PODS).chain([resource::PODS])
+    [resource::PODS]
+        .into_iter()
+        .chain(kinds.filter(|kind| *kind != resource::PODS))
 }
 
 /// Empties namespaces that are being deleted.
@@ -113,22 +117,15 @@ impl Controller for NamespaceController {
     }
 }
 
-/// Deletes what nobody has asked to go yet.
+/// Deletes what nobody has asked to go yet: pods, and once there are none, everything else.
 fn delete_contents(plan: &mut Plan, world: &World, namespace: &str) {
-    let why = "its namespace is being deleted";
+    let has_pods = world.in_namespace(resource::PODS, namespace).next().is_some();
     let waiting = contents()
+        .take_while(|kind| !has_pods || *kind == resource::PODS)
         .flat_map(|kind| world.in_namespace(kind, namespace))
-        .filter(|object| object.meta().deleting.is_none())
-        .take(DELETIONS_PER_PLAN_MAX);
-    let mut before = None;
-    for object in waiting {
-        let is_first_pod = object.resource() == resource::PODS && before != Some(resource::PODS);
-        before = Some(object.resource());
-        if is_first_pod {
-            plan.then(deletion(object), why);
-        } else {
-            plan.act(deletion(object), why);
-        }
+        .filter(|object| object.meta().deleting.is_none());
+    for object in waiting.take(DELETIONS_PER_PLAN_MAX) {
+        plan.act(deletion(object), "its namespace is being deleted");
     }
 }
 

@@ -75,24 +75,29 @@ fn a_namespace_that_is_not_being_deleted_keeps_what_is_in_it() {
 }
 
 #[test]
-fn everything_in_it_is_deleted_at_once_pods_last() {
-    let contents = [
+fn pods_are_deleted_first_and_the_rest_when_none_is_left() {
+    let rest = [(resource::CONFIG_MAPS, object("c")), (resource::JOBS, object("j"))];
+    let why = "(its namespace is being deleted)";
+    let pods = [
         (resource::PODS, object("p")),
         (resource::PODS, object("q")),
-        (resource::CONFIG_MAPS, object("c")),
-        (resource::JOBS, object("j")),
         (resource::PODS, ending("r", &[])),
     ];
-    let world = world(namespace(true, &["kubernetes"]), &contents);
-    let why = "(its namespace is being deleted)";
+    let with_pods = world(namespace(true, &["kubernetes"]), &[&pods[..], &rest].concat());
+    let expected = [format!("0 delete Pod d/p {why}"), format!("0 delete Pod d/q {why}")];
+    check(&with_pods, 9, &expected.each_ref().map(String::as_str));
+
+    let going = [&[(resource::PODS, ending("r", &[]))], &rest[..]].concat();
+    let told = with_conditions(&reconcile(&world(namespace(true, &["kubernetes"]), &going), 9));
+    check(&world(told, &going), 9, &[]);
+
+    let without_pods = world(namespace(true, &["kubernetes"]), &rest);
     let expected = [
         format!("0 delete ConfigMap d/c {why}"),
         format!("0 delete Job d/j {why}"),
-        format!("1 delete Pod d/p {why}"),
-        format!("1 delete Pod d/q {why}"),
     ];
-    check(&world, 9, &expected.each_ref().map(String::as_str));
-    for action in reconcile(&world, 9).actions {
+    check(&without_pods, 9, &expected.each_ref().map(String::as_str));
+    for action in [reconcile(&with_pods, 9).actions, reconcile(&without_pods, 9).actions].concat() {
         let Change::Delete(options) = action.write.change else {
             panic!("only deletions");
         };
