@@ -55,7 +55,7 @@ pub async fn schedule(
         if world.is_synced(&kinds) {
             let decisions = scheduler.decide(Timestamp::now(), random());
             if !decisions.is_empty() {
-                carry_out(&*cluster, &mut scheduler, &recorder, decisions).await;
+                carry_out(&*cluster, &world, &mut scheduler, &recorder, decisions).await;
             }
         }
         tokio::select! {
@@ -85,7 +85,13 @@ fn show(scheduler: &mut Scheduler, change: &WorldChange) {
     }
 }
 
-async fn carry_out(cluster: &dyn Cluster, scheduler: &mut Scheduler, recorder: &Recorder, decisions: Vec<Decision>) {
+async fn carry_out(
+    cluster: &dyn Cluster,
+    world: &World,
+    scheduler: &mut Scheduler,
+    recorder: &Recorder,
+    decisions: Vec<Decision>,
+) {
     let now = Timestamp::now();
     let mut bindings = Vec::new();
     let mut refusals = Vec::new();
@@ -97,7 +103,10 @@ async fn carry_out(cluster: &dyn Cluster, scheduler: &mut Scheduler, recorder: &
     }
     bind(cluster, scheduler, recorder, bindings).await;
     let told = stream::iter(refusals).map(|(pod, message)| async move {
-        if let Err(error) = cluster.write(unschedulable(&pod, &message, now)).await {
+        let generation = world
+            .get(resource::PODS, &pod.namespace, &pod.name)
+            .map_or(0, |pod| pod.meta().generation);
+        if let Err(error) = cluster.write(unschedulable(&pod, generation, &message, now)).await {
             tracing::debug!(pod = %pod.name, %error, "the pod is gone or changing");
         }
         (pod, message)
@@ -142,10 +151,10 @@ fn binding(pod: &PodName, node: &str) -> Write {
     Write::post(resource::PODS, &pod.namespace, &pod.name, "binding", body).if_uid(&pod.uid)
 }
 
-fn unschedulable(pod: &PodName, message: &str, now: Timestamp) -> Write {
+fn unschedulable(pod: &PodName, generation: i64, message: &str, now: Timestamp) -> Write {
     let condition = json!({
         "type": "PodScheduled", "status": "False", "reason": rota_scheduler::decision::UNSCHEDULABLE, "message": message,
-        "lastProbeTime": null, "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        "observedGeneration": generation, "lastProbeTime": null, "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
     });
     let patch = json!({"status": {"conditions": [condition]}});
     Write::patch(
@@ -173,5 +182,29 @@ fn saying(pod: &PodName, kind: NoteKind, reason: &str, message: String) -> Sayin
         },
         reason: reason.to_owned(),
         message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rota_api::Change;
+
+    #[test]
+    fn a_pod_that_fits_nowhere_learns_which_of_its_generations_was_looked_at() {
+        let pod = PodName {
+            namespace: "ns".to_owned(),
+            name: "p".to_owned(),
+            uid: "u".to_owned(),
+        };
+        let write = unschedulable(&pod, 3, "no room", "2026-03-01T12:00:00Z".parse().expect("a time"));
+        let Change::Patch { patch, .. } = write.change else {
+            panic!("a patch");
+        };
+        assert_eq!(
+            patch["status"]["conditions"],
+            json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no room",
+                    "observedGeneration": 3, "lastProbeTime": null, "lastTransitionTime": "2026-03-01T12:00:00Z"}])
+        );
     }
 }
