@@ -50,6 +50,9 @@ pub enum QuantityError {
     /// The suffix is none of the known ones.
     #[error("unable to parse quantity's suffix")]
     Suffix,
+    /// There is a suffix, and no digit before it.
+    #[error("unable to parse numeric part of quantity")]
+    Numeric,
 }
 
 struct Parts<'a> {
@@ -106,11 +109,15 @@ impl Quantity {
         let parts = split(text)?;
         let (scale, bits, format) = interpret(parts.suffix)?;
         let digits = parts.whole.len() + parts.fraction.len();
+        let number = &text[..text.len() - parts.suffix.len()];
+        if !number.bytes().any(|byte| byte.is_ascii_digit()) && !is_short(&parts, digits, scale, bits, format) {
+            return Err(QuantityError::Numeric);
+        }
         let magnitude = magnitude(&parts, scale, bits);
         let spelling = if keeps_spelling(&parts, digits, scale, bits, format) {
             Some(text.to_owned())
         } else {
-            (magnitude == MAX).then(|| huge_text(&parts, scale))
+            (magnitude == MAX).then(|| huge_text(&parts, scale, format))
         };
         let format = if format == Format::BinarySi && (1..NANOS).contains(&magnitude) {
             Format::DecimalSi
@@ -381,10 +388,23 @@ fn binary_magnitude(digits: &[u8], point: i64, bits: u32) -> i128 {
     value.min(MAX_BINARY)
 }
 
-/// Whether upstream's fast path reads the text, and so keeps the spelling (`spec/daemonset.md` §16.2).
+/// Whether upstream's fast path reads the text.
+fn is_short(parts: &Parts<'_>, digits: usize, scale: i32, bits: u32, format: Format) -> bool {
+    match format {
+        Format::BinarySi => {
+            let room = 14_usize.saturating_sub(bits as usize * 3 / 10);
+            parts.fraction.is_empty() && parts.whole.len() <= room
+        }
+        Format::DecimalSi | Format::DecimalExponent => digits <= 18 && scale - parts.fraction.len() as i32 >= -9,
+    }
+}
+
+/// Whether upstream keeps the spelling of what its fast path reads (`spec/daemonset.md` §16.2).
 fn keeps_spelling(parts: &Parts<'_>, digits: usize, scale: i32, bits: u32, format: Format) -> bool {
+    if !is_short(parts, digits, scale, bits, format) {
+        return false;
+    }
     if format == Format::BinarySi {
-        let room = 14_usize.saturating_sub(bits as usize * 3 / 10);
         let last_three = parts
             .whole
             .bytes()
@@ -392,15 +412,15 @@ fn keeps_spelling(parts: &Parts<'_>, digits: usize, scale: i32, bits: u32, forma
             .take(3)
             .rev()
             .fold(0, |n, d| n * 10 + u32::from(d - b'0'));
-        return parts.fraction.is_empty() && parts.whole.len() <= room && last_three % 8 != 0;
+        return last_three % 8 != 0;
     }
     let scale = scale - parts.fraction.len() as i32;
     let number = [parts.whole, parts.fraction].concat();
-    digits <= 18 && scale >= -9 && scale % 3 == 0 && !number.ends_with("000") && !number.starts_with('0')
+    scale % 3 == 0 && !number.ends_with("000") && !number.starts_with('0')
 }
 
 /// The canonical text of a decimal number that is only known by its digits.
-fn huge_text(parts: &Parts<'_>, scale: i32) -> String {
+fn huge_text(parts: &Parts<'_>, scale: i32, format: Format) -> String {
     let digits = [parts.whole, parts.fraction].concat();
     let digits = digits.trim_start_matches('0');
     let number = digits.trim_end_matches('0');
@@ -409,9 +429,11 @@ fn huge_text(parts: &Parts<'_>, scale: i32) -> String {
     exponent -= surplus;
     let sign = if parts.negative { "-" } else { "" };
     let zeros = "0".repeat(usize::try_from(surplus).unwrap_or_default());
-    match exponent {
-        0 => format!("{sign}{number}{zeros}"),
-        exponent => format!("{sign}{number}{zeros}e{exponent}"),
+    let suffix = DECIMAL.iter().find(|(_, of)| i64::from(*of) == exponent);
+    match (format, suffix, exponent) {
+        (_, _, 0) => format!("{sign}{number}{zeros}"),
+        (Format::DecimalSi, Some((suffix, _)), _) => format!("{sign}{number}{zeros}{suffix}"),
+        (_, _, exponent) => format!("{sign}{number}{zeros}e{exponent}"),
     }
 }
 
@@ -481,6 +503,9 @@ mod tests {
             ("1e100", "10e99"),
             ("1e99", "1e99"),
             ("-1e99", "-1e99"),
+            ("9223372036854775808P", "9223372036854775808P"),
+            ("18446744073709551616.123P", "18446744073709551616123T"),
+            ("Ki", "0"),
             ("12.000000000001e-3", "12000001e-9"),
             ("1.5", "1500m"),
             ("+5", "+5"),
@@ -500,6 +525,8 @@ mod tests {
             ("1ki", QuantityError::Suffix),
             ("1Kib", QuantityError::Format),
             ("1K", QuantityError::Suffix),
+            ("+Pi", QuantityError::Numeric),
+            ("e-10", QuantityError::Numeric),
         ] {
             assert_eq!(Quantity::parse(text), Err(error), "{text:?}");
         }

@@ -69,7 +69,9 @@ fn first_fault(text: &str, with_microseconds: bool) -> Option<Fault<'_>> {
         let Some(part) = rest.strip_prefix(lead) else {
             return unread(rest, lead);
         };
-        let Some((number, behind)) = digits(part, 2) else {
+        // One digit does for an hour.
+        let short = if name == "hour" { digits(part, 1) } else { None };
+        let Some((number, behind)) = digits(part, 2).or(short) else {
             return unread(part, shown);
         };
         if number > largest || (name == "month" && number == 0) {
@@ -196,6 +198,10 @@ mod tests {
             (
                 "2026-01-01T00:00:00.000000",
                 r#" as "2006-01-02T15:04:05.000000Z07:00": cannot parse "" as "Z07:00""#,
+            ),
+            (
+                "2026-01-01T0:00:00Z",
+                r#" as "2006-01-02T15:04:05.000000Z07:00": cannot parse "Z" as ".000000""#,
             ),
             ("2026-01-01T24:00:00.000000Z", ": hour out of range"),
             ("2026-13-01T00:00:00.000000Z", ": month out of range"),
