@@ -117,9 +117,9 @@ fn complete(term: &mut Value, labels: &Value) {
 
 /// A write of the ephemeral containers: everything else is the stored pod's.
 pub(super) fn only_ephemeral_containers(new: &mut Value, old: &Value) {
-    let containers = new["spec"]["ephemeralContainers"].clone();
+    let asked = new["spec"].clone();
     restore(new, old);
-    set(ensure_object(new, "spec"), "ephemeralContainers", containers);
+    copy(&asked, ensure_object(new, "spec"), "ephemeralContainers");
 }
 
 /// A write of the resources of containers: everything else is the stored pod's. Containers that are others than before, or in

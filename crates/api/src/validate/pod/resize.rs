@@ -9,7 +9,7 @@ use super::super::meta;
 use super::annotation;
 use crate::FieldErrorKind;
 use crate::quantity::Quantity;
-use crate::value::{copy, list, members, present, remove, semantically_equal, text};
+use crate::value::{copy, ensure_object, list, members, present, remove, semantically_equal, text};
 
 /// A changed pod whose resources were written.
 pub(in crate::validate) fn resize(new: &Cursor<'_>, old: &Cursor<'_>, errors: &mut Errors) {
@@ -28,6 +28,7 @@ pub(in crate::validate) fn resize(new: &Cursor<'_>, old: &Cursor<'_>, errors: &m
     if !node_resizes(old.value) {
         errors.forbidden(&spec, "Pod running on node without support for resize");
     }
+    pod_level(&spec, before, errors);
     // What follows goes by the order of the containers.
     let so_far = errors.len();
     same_containers(&spec, before, errors);
@@ -36,9 +37,7 @@ pub(in crate::validate) fn resize(new: &Cursor<'_>, old: &Cursor<'_>, errors: &m
     }
     for field in ["initContainers", "containers"] {
         for (container, before) in spec.at(field).items().zip(list(before, field)) {
-            if field == "containers" || is_sidecar(before) {
-                resources(&container, before, errors);
-            }
+            resources(&container, before, errors);
         }
     }
     only_cpu_and_memory(&spec, before, errors);
@@ -91,41 +90,59 @@ fn resources(container: &Cursor<'_>, before: &Value, errors: &mut Errors) {
             errors.forbidden(&resources.at(field), format!("resource {field} cannot be removed"));
         }
     }
-    let policy = list(container.value, "resizePolicy")
-        .iter()
-        .find(|policy| text(policy, "resourceName") == "memory");
-    if policy.is_some_and(|policy| text(policy, "restartPolicy") == "RestartContainer") {
+}
+
+/// Resources of the pod as a whole.
+fn pod_level(spec: &Cursor<'_>, before: &Value, errors: &mut Errors) {
+    let resources = spec.at("resources");
+    let has_some = |spec: &Value| {
+        let mut amounts = ["requests", "limits"]
+            .iter()
+            .flat_map(|field| members(&spec["resources"], field));
+        amounts.next().is_some()
+    };
+    if !has_some(spec.value) && !has_some(before) {
         return;
     }
-    let limits = resources.at("limits");
-    let memory = limits.key("memory");
-    if memory.is_set() && present(&had["limits"], "memory").is_none() {
-        let detail = "memory limits cannot be added unless resizePolicy is RestartContainer";
-        errors.forbidden(&memory, detail);
+    let Some(had) = present(before, "resources") else {
+        return;
+    };
+    if !resources.is_set() {
+        errors.forbidden(&resources, "pod-level resources cannot be removed");
+        return;
+    }
+    for field in ["requests", "limits"] {
+        if members(had, field).any(|(name, _)| resources.at(field).value.get(name).is_none()) {
+            let detail = format!("pod-level resource {field} cannot be removed");
+            errors.forbidden(&resources.at(field), detail);
+        }
+    }
+    let whole = |spec: &Value| serde_json::json!({"resources": spec["resources"]});
+    let (new, before) = (whole(spec.value), whole(before));
+    if !semantically_equal(&without(&new, &before), &before) {
+        errors.forbidden(spec, "only cpu and memory resources are mutable at pod-level");
     }
 }
 
 /// Nothing else in the pod changes.
 fn only_cpu_and_memory(spec: &Cursor<'_>, before: &Value, errors: &mut Errors) {
-    for field in ["containers", "initContainers"] {
-        for (container, before) in spec.at(field).items().zip(list(before, field)) {
-            let (same, detail) = match (field, is_sidecar(before)) {
-                ("containers", _) => (
-                    without(container.value, before),
-                    "only cpu and memory resources are mutable",
-                ),
-                (_, true) => (
-                    without(container.value, before),
-                    "only cpu and memory resources for sidecar containers are mutable",
-                ),
-                (_, false) => (
-                    container.value.clone(),
-                    "resources for non-sidecar init containers are immutable",
-                ),
-            };
-            if !semantically_equal(&same, before) {
-                errors.forbidden(spec, detail);
-            }
+    for (container, before) in spec.at("containers").items().zip(list(before, "containers")) {
+        if !semantically_equal(&without(container.value, before), before) {
+            errors.forbidden(spec, "only cpu and memory resources are mutable");
+        }
+    }
+    for (container, before) in spec.at("initContainers").items().zip(list(before, "initContainers")) {
+        if !semantically_equal(&without(container.value, before), before) {
+            let detail = "only cpu and memory resources for init or sidecar containers are mutable";
+            errors.forbidden(&container, detail);
+        }
+        if is_sidecar(before) || semantically_equal(container.value, before) {
+            continue;
+        }
+        let policies = list(container.value, "resizePolicy").iter();
+        for _ in policies.filter(|policy| text(policy, "restartPolicy") == "RestartContainer") {
+            let detail = "non-sidecar init containers with a resize policy of RestartContainer cannot be resized";
+            errors.forbidden(&container, detail);
         }
     }
 }
@@ -133,17 +150,16 @@ fn only_cpu_and_memory(spec: &Cursor<'_>, before: &Value, errors: &mut Errors) {
 /// The container with the amounts of CPU and memory that it had before.
 fn without(container: &Value, before: &Value) -> Value {
     let mut container = container.clone();
+    let had = &before["resources"];
+    let resources = ensure_object(&mut container, "resources");
     for field in ["limits", "requests"] {
-        let had = &before["resources"][field];
-        let Some(amounts) = container.pointer_mut(&format!("/resources/{field}")) else {
-            continue;
-        };
-        for name in ["cpu", "memory"] {
-            copy(had, amounts, name);
-        }
-        let empty = amounts.as_object().is_some_and(serde_json::Map::is_empty);
-        if empty && let Some(resources) = container.get_mut("resources") {
+        if present(had, field).is_none() {
             remove(resources, field);
+            continue;
+        }
+        let amounts = ensure_object(resources, field);
+        for name in ["cpu", "memory"] {
+            copy(&had[field], amounts, name);
         }
     }
     equal_amounts(&mut container, before);
@@ -217,10 +233,55 @@ mod tests {
         const REFUSED: [&str; 1] = ["only cpu and memory resources are mutable"];
         assert_eq!(complaints(&json!({"resources": {"requests": {"cpu": "2"}}})), [""; 0]);
         assert_eq!(
+            complaints(&json!({"resources": {"limits": {"memory": "1Gi"}, "requests": {"cpu": "1"}}})),
+            [""; 0]
+        );
+        assert_eq!(
             complaints(&json!({"resources": {"requests": {"cpu": "1", "x.io/y": "1"}}})),
             REFUSED
         );
         let policy = json!([{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]);
         assert_eq!(complaints(&json!({ "resizePolicy": policy })), REFUSED);
+    }
+    #[test]
+    fn init_containers_are_resized_unless_that_would_restart_them() {
+        let spec = |cpu: &str, policy: &str| {
+            let policies = json!([{"resourceName": "cpu", "restartPolicy": policy}]);
+            json!({"initContainers": [{"name": "i", "resources": {"requests": {"cpu": cpu}}, "resizePolicy": policies}]})
+        };
+        let complaints = |policy: &str| {
+            let (new, old) = (spec("2", policy), spec("1", policy));
+            let mut errors = Errors::default();
+            only_cpu_and_memory(&Cursor::root(&new), &old, &mut errors);
+            errors.into_list().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(complaints("NotRequired"), [""; 0]);
+        assert_eq!(
+            complaints("RestartContainer"),
+            [
+                "initContainers[0]: Forbidden: non-sidecar init containers with a resize policy of RestartContainer cannot be \
+                 resized"
+            ]
+        );
+    }
+
+    #[test]
+    fn resources_of_the_whole_pod_change_and_do_not_go() {
+        let before = json!({"resources": {"requests": {"cpu": "1"}}});
+        let complaints = |resources: Value| {
+            let new = json!({ "resources": resources });
+            let mut errors = Errors::default();
+            pod_level(&Cursor::root(&new), &before, &mut errors);
+            errors.into_list().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(complaints(json!({"requests": {"cpu": "2"}})), [""; 0]);
+        assert_eq!(
+            complaints(Value::Null),
+            ["resources: Forbidden: pod-level resources cannot be removed"]
+        );
+        assert_eq!(
+            complaints(json!({})),
+            ["resources.requests: Forbidden: pod-level resource requests cannot be removed"]
+        );
     }
 }

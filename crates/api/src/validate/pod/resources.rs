@@ -190,6 +190,10 @@ fn compare(name: &str, request: &Cursor<'_>, limits: &Cursor<'_>, requests: &Cur
 /// Resources of the pod as a whole.
 pub(super) fn pod(spec: &Cursor<'_>, errors: &mut Errors) {
     let resources = spec.at("resources");
+    if spec.value["os"]["name"] == "windows" {
+        errors.forbidden(&resources, "may not be set for a windows pod");
+        return;
+    }
     if !resources.at("claims").is_empty() {
         errors.forbidden(
             &resources.at("claims"),
