@@ -110,6 +110,9 @@ fn selector(spec: &Cursor<'_>, errors: &mut Errors, kind: &str) {
 pub(super) fn create(object: &Cursor<'_>, resource: &'static Resource, errors: &mut Errors) {
     meta::create(object, resource, errors);
     rules(object, resource.kind, Values::Checked, errors);
+    if resource.kind == "ControllerRevision" {
+        revision_data(&object.at("data"), errors);
+    }
 }
 
 /// A changed object of one of these kinds.
@@ -147,7 +150,7 @@ fn rules(object: &Cursor<'_>, kind: &str, values: Values, errors: &mut Errors) {
         "ReplicaSet" => replica_set(&spec, errors),
         "StatefulSet" => stateful_set(&spec, errors),
         "ReplicationController" => replication_controller(&spec, errors),
-        "ControllerRevision" => controller_revision(object, errors),
+        "ControllerRevision" => errors.check_not_negative(&object.at("revision")),
         _ => {}
     }
 }
@@ -326,12 +329,11 @@ fn replication_controller(spec: &Cursor<'_>, errors: &mut Errors) {
     template(spec, errors, "ReplicationController");
 }
 
-fn controller_revision(object: &Cursor<'_>, errors: &mut Errors) {
-    errors.check_not_negative(&object.at("revision"));
-    let data = object.at("data");
+/// What a new revision records, which then stays.
+fn revision_data(data: &Cursor<'_>, errors: &mut Errors) {
     if !data.is_set() {
-        errors.required(&data, "data is mandatory");
+        errors.required(data, "data is mandatory");
     } else if !data.value.is_object() {
-        errors.invalid(&data, "data must be a valid JSON object");
+        errors.required(data, "data must be a valid JSON object");
     }
 }
