@@ -1,10 +1,10 @@
-//! Namespaces, volumes, Secrets.
+//! Namespaces, volumes, Secrets, slices of devices.
 //!
 //! Source: kubernetes `pkg/registry/core/{namespace,persistentvolume,secret}/strategy.go`.
 
 use serde_json::Value;
 
-use crate::value::{copy, default_text, ensure_object, list, set, text};
+use crate::value::{copy, default_text, default_to, ensure_object, list, list_mut, object_mut, set, text};
 
 /// The finalizer that keeps a namespace until its content is gone.
 const NAMESPACE_FINALIZER: &str = "kubernetes";
@@ -36,4 +36,17 @@ pub(super) fn create_volume(volume: &mut Value) {
 /// A type set once stays when an update leaves it out.
 pub(super) fn update_secret(new: &mut Value, old: &Value) {
     default_text(new, "type", text(old, "type"));
+}
+
+/// Taints of devices are as old as the slice that tells of them, unless they say so themselves.
+pub(super) fn create_slice(slice: &mut Value) {
+    let created = slice["metadata"]["creationTimestamp"].clone();
+    let Some(spec) = object_mut(slice, "spec").filter(|_| created.is_string()) else {
+        return;
+    };
+    for device in list_mut(spec, "devices") {
+        for taint in list_mut(device, "taints") {
+            default_to(taint, "timeAdded", created.clone());
+        }
+    }
 }

@@ -133,7 +133,10 @@ static STRATEGIES: &[Strategy] = &[
     plain("NetworkPolicy", Generation::Spec, Status::None),
     plain("DeviceClass", Generation::Spec, Status::None),
     plain("ResourceClaim", Generation::Free, Status::Own),
-    plain("ResourceSlice", Generation::Spec, Status::None),
+    Strategy {
+        create: core::create_slice,
+        ..plain("ResourceSlice", Generation::Spec, Status::None)
+    },
     plain(
         "EndpointSlice",
         Generation::Fields(&["endpoints", "ports", "addressType"]),

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::super::cursor::{Cursor, Errors};
 use super::super::pod;
-use super::{EFFECTS, binding_conditions, each, each_of_set, label, label_value, name_of, pool_name, qualified};
+use super::{
+    EFFECTS, binding_conditions, driver_name, each, each_of_set, label, label_value, name_of, pool_name, qualified,
+};
 use crate::names;
 use crate::value::{flag, integer, list, semantically_equal, text};
 
@@ -27,7 +29,7 @@ pub(in crate::validate) fn slice(slice: &Cursor<'_>, old: Option<&Cursor<'_>>, e
     const ONE: &str = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required";
     let spec = slice.at("spec");
     let (driver, pool, node) = (spec.at("driver"), spec.at("pool"), spec.at("nodeName"));
-    pod::csi_driver_name(&driver, errors);
+    driver_name(&driver, errors);
     pool_name(&pool.at("name"), errors);
     let count = integer(pool.value, "resourceSliceCount").unwrap_or_default();
     if count <= 0 {
@@ -190,7 +192,7 @@ fn nodes_of_device(device: &Cursor<'_>, by_device: bool, errors: &mut Errors) {
         if fields.iter().any(|field| device.at(field).is_set()) {
             let detail = "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true \
                           in the ResourceSlice spec";
-            errors.wrong(device, detail);
+            errors.invalid_as(device, Value::Null, detail);
         }
         return;
     }

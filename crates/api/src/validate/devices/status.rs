@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::super::cursor::{Cursor, Errors};
 use super::super::pod;
 use super::{
-    CONFIGS_MAX, Requests, binding_conditions, configuration, each, each_of_set, itself, label, object_of_somebody,
-    pool_name, tolerate,
+    CONFIGS_MAX, Requests, binding_conditions, configuration, driver_name, each, each_of_set, itself, label,
+    object_of_somebody, pool_name, tolerate,
 };
 use crate::value::{list, text};
 
@@ -99,7 +99,7 @@ fn allocated_now(allocation: &Cursor<'_>, requests: &Requests<'_>, errors: &mut 
 }
 
 fn device_names(device: &Cursor<'_>, errors: &mut Errors) {
-    pod::csi_driver_name(&device.at("driver"), errors);
+    driver_name(&device.at("driver"), errors);
     pool_name(&device.at("pool"), errors);
     label(&device.at("device"), errors);
 }
