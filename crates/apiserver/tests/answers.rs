@@ -45,3 +45,15 @@ async fn rows_of_a_table_are_of_its_version() {
         assert_eq!(table["rows"][0]["object"]["metadata"]["name"], "m");
     }
 }
+
+#[tokio::test]
+async fn what_was_found_in_a_body_is_told_also_where_it_is_refused() {
+    let world = World::new().await;
+    let create = format!("POST {CONFIG_MAPS} HTTP/1.1\r\nContent-Type: application/json");
+    for code in [201, 409] {
+        let body = br#"{"metadata":{"name":"m"},"dat":{}}"#;
+        let answer = ask(world.connect().await, &create, body).await;
+        assert_eq!(answer.code, code);
+        assert!(answer.head.contains(r#"unknown field \"dat\""#), "{}", answer.head);
+    }
+}

@@ -35,8 +35,47 @@ pub(super) async fn create(front: &Arc<Front>, mut request: Request, target: Tar
         mut value,
         mut warnings,
     } = kind.decode(&body, format, options.validation)?;
-    let mut caller = caller(&request, &options);
+    let caller = caller(&request, &options);
+    let refusal = Refusal::of(&request, &warnings);
     warnings.extend(owners::drop_repeated(&mut value, ""));
+    let created = create_decoded(front, request, target, value, warnings, caller, &answer).await;
+    created.or_else(|error| refusal.tell(error))
+}
+
+/// What is told besides a refusal: what was found in a body is told whatever becomes of it.
+struct Refusal {
+    answer: Answer,
+    warnings: Vec<String>,
+}
+
+impl Refusal {
+    fn of(request: &Request, warnings: &[String]) -> Self {
+        Self {
+            answer: Answer::for_errors(&request.headers, &request.query),
+            warnings: warnings.to_vec(),
+        }
+    }
+
+    fn tell(self, error: ApiError) -> Result<Reply, ApiError> {
+        if self.warnings.is_empty() {
+            return Err(error);
+        }
+        let mut reply = reply::error(&error, &self.answer);
+        reply::warn(&mut reply, &self.warnings);
+        Ok(reply)
+    }
+}
+
+async fn create_decoded(
+    front: &Arc<Front>,
+    request: Request,
+    target: Target,
+    mut value: Value,
+    warnings: Vec<String>,
+    mut caller: Caller,
+    answer: &Answer,
+) -> Result<Reply, ApiError> {
+    let kind = Kind::of(target);
     if let Some(subresource) = target.subresource {
         check_place(&request.info.namespace, &value)?;
         if kind.kind == "Eviction" {
@@ -50,10 +89,10 @@ pub(super) async fn create(front: &Arc<Front>, mut request: Request, target: Tar
             value,
         );
         let written = evaluate(front, &request, &caller, write).await?;
-        return finish_action(&written, &answer, warnings);
+        return finish_action(&written, answer, warnings);
     }
     if target.resource == resource::BINDINGS {
-        return bind(front, &caller, &request, value, &answer).await;
+        return bind(front, &caller, &request, value, answer).await;
     }
     place(target.resource, &request.info.namespace, &mut value)?;
     if target.resource == resource::CERTIFICATE_SIGNING_REQUESTS {
@@ -62,7 +101,7 @@ pub(super) async fn create(front: &Arc<Front>, mut request: Request, target: Tar
     let mut write = Write::create(target.resource, value);
     write.namespace.clone_from(&request.info.namespace);
     let written = write_checked(front, &request, target.resource, &caller, write).await?;
-    finish(front, &request, target, &written, &answer, warnings)
+    finish(front, &request, target, &written, answer, warnings)
 }
 
 /// True for an eviction that its own options make a dry run.
@@ -97,7 +136,22 @@ pub(super) async fn update(front: &Arc<Front>, mut request: Request, target: Tar
         mut value,
         mut warnings,
     } = Kind::of(target).decode(&body, format, options.validation)?;
+    let refusal = Refusal::of(&request, &warnings);
     warnings.extend(owners::drop_repeated(&mut value, ""));
+    let caller = caller(&request, &options);
+    let updated = update_decoded(front, &request, target, value, warnings, caller, &answer).await;
+    updated.or_else(|error| refusal.tell(error))
+}
+
+async fn update_decoded(
+    front: &Arc<Front>,
+    request: &Request,
+    target: Target,
+    mut value: Value,
+    warnings: Vec<String>,
+    caller: Caller,
+    answer: &Answer,
+) -> Result<Reply, ApiError> {
     place(target.resource, &request.info.namespace, &mut value)?;
     let name = &request.info.name;
     if value["metadata"]["name"].as_str().unwrap_or_default().is_empty() {
@@ -110,12 +164,11 @@ pub(super) async fn update(front: &Arc<Front>, mut request: Request, target: Tar
             object: value,
             subresource: target.subresource.map(|subresource| subresource.name),
         },
-        ..addressed(target.resource, &request)
+        ..addressed(target.resource, request)
     };
-    let caller = caller(&request, &options);
-    check_certifier(front, &request, target).await?;
-    let written = write_checked(front, &request, target.resource, &caller, write).await?;
-    finish(front, &request, target, &written, &answer, warnings)
+    check_certifier(front, request, target).await?;
+    let written = write_checked(front, request, target.resource, &caller, write).await?;
+    finish(front, request, target, &written, answer, warnings)
 }
 
 /// Answers `patch`.
