@@ -673,3 +673,29 @@ async fn a_volume_tells_when_it_entered_its_phase() {
         said
     );
 }
+
+#[tokio::test]
+async fn devices_in_use_are_claimed_in_namespaces_of_administrators_only() {
+    let world = World::new().await;
+    let exactly = json!({"deviceClassName": "gpu", "adminAccess": true});
+    let claim = |name: &str| {
+        json!({"metadata": {"name": name, "namespace": "default"},
+            "spec": {"devices": {"requests": [{"name": "a", "exactly": exactly}]}}})
+    };
+    let create = |name: &str| world.write(Write::create(resource::RESOURCE_CLAIMS, claim(name)));
+    let error = create("c").await.unwrap_err();
+    assert_eq!(
+        (error.code(), error.message()),
+        (
+            422,
+            "ResourceClaim.resource.k8s.io \"c\" is invalid: spec.devices.requests[0].adminAccess: Forbidden: admin access to \
+             devices requires the `resource.kubernetes.io/admin-access: true` label on the containing namespace"
+        )
+    );
+    let labels = json!({"metadata": {"labels": {"resource.kubernetes.io/admin-access": "true"}}});
+    world
+        .write(merge(resource::NAMESPACES, "default", labels))
+        .await
+        .unwrap();
+    create("c").await.expect("the namespace allows it");
+}

@@ -6,6 +6,7 @@
 //! Source: `spec/api.md` §8; kubernetes `pkg/kubeapiserver/options/plugins.go`.
 
 mod certificates;
+mod devices;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
@@ -100,6 +101,7 @@ pub(crate) fn check_new(
     if resource == resource::PRIORITY_CLASSES {
         priority::check_default(session, value)?;
     }
+    devices::check_new(session, resource, value)?;
     let remarks = pod_security::check_new(session, resource, value)?;
     resource_quota::charge(session, resource, value, None)?;
     Ok(remarks)

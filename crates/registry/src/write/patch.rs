@@ -115,12 +115,17 @@ pub(super) fn patched(
         // Works on the fields of the type, and what the result is called is not one of them.
         value["kind"] = form.kind.into();
         value["apiVersion"] = form.api_version.into();
-    } else if text("kind").is_empty() && value["metadata"]["name"].is_null() {
+    } else if text("apiVersion").is_empty() && matches!(text("kind"), kind if kind.is_empty() || kind == form.kind) {
+        // Upstream reads such an object into its own form, which has other names for all fields.
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         return Err(ApiError::bad_request(format!(
             "the name of the object ({name} based on URL) was undeterminable: name must be provided"
         )));
     } else {
+        if text("kind").is_empty() {
+            value["kind"] = form.kind.into();
+        }
+        let text = |field: &str| value[field].as_str().unwrap_or_default();
         match scheme::mismatch((text("apiVersion"), text("kind")), (form.api_version, form.kind)) {
             None => {}
             Some(Mismatch::Version) => value["apiVersion"] = form.api_version.into(),
