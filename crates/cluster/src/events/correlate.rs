@@ -1,20 +1,23 @@
 //! What becomes of a note: a new Event, a higher count on an earlier one, or nothing.
 //!
-//! Rules: the same words about the same object count up one Event. More than ten different sentences with one reason
-//! about one object within ten minutes are joined into one that says so. An object that causes more than 25 notes in a
-//! burst is heard again only once in five minutes. No more than 4096 sentences are remembered. An Event that is to be counted
-//! up may be gone by then, as servers keep them for an hour only: it is then made again, with its count.
+//! Rules: the same words about the same object count up one Event. From the tenth different sentence of one reason about one
+//! object within ten minutes on, new ones are joined into one Event, which shows the latest. An object that causes more than 25
+//! notes of one type in a burst is heard again only once in five minutes; what is not heard counts all the same. No more than
+//! 4096 sentences are remembered. An Event that is to be counted up may be gone by then, as servers keep them for an hour only,
+//! or was never heard: it is then made, with its count.
 //!
-//! Source: client-go `tools/record/events_cache.go` (v1.36).
+//! Source: client-go `tools/record/events_cache.go` (v1.36), whose keys name the part of an object (`fieldPath`) only where
+//! sentences are told apart.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
 use rota_api::Timestamp;
 use rota_reconcile::plan::{NoteKind, Regarding};
 use serde_json::{Value, json};
 
-/// How many different sentences of one reason about one object are told apart.
-const SIMILAR_MAX: usize = 10;
+/// How many different sentences of one reason about one object are told apart; further ones are joined.
+const APART_MAX: usize = 9;
 /// How long similar sentences are counted together.
 const SIMILAR_SECS: i64 = 600;
 /// How many notes about one object are heard in a burst.
@@ -64,13 +67,25 @@ pub enum Verdict {
 /// The memory of what was said.
 #[derive(Debug, Default)]
 pub struct Correlator {
-    budgets: HashMap<Subject, Budget>,
-    similar: HashMap<(Subject, String, NoteTag), Similar>,
-    told: HashMap<(Subject, String, NoteTag, String), Told>,
+    budgets: HashMap<(Subject, NoteTag), Budget>,
+    similar: HashMap<Topic, Similar>,
+    told: HashMap<(Topic, Words), Told>,
 }
 
+/// Who speaks, on which node, about which object: its kind, namespace, name, uid.
 type Subject = (String, String, &'static str, String, String, String);
+/// The subject, the reason, and the type of the Event.
+type Topic = (Subject, String, NoteTag);
 type NoteTag = &'static str;
+
+/// What one Event stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Words {
+    /// One sentence about one part of the object.
+    Own { field_path: String, message: String },
+    /// All sentences beyond those that are told apart.
+    Joined,
+}
 
 #[derive(Debug)]
 struct Budget {
@@ -104,79 +119,83 @@ impl Correlator {
             about.resource.kind,
             about.namespace.clone(),
             about.name.clone(),
-            format!("{}{}", about.uid, about.field_path),
+            about.uid.clone(),
         );
         let tag = tag(saying.kind);
-        let message = self.joined(&subject, saying, tag, now);
-        if !self.spend(&subject, now) {
-            return Verdict::Drop;
-        }
-        let key = (subject, saying.reason.clone(), tag, message.clone());
-        if let Some(told) = self.told.get_mut(&key) {
-            told.count += 1;
-            told.last = now;
-            let patch = json!({"count": told.count, "lastTimestamp": seconds(now), "message": saying.message});
-            let mut event = event(saying, &message, &told.namespace, &told.name, told.first);
-            event["count"] = told.count.into();
-            event["lastTimestamp"] = seconds(now).into();
-            return Verdict::Count {
-                namespace: told.namespace.clone(),
-                name: told.name.clone(),
-                patch,
-                event,
-            };
-        }
-        let namespace = if about.namespace.is_empty() {
-            "default"
-        } else {
-            &about.namespace
+        let topic: Topic = (subject.clone(), saying.reason.clone(), tag);
+        let words = self.words(&topic, saying, now);
+        let message = match &words {
+            Words::Own { message, .. } => message.clone(),
+            Words::Joined => format!("(combined from similar events): {}", saying.message),
         };
-        let stamp = u64::try_from(now.as_nanosecond())
-            .unwrap_or_default()
-            .wrapping_add(salt & 0xffff);
-        let name = format!("{}.{stamp:x}", about.name);
-        let event = event(saying, &message, namespace, &name, now);
-        self.told.insert(
-            key,
-            Told {
-                namespace: namespace.to_owned(),
-                name,
-                count: 1,
-                first: now,
-                last: now,
-            },
-        );
-        Verdict::Create(event)
+        let is_heard = self.spend((subject, tag), now);
+        let is_joined = words == Words::Joined;
+        match self.told.entry((topic, words)) {
+            Entry::Occupied(mut told) => {
+                let told = told.get_mut();
+                told.count += 1;
+                if !is_heard {
+                    return Verdict::Drop;
+                }
+                let patch = json!({"count": told.count, "lastTimestamp": seconds(now), "message": message});
+                let mut event = event(saying, &message, is_joined, &told.namespace, &told.name, told.first);
+                event["count"] = told.count.into();
+                event["lastTimestamp"] = seconds(now).into();
+                told.last = now;
+                Verdict::Count {
+                    namespace: told.namespace.clone(),
+                    name: told.name.clone(),
+                    patch,
+                    event,
+                }
+            }
+            Entry::Vacant(place) => {
+                let namespace = if about.namespace.is_empty() {
+                    "default"
+                } else {
+                    &about.namespace
+                };
+                let stamp = u64::try_from(now.as_nanosecond())
+                    .unwrap_or_default()
+                    .wrapping_add(salt & 0xffff);
+                let told = place.insert(Told {
+                    namespace: namespace.to_owned(),
+                    name: format!("{}.{stamp:x}", about.name),
+                    count: 1,
+                    first: now,
+                    last: now,
+                });
+                if is_heard {
+                    Verdict::Create(event(saying, &message, is_joined, namespace, &told.name, now))
+                } else {
+                    Verdict::Drop
+                }
+            }
+        }
     }
 
-    /// The sentence itself, or the one that stands for all similar ones.
-    fn joined(&mut self, subject: &Subject, saying: &Saying, tag: NoteTag, now: Timestamp) -> String {
-        let similar = self
-            .similar
-            .entry((subject.clone(), saying.reason.clone(), tag))
-            .or_insert_with(|| Similar {
-                messages: BTreeSet::new(),
-                last: now,
-            });
+    /// Whether a sentence has an Event of its own, or shares one with all similar ones.
+    fn words(&mut self, topic: &Topic, saying: &Saying, now: Timestamp) -> Words {
+        let similar = self.similar.entry(topic.clone()).or_insert_with(|| Similar {
+            messages: BTreeSet::new(),
+            last: now,
+        });
         if now.as_second() - similar.last.as_second() > SIMILAR_SECS {
             similar.messages.clear();
         }
         similar.last = now;
-        if similar.messages.len() < SIMILAR_MAX {
-            similar.messages.insert(saying.message.clone());
-            return saying.message.clone();
+        if similar.messages.len() >= APART_MAX && !similar.messages.contains(&saying.message) {
+            return Words::Joined;
         }
-        if similar.messages.contains(&saying.message) {
-            return saying.message.clone();
+        similar.messages.insert(saying.message.clone());
+        Words::Own {
+            field_path: saying.regarding.field_path.clone(),
+            message: saying.message.clone(),
         }
-        format!("(combined from similar events): {}", saying.message)
     }
 
-    fn spend(&mut self, subject: &Subject, now: Timestamp) -> bool {
-        let budget = self
-            .budgets
-            .entry(subject.clone())
-            .or_insert(Budget { tokens: BURST, at: now });
+    fn spend(&mut self, whose: (Subject, NoteTag), now: Timestamp) -> bool {
+        let budget = self.budgets.entry(whose).or_insert(Budget { tokens: BURST, at: now });
         let secs = now.duration_since(budget.at).as_secs_f64().max(0.0);
         budget.tokens = (budget.tokens + secs / REFILL_SECS).min(BURST);
         budget.at = now;
@@ -215,7 +234,7 @@ fn seconds(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-fn event(saying: &Saying, message: &str, namespace: &str, name: &str, now: Timestamp) -> Value {
+fn event(saying: &Saying, message: &str, is_joined: bool, namespace: &str, name: &str, now: Timestamp) -> Value {
     let about = &saying.regarding;
     let mut involved = json!({
         "kind": about.resource.kind, "apiVersion": about.resource.api_version(), "name": about.name, "uid": about.uid,
@@ -230,11 +249,17 @@ fn event(saying: &Saying, message: &str, namespace: &str, name: &str, now: Times
     if !saying.host.is_empty() {
         source["host"] = saying.host.as_str().into();
     }
+    // Upstream leaves out who reports where it joins.
+    let reporter = if is_joined {
+        ("", "")
+    } else {
+        (saying.source.as_str(), saying.host.as_str())
+    };
     json!({
         "apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": namespace},
         "involvedObject": involved, "reason": saying.reason, "message": message, "type": tag(saying.kind), "source": source,
         "firstTimestamp": seconds(now), "lastTimestamp": seconds(now), "count": 1,
-        "reportingComponent": saying.source, "reportingInstance": saying.host,
+        "reportingComponent": reporter.0, "reportingInstance": reporter.1,
     })
 }
 
@@ -289,18 +314,27 @@ mod tests {
     }
 
     #[test]
-    fn more_than_ten_similar_sentences_are_joined() {
+    fn similar_sentences_from_the_tenth_on_count_up_one_event_that_shows_the_latest() {
         let mut correlator = Correlator::default();
-        for n in 0..10 {
-            assert!(matches!(
-                correlator.judge(&say(&format!("Created pod: {n}")), now(), n),
-                Verdict::Create(_)
-            ));
+        for n in 0..9 {
+            let verdict = correlator.judge(&say(&format!("Created pod: {n}")), now(), n);
+            assert!(matches!(verdict, Verdict::Create(_)), "{n}: {verdict:?}");
         }
-        let Verdict::Create(event) = correlator.judge(&say("Created pod: 11"), now(), 11) else {
+        let Verdict::Create(event) = correlator.judge(&say("Created pod: 10"), now(), 10) else {
             panic!("the joined event is a new one");
         };
-        assert_eq!(event["message"], "(combined from similar events): Created pod: 11");
+        assert_eq!(event["message"], "(combined from similar events): Created pod: 10");
+        assert_eq!(event["reportingComponent"], "");
+        let Verdict::Count { name, patch, .. } = correlator.judge(&say("Created pod: 11"), now(), 11) else {
+            panic!("the next is joined to the same");
+        };
+        assert_eq!(event["metadata"]["name"], name);
+        assert_eq!(patch["count"], 2);
+        assert_eq!(patch["message"], "(combined from similar events): Created pod: 11");
+        let Verdict::Count { patch, .. } = correlator.judge(&say("Created pod: 3"), now(), 12) else {
+            panic!("a sentence that has an event of its own counts there");
+        };
+        assert_eq!(patch["message"], "Created pod: 3");
     }
 
     #[test]
@@ -311,7 +345,21 @@ mod tests {
             .count();
         assert_eq!(heard, 25);
         let later = Timestamp::from_second(1_000_300).unwrap();
-        assert_ne!(correlator.judge(&say("again"), later, 0), Verdict::Drop);
+        let Verdict::Count { patch, .. } = correlator.judge(&say("again"), later, 0) else {
+            panic!("one more is heard");
+        };
+        assert_eq!(patch["count"], 101, "what was not heard counts");
         assert_eq!(correlator.judge(&say("again"), later, 0), Verdict::Drop);
+    }
+
+    #[test]
+    fn news_of_an_object_that_is_heard_no_more_does_not_keep_its_troubles_from_being_heard() {
+        let mut correlator = Correlator::default();
+        while correlator.judge(&say("again"), now(), 0) != Verdict::Drop {}
+        let trouble = Saying {
+            kind: NoteKind::Warning,
+            ..say("again")
+        };
+        assert!(matches!(correlator.judge(&trouble, now(), 0), Verdict::Create(_)));
     }
 }
