@@ -112,14 +112,15 @@ pub(super) fn trace(kinds: Kinds, kind: &'static Resource, object: &Value) -> Op
     let entries = metadata["managedFields"].as_array()?.iter();
     let traces = entries.filter_map(|entry| {
         let manager = entry["manager"].as_str().filter(|manager| MANAGERS.contains(manager))?;
-        let at = entry["time"].as_str()?.parse().ok()?;
-        let what = if has_status && entry["subresource"] == "status" {
-            format!("wrote the status of {} {name}", kind.kind)
+        let (at, what) = if has_status && entry["subresource"] == "status" {
+            (&entry["time"], format!("wrote the status of {} {name}", kind.kind))
         } else if is_made && entry["subresource"].is_null() && entry["fieldsV1"]["f:spec"].is_object() {
-            format!("created {} {name}", kind.kind)
+            // The entry's own time moves on with whatever else the same program does to the object later.
+            (&metadata["creationTimestamp"], format!("created {} {name}", kind.kind))
         } else {
             return None;
         };
+        let at = at.as_str()?.parse().ok()?;
         Some(Trace {
             what,
             manager: manager.to_owned(),
@@ -156,6 +157,7 @@ mod tests {
 
     fn object(owner: &str, entries: &[Value]) -> Value {
         json!({"metadata": {"name": "x", "namespace": "d", "managedFields": entries,
+               "creationTimestamp": "2026-01-01T00:00:05Z",
                "ownerReferences": [{"kind": owner, "controller": true}]}})
     }
 
@@ -187,6 +189,18 @@ mod tests {
         assert!(trace(ALL, resource::PODS, &object("Job", std::slice::from_ref(&made))).is_some());
         assert_eq!(trace(ALL, resource::PODS, &object("Job", &[touched, marked])), None);
         assert_eq!(trace(ALL, resource::PODS, &object("ReplicaSet", &[made])), None);
+    }
+
+    #[test]
+    fn a_job_counts_as_made_when_it_was_whatever_the_garbage_collector_does_to_it_later() {
+        let made = entry(
+            "kube-controller-manager",
+            None,
+            &json!({"f:metadata": {"f:ownerReferences": {}}, "f:spec": {"f:x": {}}}),
+        );
+        let found = trace(ALL, resource::JOBS, &object("CronJob", &[made])).unwrap();
+        assert_eq!(found.what, "created Job d/x");
+        assert_eq!(found.at, "2026-01-01T00:00:05Z".parse().unwrap());
     }
 
     #[test]
