@@ -126,7 +126,7 @@ impl Ledger {
                 is_used_up |= is_create;
                 Some(Fate::Done(kind, Arc::clone(object)))
             } else {
-                is_overtaken(write, object).then_some(Fate::Overtaken)
+                (is_overtaken(write, object) || is_rewritten(write, object)).then_some(Fate::Overtaken)
             };
             match fate {
                 Some(fate) => {
@@ -185,6 +185,21 @@ fn is_overtaken(write: &Write, object: &Object) -> bool {
     is_change && write.resource == object.resource() && is_target(write, object) && is_newer
 }
 
+/// True when a status that was decided on without naming a revision is to be written to an object that has changed since.
+fn is_rewritten(write: &Write, object: &Object) -> bool {
+    let is_status = matches!(
+        &write.change,
+        Change::Patch {
+            subresource: Some("status"),
+            ..
+        }
+    );
+    is_status
+        && write.precondition.revision.is_none()
+        && write.resource == object.resource()
+        && is_target(write, object)
+}
+
 fn is_target(write: &Write, object: &Object) -> bool {
     let meta = object.meta();
     write.name == meta.name
@@ -225,6 +240,27 @@ fn is_patched(form: PatchKind, patch: &Value, object: &Object) -> bool {
             .all(|finalizer| left.iter().all(|left| finalizer != left.as_str()));
     }
     form == PatchKind::Merge && says(&object.to_value(), patch)
+}
+
+/// What a write asks for, without the times in it: the same decision made again has the same words.
+pub(super) fn words(write: &Write) -> String {
+    let asked = match &write.change {
+        Change::Patch { patch, .. } => timeless(patch).to_string(),
+        Change::Update { object, .. } => timeless(object).to_string(),
+        Change::Create(_) | Change::Delete(_) | Change::Post { .. } => String::new(),
+    };
+    format!("{write} {:?} {asked}", write.precondition.uid)
+}
+
+fn timeless(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.iter().filter(|(name, _)| !is_time(name));
+            fields.map(|(name, field)| (name.clone(), timeless(field))).collect()
+        }
+        Value::Array(items) => items.iter().map(timeless).collect(),
+        other => other.clone(),
+    }
 }
 
 /// True when the merge patch would change nothing about `object` but times.
@@ -334,6 +370,16 @@ mod tests {
     }
 
     #[test]
+    fn a_status_is_the_same_decision_again_only_if_it_says_the_same_but_for_times() {
+        let decision = |ready: u32, at: &str| {
+            let status = json!({"status": {"ready": ready, "startTime": at}});
+            words(&Write::merge_status(resource::JOBS, "d", "j", status))
+        };
+        assert_eq!(decision(1, "2026-01-01T00:00:00Z"), decision(1, "2026-01-01T00:00:05Z"));
+        assert_ne!(decision(1, "2026-01-01T00:00:00Z"), decision(2, "2026-01-01T00:00:00Z"));
+    }
+
+    #[test]
     fn a_decision_on_a_picture_that_the_watch_has_overtaken_is_no_difference() {
         let job = json!({"metadata": {"namespace": "d", "name": "j", "resourceVersion": "6"}, "status": {"active": 2}});
         let mut ledger = ledger();
@@ -341,6 +387,35 @@ mod tests {
         let late = Write::merge_status(resource::JOBS, "d", "j", json!({"status": {"active": 1}}));
         let mut late = ledger.decide(late.if_revision(Revision(5)));
         assert!(matches!(late.try_recv(), Ok(Fate::Overtaken)));
+    }
+
+    #[test]
+    fn a_status_that_names_no_revision_is_overtaken_by_what_happens_after_the_decision() {
+        let set = |ready: u32, revision: u64| {
+            let set = json!({"metadata": {"namespace": "d", "name": "s", "resourceVersion": revision.to_string()},
+                             "status": {"numberReady": ready}});
+            Arc::new(Object::from_value(resource::DAEMON_SETS, set))
+        };
+        let decide = |ledger: &mut Ledger| {
+            ledger.decide(Write::merge_status(
+                resource::DAEMON_SETS,
+                "d",
+                "s",
+                json!({"status": {"numberReady": 3}}),
+            ))
+        };
+        let mut ledger = ledger();
+        ledger.saw(EventKind::Modified, &set(1, 5));
+        let mut waits = decide(&mut ledger);
+        assert!(
+            waits.try_recv().is_err(),
+            "what happened before may be what was decided on"
+        );
+        ledger.saw(EventKind::Modified, &set(2, 6));
+        assert!(matches!(waits.try_recv(), Ok(Fate::Overtaken)));
+        let mut waits = decide(&mut ledger);
+        ledger.saw(EventKind::Modified, &set(3, 7));
+        assert!(is_done(&mut waits));
     }
 
     #[test]

@@ -162,7 +162,7 @@ impl Cluster for ShadowCluster {
         if write.resource == resource::EVENTS {
             return Err(ApiError::method_not_supported(write.resource, "create"));
         }
-        let decision = format!("{write} {:?}", write.precondition.uid);
+        let decision = ledger::words(&write);
         if !self.is_known_to_differ(&decision) && !self.doubts().since.contains_key(&decision) {
             (self.tell)(Verdict::Decided, &write);
         }
