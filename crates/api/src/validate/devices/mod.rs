@@ -155,7 +155,7 @@ impl<'a> Requests<'a> {
     /// Texts that name some of them, each once.
     fn check_references(&self, at: &Cursor<'_>, errors: &mut Errors) {
         each_of_set(at, REQUESTS_MAX, itself, errors, |name, errors| {
-            self.check_reference(name, errors)
+            self.check_reference(name, errors);
         });
     }
 }
@@ -165,7 +165,7 @@ fn claim_spec(spec: &Cursor<'_>, errors: &mut Errors) {
     let requests = Requests::of(devices.value);
     each_of_set(&devices.at("requests"), REQUESTS_MAX, name_of, errors, request);
     each(&devices.at("constraints"), CONSTRAINTS_MAX, errors, |at, errors| {
-        constraint(at, &requests, errors)
+        constraint(at, &requests, errors);
     });
     each(&devices.at("config"), CONFIGS_MAX, errors, |at, errors| {
         requests.check_references(&at.at("requests"), errors);
@@ -411,7 +411,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn complaints(devices: Value) -> Vec<String> {
+    fn complaints(devices: &Value) -> Vec<String> {
         let object = json!({"spec": {"devices": devices}});
         let mut errors = Errors::default();
         claim(&Cursor::root(&object), &mut errors);
@@ -428,14 +428,14 @@ mod tests {
         let constraints = json!([{"requests": ["a", "b/one"], "matchAttribute": "x.io/model"}]);
         let either = json!({"name": "b", "firstAvailable": [{"name": "one", "deviceClassName": "gpu", "allocationMode": "All"}]});
         let fine = json!({"requests": [gpu("a"), either], "config": config, "constraints": constraints});
-        assert_eq!(complaints(fine), [""; 0]);
+        assert_eq!(complaints(&fine), [""; 0]);
     }
 
     #[test]
     fn what_a_claim_leaves_out_or_says_wrong_is_named() {
         let at = "spec.devices.requests[0]";
         assert_eq!(
-            complaints(json!({"requests": [{"name": "a"}]})),
+            complaints(&json!({"requests": [{"name": "a"}]})),
             [format!(
                 "{at}: Required value: exactly one of `exactly` or `firstAvailable` is required"
             )]
@@ -443,7 +443,7 @@ mod tests {
         let exactly =
             json!({"allocationMode": "All", "count": 2, "selectors": [{}], "tolerations": [{"operator": "In"}]});
         assert_eq!(
-            complaints(json!({"requests": [{"name": "a", "exactly": exactly}]})),
+            complaints(&json!({"requests": [{"name": "a", "exactly": exactly}]})),
             [
                 format!("{at}.exactly.deviceClassName: Required value"),
                 format!("{at}.exactly.selectors[0].cel: Required value"),
@@ -455,13 +455,13 @@ mod tests {
             ]
         );
         assert_eq!(
-            complaints(json!({"requests": [gpu("a"), gpu("a")]})),
+            complaints(&json!({"requests": [gpu("a"), gpu("a")]})),
             ["spec.devices.requests[1]: Duplicate value: \"a\""]
         );
         let reference =
             "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
         assert_eq!(
-            complaints(json!({"requests": [gpu("a")], "constraints": [{"requests": ["b"]}]})),
+            complaints(&json!({"requests": [gpu("a")], "constraints": [{"requests": ["b"]}]})),
             [
                 format!("spec.devices.constraints[0].requests[0]: Invalid value: \"b\": {reference}"),
                 "spec.devices.constraints[0]: Required value: exactly one of \"matchAttribute\" or \"distinctAttribute\" \
@@ -471,7 +471,7 @@ mod tests {
         );
         assert_eq!(
             complaints(
-                json!({"requests": [gpu("a")], "config": [{"opaque": {"driver": "x.io", "parameters": 5}}, {}]})
+                &json!({"requests": [gpu("a")], "config": [{"opaque": {"driver": "x.io", "parameters": 5}}, {}]})
             ),
             [
                 "spec.devices.config[0].opaque.parameters: Invalid value: \"<value omitted>\": must be a valid JSON object",
@@ -484,7 +484,7 @@ mod tests {
     fn an_attribute_is_named_with_its_domain() {
         let complaints = |name: &str| {
             let constraint = json!({"matchAttribute": name});
-            complaints(json!({"requests": [gpu("a")], "constraints": [constraint]}))
+            complaints(&json!({"requests": [gpu("a")], "constraints": [constraint]}))
         };
         assert_eq!(complaints("x.io/model"), [""; 0]);
         let at = "spec.devices.constraints[0].matchAttribute: Invalid value";

@@ -321,7 +321,7 @@ fn counter_set(set: &Cursor<'_>, field: &str, errors: &mut Errors) {
 mod tests {
     use super::*;
 
-    fn complaints(change: Value, old: Option<Value>) -> Vec<String> {
+    fn complaints(change: &Value, old: Option<&Value>) -> Vec<String> {
         let mut spec = json!({
             "driver": "x.io", "pool": {"name": "node/gpus", "resourceSliceCount": 1}, "nodeName": "n",
             "devices": [{"name": "gpu-0", "attributes": {"x.io/model": {"string": "a"}, "v": {"version": "1.2.3-rc.1"}}}],
@@ -331,20 +331,16 @@ mod tests {
         }
         let object = json!({"spec": spec});
         let mut errors = Errors::default();
-        slice(
-            &Cursor::root(&object),
-            old.as_ref().map(Cursor::root).as_ref(),
-            &mut errors,
-        );
+        slice(&Cursor::root(&object), old.map(Cursor::root).as_ref(), &mut errors);
         errors.into_list().iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn a_slice_says_whose_devices_it_offers_and_where() {
-        assert_eq!(complaints(json!({}), None), [""; 0]);
+        assert_eq!(complaints(&json!({}), None), [""; 0]);
         let nodes = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required";
         assert_eq!(
-            complaints(json!({"pool": {}, "nodeName": null}), None),
+            complaints(&json!({"pool": {}, "nodeName": null}), None),
             [
                 "spec.pool.name: Required value",
                 "spec.pool.resourceSliceCount: Invalid value: 0: must be greater than zero",
@@ -352,7 +348,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            complaints(json!({"allNodes": true}), None),
+            complaints(&json!({"allNodes": true}), None),
             [format!(
                 "spec: Invalid value: \"{{`nodeName`, `allNodes`}}\": {nodes}, but multiple fields are set"
             )]
@@ -363,7 +359,7 @@ mod tests {
     fn what_a_slice_belongs_to_stays() {
         let old = json!({"driver": "y.io", "pool": {"name": "other"}, "nodeName": "n"});
         assert_eq!(
-            complaints(json!({}), Some(old)),
+            complaints(&json!({}), Some(&old)),
             [
                 "spec.pool.name: Invalid value: \"node/gpus\": field is immutable",
                 "spec.driver: Invalid value: \"x.io\": field is immutable",
@@ -374,7 +370,7 @@ mod tests {
     #[test]
     fn an_attribute_has_one_value() {
         let attributes = json!({"a": {}, "b": {"bool": true, "int": 1}, "c": {"version": "01.2.3"}, "d-e": {"int": 1}});
-        let said = complaints(json!({"devices": [{"name": "d", "attributes": attributes}]}), None);
+        let said = complaints(&json!({"devices": [{"name": "d", "attributes": attributes}]}), None);
         let at = "spec.devices[0].attributes";
         assert_eq!(
             said[0],
@@ -397,13 +393,13 @@ mod tests {
     #[test]
     fn devices_say_where_they_are_only_if_each_does() {
         let device = json!({"name": "d", "nodeName": "n"});
-        let said = complaints(json!({"devices": [device]}), None);
+        let said = complaints(&json!({"devices": [device]}), None);
         assert!(
             said[0].contains("can only be set if `perDeviceNodeSelection` is set to true"),
             "{said:?}"
         );
         let by_device = json!({"nodeName": null, "perDeviceNodeSelection": true, "devices": [device, {"name": "e"}]});
-        let said = complaints(by_device, None);
+        let said = complaints(&by_device, None);
         assert_eq!(said.len(), 1);
         assert!(
             said[0].starts_with("spec.devices[1]: Required value: exactly one of `nodeName`"),
