@@ -36,10 +36,10 @@ pub(super) struct Tally {
     pub(super) settled_succeeded: u32,
     /// `status.failed` likewise.
     pub(super) settled_failed: u32,
-    /// Positions of pods that have succeeded and are not in the status.
-    pub(super) new_succeeded: Vec<usize>,
-    /// Positions of pods that have failed and are not in the status.
-    pub(super) new_failed: Vec<usize>,
+    /// Positions of pods that have succeeded and still carry the finalizer, in the status or not.
+    pub(super) tracked_succeeded: Vec<usize>,
+    /// Positions of pods that have failed likewise.
+    pub(super) tracked_failed: Vec<usize>,
     /// All successes, for decisions: pods, or indexes of an Indexed Job.
     pub(super) succeeded: u32,
     /// All failures that count, for decisions.
@@ -59,19 +59,19 @@ pub(super) fn count(job: &SeenJob<'_>, pods: &[SeenPod<'_>]) -> Tally {
         .chain(&stored.failed)
         .map(String::as_str)
         .collect();
-    let is_new = |pod: &SeenPod<'_>| {
-        pod.is_tracked
-            && !known.contains(pod.uid())
-            && (!job.is_indexed || pod.index_below(job.index_count()).is_some())
-    };
+    let is_ours =
+        |pod: &SeenPod<'_>| pod.is_tracked && (!job.is_indexed || pod.index_below(job.index_count()).is_some());
     let positions = |ended: fn(&SeenPod<'_>) -> bool| -> Vec<usize> {
-        let new = pods.iter().enumerate().filter(|(_, pod)| ended(pod) && is_new(pod));
-        new.map(|(position, _)| position).collect()
+        let tracked = pods.iter().enumerate().filter(|(_, pod)| ended(pod) && is_ours(pod));
+        tracked.map(|(position, _)| position).collect()
     };
-    let new_succeeded = positions(|pod| pod.phase == Phase::Succeeded);
-    let new_failed = positions(|pod| pod.has_failed);
-    let counted = new_failed
+    let is_new = |position: &&usize| !known.contains(pods[**position].uid());
+    let tracked_succeeded = positions(|pod| pod.phase == Phase::Succeeded);
+    let tracked_failed = positions(|pod| pod.has_failed);
+    let new_succeeded = tracked_succeeded.iter().filter(is_new).count();
+    let counted = tracked_failed
         .iter()
+        .filter(is_new)
         .filter(|p| pod_failure_policy::action(job, &pods[**p]) != FailureAction::Ignore);
     let failed = counter(job, |s| s.failed) + to_count(counted.count() + stored.failed.len());
 
@@ -80,7 +80,7 @@ pub(super) fn count(job: &SeenJob<'_>, pods: &[SeenPod<'_>]) -> Tally {
     let succeeded = if job.is_indexed {
         succeeded_indexes.count()
     } else {
-        counter(job, |s| s.succeeded) + to_count(new_succeeded.len() + stored.succeeded.len())
+        counter(job, |s| s.succeeded) + to_count(new_succeeded + stored.succeeded.len())
     };
 
     let tracked: BTreeSet<&str> = pods.iter().filter(|p| p.is_tracked).map(SeenPod::uid).collect();
@@ -102,8 +102,8 @@ pub(super) fn count(job: &SeenJob<'_>, pods: &[SeenPod<'_>]) -> Tally {
         },
         settled_succeeded: counter(job, |s| s.succeeded) + moved_succeeded,
         settled_failed: counter(job, |s| s.failed) + moved_failed,
-        new_succeeded,
-        new_failed,
+        tracked_succeeded,
+        tracked_failed,
         succeeded,
         failed,
         stored_indexes,

@@ -174,7 +174,8 @@ impl JobController {
         carry_out::plan(job, &claimed, &judgement, decision.as_ref(), sizing, &tracking, report)
     }
 
-    /// What is remembered of a Job, the failures counted now included.
+    /// What is remembered of a Job, with all that has ended since: also what somebody else has entered in the status already,
+    /// as upstream's controller does while ours only looks on.
     fn memory(
         &mut self,
         key: &Key,
@@ -197,7 +198,7 @@ impl JobController {
         }
         let memory = self.memories.get_mut(key).expect("inserted above");
         let at = |positions: &[usize]| positions.iter().map(|p| &pods[*p]).collect::<Vec<_>>();
-        let (succeeded, failed) = (at(&tally.new_succeeded), at(&tally.new_failed));
+        let (succeeded, failed) = (at(&tally.tracked_succeeded), at(&tally.tracked_failed));
         memory.failures.enter(succeeded.into_iter(), failed.into_iter());
         memory
     }

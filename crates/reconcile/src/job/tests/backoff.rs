@@ -121,7 +121,12 @@ struct Watcher(JobController);
 impl Watcher {
     #[track_caller]
     fn sees(&mut self, pods: impl IntoIterator<Item = Builder>, wake: Option<i64>) {
-        let job = job(json!({"completions": 9, "parallelism": 9, "backoffLimit": 99}));
+        self.sees_with(json!({}), pods, wake);
+    }
+
+    #[track_caller]
+    fn sees_with(&mut self, status: Value, pods: impl IntoIterator<Item = Builder>, wake: Option<i64>) {
+        let job = job(json!({"completions": 9, "parallelism": 9, "backoffLimit": 99})).status(status);
         let pods = pods.into_iter().map(|pod| (resource::PODS, pod));
         let world = world(std::iter::once((resource::JOBS, job)).chain(pods));
         let plan = self.0.reconcile(&Key::new("d", "j"), &world, now());
@@ -146,6 +151,25 @@ fn failures_add_up_from_look_to_look_until_a_pod_succeeds() {
     );
     watcher.sees([failed("c", 2).untracked(), pod("d", "Succeeded").ended(0, 1)], None);
     watcher.sees([pod("d", "Succeeded").ended(0, 1), failed("e", 0)], Some(10));
+}
+
+#[test]
+fn a_failure_that_another_controller_has_entered_in_the_status_already_delays_as_well() {
+    let mut watcher = Watcher::default();
+    watcher.sees([pod("a", "Failed").ended(1, 30)], None);
+    let entered = json!({"failed": 1, "uncountedTerminatedPods": {"failed": ["b"]}});
+    let second = || pod("b", "Failed").ended(1, 2);
+    watcher.sees_with(
+        entered,
+        [pod("a", "Failed").untracked().ended(1, 30), second()],
+        Some(18),
+    );
+    let counted = json!({"failed": 2});
+    watcher.sees_with(
+        counted,
+        [pod("a", "Failed").untracked().ended(1, 30), second().untracked()],
+        Some(18),
+    );
 }
 
 #[test]
