@@ -4,6 +4,8 @@
 //! Each check gives all it finds, so that a person mends everything at once. Nothing is written; permissions are asked for
 //! by `SelfSubjectAccessReview`, which every user may create.
 
+use std::time::Duration;
+
 use http::Method;
 use rota_api::{ApiError, Reason, Resource, Timestamp, resource};
 use serde_json::{Value, json};
@@ -16,6 +18,12 @@ use crate::port::{Cluster, Selection};
 /// The oldest server: the first that keeps all fields of a Job's status which the controller writes
 /// (`status.terminating`, on by default since 1.29).
 pub const OLDEST: (u32, u32) = (1, 29);
+
+/// How long a Lease is watched at most: longer than upstream's lasts unless told otherwise.
+const PULSE_MAX: Duration = Duration::from_secs(20);
+
+/// How often a Lease is looked at that may not be renewed any more.
+const PULSE_PERIOD: Duration = Duration::from_secs(1);
 
 /// Which controllers are to run.
 pub type Wanted = Kinds;
@@ -244,22 +252,87 @@ impl Permission {
     }
 }
 
-/// The Lease under which kube-controller-manager leads: who holds it since when, if somebody renewed it lately.
+/// Who leads by the Lease of kube-controller-manager.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leader {
+    /// The name of the instance.
+    pub holder: String,
+    /// Since when it leads.
+    pub since: Timestamp,
+    /// When it says that it renewed the Lease last.
+    renewed: Timestamp,
+    /// For how long the Lease lasts.
+    lasts: Duration,
+}
+
+/// What a second look at a Lease shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pulse {
+    /// Its holder renewed it, or holds it for longer than anybody waits here: that one counts as alive.
+    Alive,
+    /// It has another holder by now, or none.
+    Changed,
+    /// Nobody renewed it for as long as it lasts: its holder is gone.
+    Gone,
+}
+
+impl Leader {
+    /// The leader that a Lease names, if it was renewed lately.
+    fn of(lease: &Value, now: Timestamp) -> Option<Self> {
+        let spec = &lease["spec"];
+        let time = |field: &str| spec[field].as_str().and_then(|text| text.parse::<Timestamp>().ok());
+        let holder = spec["holderIdentity"].as_str().filter(|holder| !holder.is_empty())?;
+        let lasts = spec["leaseDurationSeconds"].as_i64().unwrap_or_default();
+        let renewed = time("renewTime").filter(|at| now.as_second() - at.as_second() <= lasts.saturating_mul(2))?;
+        Some(Self {
+            holder: holder.to_owned(),
+            since: time("acquireTime").unwrap_or(now),
+            renewed,
+            lasts: Duration::from_secs(u64::try_from(lasts).unwrap_or_default()),
+        })
+    }
+
+    /// What has become of it since, if that can be told; `now`: who leads now.
+    fn pulse(&self, now: Option<&Self>) -> Option<Pulse> {
+        match now {
+            Some(now) if (&now.holder, now.since) != (&self.holder, self.since) => Some(Pulse::Changed),
+            Some(now) if now.renewed == self.renewed => None,
+            Some(_) => Some(Pulse::Alive),
+            None => Some(Pulse::Changed),
+        }
+    }
+}
+
+/// Who leads by the Lease of kube-controller-manager, if somebody renewed it lately.
 ///
 /// Errors: the server cannot be asked. Who may not read the Lease is told `None`: then only what it writes can show it.
-pub async fn upstream_leader(cluster: &RemoteCluster, now: Timestamp) -> Result<Option<(String, Timestamp)>, ApiError> {
+pub async fn upstream_leader(cluster: &RemoteCluster, now: Timestamp) -> Result<Option<Leader>, ApiError> {
     let path = request::object_path(resource::LEASES, "kube-system", "kube-controller-manager", None);
-    let lease = match cluster.read(Prepared::get(path)).await {
-        Ok(lease) => lease,
-        Err(error) if error.is_not_found() || error.reason() == Reason::Forbidden => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let spec = &lease["spec"];
-    let time = |field: &str| spec[field].as_str().and_then(|text| text.parse::<Timestamp>().ok());
-    let holder = spec["holderIdentity"].as_str().unwrap_or_default();
-    let lasts = spec["leaseDurationSeconds"].as_i64().unwrap_or_default();
-    let is_fresh = time("renewTime").is_some_and(|at| now.as_second() - at.as_second() <= lasts.saturating_mul(2));
-    Ok((!holder.is_empty() && is_fresh).then(|| (holder.to_owned(), time("acquireTime").unwrap_or(now))))
+    match cluster.read(Prepared::get(path)).await {
+        Ok(lease) => Ok(Leader::of(&lease, now)),
+        Err(error) if error.is_not_found() || error.reason() == Reason::Forbidden => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the leader that was seen is alive: one that was stopped a moment ago still stands in its Lease. Takes as long as
+/// it renews, or as the Lease lasts.
+///
+/// Errors: the server cannot be asked.
+pub async fn pulse(cluster: &RemoteCluster, leader: &Leader) -> Result<Pulse, ApiError> {
+    let until = tokio::time::Instant::now() + leader.lasts.min(PULSE_MAX);
+    while tokio::time::Instant::now() < until {
+        tokio::time::sleep(PULSE_PERIOD).await;
+        let now = upstream_leader(cluster, Timestamp::now()).await?;
+        if let Some(pulse) = leader.pulse(now.as_ref()) {
+            return Ok(pulse);
+        }
+    }
+    Ok(if leader.lasts > PULSE_MAX {
+        Pulse::Alive
+    } else {
+        Pulse::Gone
+    })
 }
 
 /// The latest trace of upstream's controllers on each kind that is to be taken over, if it is later than `since`: when the
@@ -315,6 +388,32 @@ mod tests {
         assert!(
             sentences.contains(&"list nodes in API group \"\", in the whole cluster".to_owned()),
             "{sentences:?}"
+        );
+    }
+
+    #[test]
+    fn a_leader_is_alive_when_it_renews_its_lease_not_while_its_lease_lasts() {
+        let now: Timestamp = "2026-01-01T00:00:20Z".parse().unwrap();
+        let lease = |holder: &str, renewed: &str| {
+            let spec = json!({"holderIdentity": holder, "leaseDurationSeconds": 15, "renewTime": renewed,
+                              "acquireTime": "2026-01-01T00:00:00.000000Z"});
+            Leader::of(&json!({"spec": spec}), now)
+        };
+        let leader = lease("a", "2026-01-01T00:00:10.000000Z").unwrap();
+        assert_eq!(leader.pulse(Some(&leader)), None, "it may have been stopped");
+        let later = lease("a", "2026-01-01T00:00:12.000000Z");
+        assert_eq!(leader.pulse(later.as_ref()), Some(Pulse::Alive));
+        let other = lease("b", "2026-01-01T00:00:12.000000Z");
+        assert_eq!(leader.pulse(other.as_ref()), Some(Pulse::Changed));
+        let released = lease("", "2026-01-01T00:00:12.000000Z");
+        assert_eq!(
+            (released.as_ref(), leader.pulse(released.as_ref())),
+            (None, Some(Pulse::Changed))
+        );
+        assert_eq!(
+            lease("a", "2025-12-31T23:59:49.000000Z"),
+            None,
+            "nobody renewed it for twice its time"
         );
     }
 

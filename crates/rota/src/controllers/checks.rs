@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use rota_api::{Resource, Timestamp, resource};
 use rota_cluster::remote::RemoteCluster;
-use rota_cluster::remote::preflight::{self, OLDEST, Permission, Place};
+use rota_cluster::remote::preflight::{self, OLDEST, Permission, Place, Pulse};
 
 use super::chosen::Chosen;
 use super::connect::Access;
@@ -97,27 +97,36 @@ async fn missing_permissions(args: &ControllersArgs, chosen: &Chosen, cluster: &
     Ok(missing)
 }
 
-/// Refuses to begin beside upstream's controllers: a kube-controller-manager that leads now and has done this work since
-/// it leads.
+/// Refuses to begin beside upstream's controllers: a kube-controller-manager that leads now, is alive, and has done this work
+/// since it leads.
 async fn no_rival(args: &ControllersArgs, chosen: &Chosen, cluster: &RemoteCluster) -> Result<()> {
-    let leader = preflight::upstream_leader(cluster, Timestamp::now())
-        .await
-        .context("looking for another controller")?;
-    let Some((holder, since)) = leader else { return Ok(()) };
-    let traces = preflight::traces(cluster, chosen.contested(), args.namespace.as_deref(), since)
-        .await
-        .context("looking for another controller")?;
-    let found: Vec<String> = traces
-        .iter()
-        .map(|trace| format!("{} {} at {}", trace.manager, trace.what, trace.at))
-        .collect();
-    if found.is_empty() {
-        return Ok(());
+    const LOOKING: &str = "looking for another controller";
+    loop {
+        let leader = preflight::upstream_leader(cluster, Timestamp::now())
+            .await
+            .context(LOOKING)?;
+        let Some(leader) = leader else { return Ok(()) };
+        let traces = preflight::traces(cluster, chosen.contested(), args.namespace.as_deref(), leader.since)
+            .await
+            .context(LOOKING)?;
+        if traces.is_empty() {
+            return Ok(());
+        }
+        match preflight::pulse(cluster, &leader).await.context(LOOKING)? {
+            Pulse::Alive => {}
+            Pulse::Changed => continue,
+            Pulse::Gone => return Ok(()),
+        }
+        let found: Vec<String> = traces
+            .iter()
+            .map(|trace| format!("\n  {} {} at {}", trace.manager, trace.what, trace.at))
+            .collect();
+        bail!(
+            "nothing was changed, for kube-controller-manager ({}, leading since {}) still runs these controllers; start it with \
+             --controllers=*,-job-controller,-cronjob-controller,-daemonset-controller,-ttl-after-finished-controller first:{}",
+            leader.holder,
+            leader.since,
+            found.concat()
+        );
     }
-    bail!(
-        "nothing was changed, for kube-controller-manager ({holder}, leading since {since}) still runs these controllers; \
-         start it with --controllers=*,-job-controller,-cronjob-controller,-daemonset-controller,-ttl-after-finished-controller \
-         first:{}",
-        found.iter().map(|line| format!("\n  {line}")).collect::<String>()
-    );
 }
