@@ -58,6 +58,18 @@ enum Request {
     List,
 }
 
+impl Request {
+    /// Whether a client that has made `turn` of these requests in `spent` makes no more. However slow a server is, there must be
+    /// the objects that the requests after the creations are about.
+    fn is_over(self, turn: u64, spent: Duration, span: Duration) -> bool {
+        let at_least = match self {
+            Self::Create => OBJECTS_PER_CLIENT,
+            Self::Get | Self::Patch | Self::List => 0,
+        };
+        spent >= span && turn >= at_least
+    }
+}
+
 struct Load<'a> {
     namespace: &'a str,
     clients: &'a [RemoteCluster],
@@ -76,7 +88,7 @@ impl Load<'_> {
                 let mut times = Vec::new();
                 for turn in 0_u64.. {
                     let sent = Instant::now();
-                    if sent - began >= span {
+                    if request.is_over(turn, sent - began, span) {
                         break;
                     }
                     send(&client, &namespace, number, turn, request, &payload).await?;
@@ -235,4 +247,19 @@ async fn see(mut lines: Lines, events: u32, began: Instant) -> Result<Vec<Durati
         late.push(began.elapsed().saturating_sub(sent));
     }
     Ok(late)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_server_is_given_time_until_all_objects_are_there_that_are_read_later() {
+        let span = Duration::from_secs(3);
+        let long = Duration::from_secs(20);
+        assert!(!Request::Create.is_over(OBJECTS_PER_CLIENT - 1, long, span));
+        assert!(Request::Create.is_over(OBJECTS_PER_CLIENT, long, span));
+        assert!(!Request::Create.is_over(OBJECTS_PER_CLIENT, Duration::from_secs(1), span));
+        assert!(Request::Get.is_over(1, span, span));
+    }
 }
