@@ -282,7 +282,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn check_token(spec: Value, expected: (u32, Option<u32>)) {
+    fn check_token(spec: &Value, expected: (u32, Option<u32>)) {
         let pod: Pod = serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap();
         assert_eq!(token_access(&pod, MODE), expected, "{spec}");
     }
@@ -291,20 +291,20 @@ mod tests {
     fn a_token_is_readable_by_its_reader_alone_where_one_is_known() {
         let user = |user: i64| json!({"name": "c", "securityContext": {"runAsUser": user}});
         let plain = json!({"name": "c"});
-        check_token(json!({"containers": [plain]}), (0o644, None));
+        check_token(&json!({"containers": [plain]}), (0o644, None));
         check_token(
-            json!({"securityContext": {"runAsUser": 1000}, "containers": [plain]}),
+            &json!({"securityContext": {"runAsUser": 1000}, "containers": [plain]}),
             (0o600, Some(1000)),
         );
         check_token(
-            json!({"securityContext": {"fsGroup": 10_000}, "containers": [plain]}),
+            &json!({"securityContext": {"fsGroup": 10_000}, "containers": [plain]}),
             (0o600, None),
         );
-        check_token(json!({"containers": [user(1), user(1)]}), (0o600, Some(1)));
+        check_token(&json!({"containers": [user(1), user(1)]}), (0o600, Some(1)));
         check_token(
-            json!({"containers": [user(1)], "initContainers": [user(2)]}),
+            &json!({"containers": [user(1)], "initContainers": [user(2)]}),
             (0o644, None),
         );
-        check_token(json!({"containers": [user(1), plain]}), (0o644, None));
+        check_token(&json!({"containers": [user(1), plain]}), (0o644, None));
     }
 }

@@ -262,17 +262,20 @@ async fn input_ends_with_the_first_client_only_where_it_is_to() {
         read.expect("in time").expect("read");
         assert_eq!(answer, [b"got ", line].concat());
         stdin.shutdown().await.expect("shutdown");
-        streams.exit
+        streams
     };
     let staying = pod.start(spec("staying", false)).await.expect("start");
     // Nobody hears more of it, though it goes on.
     let left = attach_and_say(&staying.id, b"first\n").await;
-    assert_eq!(tokio::time::timeout(PATIENCE, left).await.expect("in time"), Ok(0));
+    assert_eq!(tokio::time::timeout(PATIENCE, left.exit).await.expect("in time"), Ok(0));
     attach_and_say(&staying.id, b"last\n").await;
     assert_eq!(node.ended(&staying.id).await.code, 6);
     let once = pod.start(spec("once", true)).await.expect("start");
     let ended = attach_and_say(&once.id, b"first\n").await;
-    assert_eq!(tokio::time::timeout(PATIENCE, ended).await.expect("in time"), Ok(7));
+    assert_eq!(
+        tokio::time::timeout(PATIENCE, ended.exit).await.expect("in time"),
+        Ok(7)
+    );
     assert_eq!(node.ended(&once.id).await.code, 7);
 }
 
