@@ -35,7 +35,7 @@ fn the_exit_status_is_that_of_the_job() {
         "] again",
     );
     check(&["--backoff-limit", "0"], "echo ill; exit 3", 3, "] ill");
-    check(&["--timeout", "2s"], "echo slow; sleep 60", 124, "] slow");
+    check(&["--timeout", "10s"], "echo slow; sleep 60", 124, "] slow");
     // What a run made is gone after it.
     cluster.until("the jobs to go", &["get", "jobs,pods", "-o", "name"], str::is_empty);
 }
