@@ -59,7 +59,7 @@ const NODES: Recorded = Recorded {
 /// Each takes two or three minutes of real time.
 const CRON_JOBS: Recorded = Recorded {
     lines: include_bytes!("../../sim/tests/data/cronjob.jsonl.gz"),
-    differing: include_str!("../../sim/tests/data/cronjob.differ"),
+    differing: include_str!("../../sim/tests/data/cronjob.server.differ"),
     one_of: 6,
 };
 
