@@ -11,6 +11,10 @@ use serde_json::Value;
 
 use crate::value::{list, present, text};
 
+/// Kinds of volumes that name a Secret as their `secretRef`, in pods as in PersistentVolumes.
+pub const VOLUMES_WITH_SECRET_REF: [&str; 7] =
+    ["cephfs", "cinder", "flexVolume", "iscsi", "rbd", "scaleIO", "storageos"];
+
 /// What a pod names, by kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodReferences<'a> {
@@ -98,22 +102,10 @@ impl<'a> PodReferences<'a> {
                 self.audiences.insert(text(token, "audience"));
             }
         }
-        for (driver, field) in [
-            ("csi", "nodePublishSecretRef"),
-            ("azureFile", "secretName"),
-            ("cephfs", "secretRef"),
-            ("cinder", "secretRef"),
-            ("flexVolume", "secretRef"),
-            ("iscsi", "secretRef"),
-            ("rbd", "secretRef"),
-            ("scaleIO", "secretRef"),
-            ("storageos", "secretRef"),
-        ] {
-            let source = &volume[driver];
-            match source[field].is_string() {
-                true => self.secret(source, field),
-                false => self.secret(&source[field], "name"),
-            }
+        self.secret(&volume["azureFile"], "secretName");
+        self.secret(&volume["csi"]["nodePublishSecretRef"], "name");
+        for kind in VOLUMES_WITH_SECRET_REF {
+            self.secret(&volume[kind]["secretRef"], "name");
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A quantity is a number with at most nine decimal places and the family of suffixes it was written in. Values compare by
 //! number; [`Quantity`]'s `Display` is the text that is stored and served, which is the author's own spelling where upstream
-//! keeps it. Decimal numbers beyond 8e28 are kept by their text only, and count as 8e28. Units are not known here: what `1` means is up to the resource's name.
+//! keeps it. Decimal numbers beyond 8e28 are kept by their text only, and count as 8e28. Units are not known here: what `1`
+//! means is up to the resource's name.
 //!
 //! Source: `spec/api.md` §2.9 (value formats), `spec/daemonset.md` §16.2; kubernetes
 //! `apimachinery/pkg/api/resource/{quantity,suffix}.go`.

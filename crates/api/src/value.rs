@@ -137,6 +137,19 @@ fn is_unset(value: &Value) -> bool {
     }
 }
 
+/// What upstream's language calls the type of a value that was read from JSON.
+pub(crate) fn type_in_memory(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
 /// A value as messages of upstream's language runtime show it, such as `map[name:a ports:[80 81]]`.
 pub(crate) fn shown(value: &Value) -> String {
     match value {

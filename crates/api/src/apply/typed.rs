@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::fields::{Fields, shown};
 use crate::table::{ListType, Schema, Shape, Target, Type, schema};
+use crate::value::type_in_memory;
 
 /// How a value is made up.
 #[derive(Clone, Copy)]
@@ -432,7 +433,7 @@ fn unnamed(form: Form, element: &Value) -> Option<String> {
 /// Upstream shows what it got in three ways, all of them as it stands in memory.
 fn wrong(path: &str, wanted: &str, value: &Value) -> String {
     let got = match wanted {
-        NUMERIC => in_memory_type(value).to_owned(),
+        NUMERIC => type_in_memory(value).to_owned(),
         "string" => format!("&value.valueUnstructured{{Value:{}}}", in_memory(value)),
         _ => format!("&{{{}}}", crate::value::shown(value)),
     };
@@ -441,25 +442,13 @@ fn wrong(path: &str, wanted: &str, value: &Value) -> String {
 
 const NUMERIC: &str = "numeric (int or float)";
 
-fn in_memory_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    }
-}
-
 /// A value as upstream's language writes it, such as `[]interface {}{"a", 1}`.
 fn in_memory(value: &Value) -> String {
     match value {
         Value::Null => "interface {}(nil)".to_owned(),
         Value::Array(items) => {
             let items: Vec<String> = items.iter().map(in_memory).collect();
-            format!("{}{{{}}}", in_memory_type(value), items.join(", "))
+            format!("{}{{{}}}", type_in_memory(value), items.join(", "))
         }
         Value::Object(members) => {
             let members = members
@@ -467,7 +456,7 @@ fn in_memory(value: &Value) -> String {
                 .map(|(name, value)| format!("{name:?}:{}", in_memory(value)));
             format!(
                 "{}{{{}}}",
-                in_memory_type(value),
+                type_in_memory(value),
                 members.collect::<Vec<_>>().join(", ")
             )
         }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::order::{agrees, arrange, identities, identity};
 use crate::table::{Field, PatchStrategy, Schema, Target, TypeId, schema};
-use crate::value::shown;
+use crate::value::{shown, type_in_memory};
 use crate::{ApiError, Reason};
 
 const PATCH: &str = "$patch";
@@ -365,12 +365,7 @@ fn check_keyed(item: &Value, merge_key: &str) -> Result<(), ApiError> {
 fn misplaced(wanted: &str, have: &Value) -> ApiError {
     let have = match have {
         Value::Null => "%!s(<nil>)",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
+        other => type_in_memory(other),
     };
     fault(format!("expected a {wanted}, but received a {have}"))
 }

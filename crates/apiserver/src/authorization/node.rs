@@ -8,7 +8,7 @@
 use std::sync::{Arc, LazyLock};
 
 use rota_api::k8s::api::rbac::v1::PolicyRule;
-use rota_api::pod_references::PodReferences;
+use rota_api::pod_references::{PodReferences, VOLUMES_WITH_SECRET_REF};
 use rota_api::{Object, resource};
 use rota_registry::caller::{NODE_PREFIX, NODES};
 use rota_registry::{ListOptions, Registry};
@@ -291,20 +291,10 @@ impl Node<'_> {
 fn volume_secrets(volume: &Value) -> Vec<(&str, &str)> {
     let spec = &volume["spec"];
     let of_claim = spec["claimRef"]["namespace"].as_str().unwrap_or_default();
-    let references = [
-        ("cephfs", "secretRef"),
-        ("cinder", "secretRef"),
-        ("flexVolume", "secretRef"),
-        ("iscsi", "secretRef"),
-        ("rbd", "secretRef"),
-        ("scaleIO", "secretRef"),
-        ("storageos", "secretRef"),
-        ("csi", "nodePublishSecretRef"),
-        ("csi", "nodeStageSecretRef"),
-        ("csi", "nodeExpandSecretRef"),
-    ];
-    let referred = references.into_iter().filter_map(|(driver, field)| {
-        let reference = &spec[driver][field];
+    let of_drivers = ["nodePublishSecretRef", "nodeStageSecretRef", "nodeExpandSecretRef"];
+    let of_drivers = of_drivers.map(|field| &spec["csi"][field]);
+    let of_kinds = VOLUMES_WITH_SECRET_REF.map(|kind| &spec[kind]["secretRef"]);
+    let referred = of_kinds.into_iter().chain(of_drivers).filter_map(|reference| {
         Some((
             filled(reference, "namespace").unwrap_or(of_claim),
             filled(reference, "name")?,

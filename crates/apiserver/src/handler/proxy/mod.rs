@@ -2,7 +2,8 @@
 //!
 //! A pod is reached as for port forwarding, so its node need not be reachable from the client. A Service stands for one of
 //! the ready pods that it selects. A node answers as its own endpoint does: a stock kubelet itself, the server in the name of
-//! ours. It is connected to where another port is asked for. Over TLS nobody has to prove who they are. What changes protocols goes on through the server as bytes.
+//! ours. It is connected to where another port is asked for. Over TLS nobody has to prove who they are. What changes protocols
+//! goes on through the server as bytes.
 //! Not known here: what is said. Not done: links in HTML are left as they are.
 //!
 //! Source: kubernetes `pkg/registry/core/{pod,service,node}/rest`, `apimachinery/pkg/util/proxy/{transport,upgradeaware}.go`.
