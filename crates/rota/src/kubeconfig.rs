@@ -1,11 +1,13 @@
 //! Reaching a cluster by its kubeconfig.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use rota_cluster::RemoteCluster;
 use serde_json::Value;
+
+use crate::cli::usual_data_dir;
 
 /// Reads a kubeconfig.
 ///
@@ -19,6 +21,24 @@ pub(crate) fn read(file: &Path) -> Result<Kubeconfig> {
         Ok(Kubeconfig::read_from(file)?)
     };
     read().with_context(|| format!("reading kubeconfig {}", file.display()))
+}
+
+/// The cluster to use: that of `file` if one was named; else that of `KUBECONFIG`; else a `rota up` that runs on the usual data
+/// directory; else none.
+///
+/// Errors: one that was named, by either way, cannot be used.
+pub(crate) async fn find(file: Option<&Path>) -> Result<Option<RemoteCluster>> {
+    let named = file
+        .map(Path::to_owned)
+        .or_else(|| std::env::var_os("KUBECONFIG").map(PathBuf::from));
+    if let Some(file) = named {
+        return connect(&file).await.map(Some);
+    }
+    let usual = usual_data_dir().join("kubeconfig");
+    if !usual.exists() {
+        return Ok(None);
+    }
+    Ok(connect(&usual).await.ok())
 }
 
 /// The cluster of a kubeconfig's current context.

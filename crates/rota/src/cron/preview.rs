@@ -3,7 +3,6 @@
 //! The manifest's CronJobs are compared with those of a cluster, where one can be reached; else all their runs are new.
 
 use std::io::Read as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use rota_reconcile::cronjob::{Preview, preview};
 use serde_json::{Value, json};
 
 use super::{local, schedule};
-use crate::cli::{CronPreviewArgs, usual_data_dir};
+use crate::cli::CronPreviewArgs;
 use crate::run::manifest;
 use crate::{kubeconfig, output};
 
@@ -26,7 +25,7 @@ const LISTED_MAX: usize = 20;
 /// Runs the command.
 pub(super) async fn command(args: &CronPreviewArgs) -> Result<ExitCode> {
     let objects = cron_jobs(&read(args)?, &args.namespace)?;
-    let cluster = connect(args).await?;
+    let cluster = kubeconfig::find(args.kubeconfig.as_deref()).await?;
     let now = Timestamp::now();
     let until = now + SignedDuration::from_hours(24 * i64::from(args.days));
     for value in objects {
@@ -91,22 +90,6 @@ fn schedule_of(cron_job: &Value, lang: Language) -> Result<Schedule> {
 
 fn schedule_text(cron_job: &Value) -> &str {
     cron_job["spec"]["schedule"].as_str().unwrap_or_default()
-}
-
-/// The cluster that was named; else the one of `KUBECONFIG`; else a running `rota up`; else none.
-async fn connect(args: &CronPreviewArgs) -> Result<Option<RemoteCluster>> {
-    let named = args
-        .kubeconfig
-        .clone()
-        .or_else(|| std::env::var_os("KUBECONFIG").map(PathBuf::from));
-    if let Some(file) = named {
-        return kubeconfig::connect(&file).await.map(Some);
-    }
-    let default = usual_data_dir().join("kubeconfig");
-    if default.exists() {
-        return Ok(kubeconfig::connect(&default).await.ok());
-    }
-    Ok(None)
 }
 
 async fn stored(cluster: &RemoteCluster, new: &Object) -> Result<Option<Arc<Object>>> {

@@ -1,13 +1,12 @@
 //! Where a run happens: in a cluster that runs already, or in one of its own.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::pin::Pin;
 
 use anyhow::{Context, Result, bail};
 use rota_cluster::RemoteCluster;
 
-use crate::cli::{RunArgs, usual_data_dir};
+use crate::cli::RunArgs;
 use crate::kubeconfig;
 use crate::up::{Running, UpConfig};
 
@@ -79,16 +78,5 @@ async fn there(args: &RunArgs) -> Result<Option<RemoteCluster>> {
     if args.ephemeral {
         return Ok(None);
     }
-    let named = args
-        .kubeconfig
-        .clone()
-        .or_else(|| std::env::var_os("KUBECONFIG").map(PathBuf::from));
-    if let Some(file) = named {
-        return kubeconfig::connect(&file).await.map(Some);
-    }
-    let usual = usual_data_dir().join("kubeconfig");
-    if !usual.exists() {
-        return Ok(None);
-    }
-    Ok(kubeconfig::connect(&usual).await.ok())
+    kubeconfig::find(args.kubeconfig.as_deref()).await
 }
