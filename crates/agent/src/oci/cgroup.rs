@@ -21,8 +21,10 @@ const CPU_QUOTA_MICROS_MIN: u64 = 1_000;
 const CPU_SHARES_MIN: u64 = 2;
 /// Largest weight on v1.
 const CPU_SHARES_MAX: u64 = 262_144;
-/// How often the removal of a group is tried while its last processes are being reaped.
+/// How often the removal of a group is tried while its last processes are being reaped: for 10 s.
 const REMOVE_TRIES_MAX: u32 = 200;
+/// The same where others wait for whoever tries: for 50 ms.
+const REMOVE_TRIES_IN_PASSING: u32 = 8;
 
 /// One mounted hierarchy.
 #[derive(Clone, Debug)]
@@ -143,8 +145,17 @@ impl Cgroups {
     ///
     /// Errors: a process will not die.
     pub(super) fn remove(&self, group: &str) -> io::Result<()> {
+        self.try_remove(group, REMOVE_TRIES_MAX)
+    }
+
+    /// The same, if it can be done soon: what is left goes with the group above it.
+    pub(super) fn remove_in_passing(&self, group: &str) {
+        let _ = self.try_remove(group, REMOVE_TRIES_IN_PASSING);
+    }
+
+    fn try_remove(&self, group: &str, tries_max: u32) -> io::Result<()> {
         for hierarchy in &self.hierarchies {
-            remove_tree(&hierarchy.root.join(group))?;
+            remove_tree(&hierarchy.root.join(group), tries_max)?;
         }
         Ok(())
     }
@@ -271,16 +282,16 @@ fn kill_tree(dir: &Path) {
     }
 }
 
-fn remove_tree(dir: &Path) -> io::Result<()> {
+fn remove_tree(dir: &Path, tries_max: u32) -> io::Result<()> {
     for subgroup in subgroups(dir) {
-        remove_tree(&subgroup)?;
+        remove_tree(&subgroup, tries_max)?;
     }
     for attempt in 0.. {
         match fs::remove_dir(dir) {
             Ok(()) => return Ok(()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             // Dead processes stay until they are reaped, which nothing announces: this wait is short and bounded.
-            Err(e) if e.raw_os_error() == Some(libc::EBUSY) && attempt < REMOVE_TRIES_MAX => {
+            Err(e) if e.raw_os_error() == Some(libc::EBUSY) && attempt < tries_max => {
                 kill_tree(dir);
                 std::thread::sleep(std::time::Duration::from_micros(200 << attempt.min(8)));
             }

@@ -97,7 +97,7 @@ impl Context<'_> {
         let outcome = self.try_start(start, target, &dir);
         if outcome.is_err() {
             self.disassemble(&start.id);
-            let _ = self.cgroups.remove(&self.container_cgroup(&start.id));
+            self.cgroups.remove_in_passing(&self.container_cgroup(&start.id));
             let _ = fs::remove_dir_all(&dir);
         }
         outcome

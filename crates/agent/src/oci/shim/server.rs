@@ -516,7 +516,7 @@ impl Server {
             self.drain(key);
             self.record_exit(&id, code, oom_killed);
             // The group empties when its last processes are reaped; what cannot be removed goes with the sandbox.
-            let _ = self.cgroups.remove(&group);
+            self.cgroups.remove_in_passing(&group);
             self.context().disassemble(&id);
         } else {
             self.drain(key);
