@@ -39,6 +39,9 @@ pub(crate) fn read(text: &str, namespace: &str, salt: u32) -> Result<Manifest> {
         if kind.is_empty() {
             bail!("document {number} of the manifest has no kind");
         }
+        if api_version.is_empty() {
+            bail!("document {number} of the manifest, a {kind}, has no apiVersion (that of a Job is batch/v1)");
+        }
         let Some(resource) = resource::find_kind(&api_version, &kind) else {
             bail!("document {number} of the manifest is a {kind} of {api_version:?}, which Rota does not know");
         };
@@ -225,6 +228,7 @@ mod tests {
         assert_eq!(refused("a: b"), "document 1 of the manifest has no kind");
         assert_eq!(refused("- a"), "document 1 of the manifest is not an object");
         assert!(refused("kind: Pod\napiVersion: v9").contains("which Rota does not know"));
+        assert!(refused("kind: Job").ends_with("a Job, has no apiVersion (that of a Job is batch/v1)"));
     }
 
     #[test]
